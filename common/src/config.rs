@@ -1,0 +1,179 @@
+//! What user space tells the programs at load time: knobs and kernel offsets.
+
+/// An offset that this kernel does not have, or that could not be found out.
+pub const UNKNOWN: u32 = u32::MAX;
+
+/// Byte offsets of kernel fields, from the kernel's BTF; [`UNKNOWN`] where absent.
+///
+/// rustc emits no CO-RE relocations, so user space resolves them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// `bpf_sock_ops_kern.sk`: `struct sock *`.
+    pub sops_sk: u32,
+    /// `tcp_request_sock.rcv_isn`: u32.
+    pub req_rcv_isn: u32,
+    /// `tcp_request_sock.snt_isn`: u32.
+    pub req_snt_isn: u32,
+    /// `sock.sk_user_data`: tagged pointer to `sk_psock`.
+    pub sk_user_data: u32,
+    /// `sock.sk_socket`: `struct socket *`.
+    pub sk_socket: u32,
+    /// `sock.__sk_common.skc_cookie`: u64.
+    pub sk_cookie: u32,
+    /// `sock.sk_lock.owned`: int.
+    pub sk_lock_owned: u32,
+    /// `sock.sk_rcvlowat`: int.
+    pub sk_rcvlowat: u32,
+    /// `socket.file`: `struct file *`.
+    pub socket_file: u32,
+    /// `socket.sk`: `struct sock *`.
+    pub socket_sk: u32,
+    /// `file.f_flags`: unsigned int.
+    pub file_flags: u32,
+    /// `sk_psock.ingress_msg`: `list_head`.
+    pub psock_ingress_msg: u32,
+    /// `sk_psock.msg_tot_len`: u32 (6.18 and later stable kernels).
+    pub psock_msg_tot_len: u32,
+    /// `sk_msg.list`: `list_head`, the link in `ingress_msg`.
+    pub msg_list: u32,
+    /// `sk_msg.sg.size`: u32.
+    pub msg_size: u32,
+    /// `tcp_sock.copied_seq`: u32.
+    pub tcp_copied_seq: u32,
+    /// `tcp_sock.rcv_nxt`: u32.
+    pub tcp_rcv_nxt: u32,
+    /// `tcp_sock.snd_una`: u32.
+    pub tcp_snd_una: u32,
+    /// `tcp_sock.write_seq`: u32.
+    pub tcp_write_seq: u32,
+    /// `inet_connection_sock.icsk_ulp_ops`: pointer.
+    pub icsk_ulp_ops: u32,
+}
+
+/// How many offsets there are.
+pub const OFFSETS: usize = 20;
+
+impl Offsets {
+    /// No kernel field known: a kernel without BTF.
+    pub const NONE: Self = Self {
+        sops_sk: UNKNOWN,
+        req_rcv_isn: UNKNOWN,
+        req_snt_isn: UNKNOWN,
+        sk_user_data: UNKNOWN,
+        sk_socket: UNKNOWN,
+        sk_cookie: UNKNOWN,
+        sk_lock_owned: UNKNOWN,
+        sk_rcvlowat: UNKNOWN,
+        socket_file: UNKNOWN,
+        socket_sk: UNKNOWN,
+        file_flags: UNKNOWN,
+        psock_ingress_msg: UNKNOWN,
+        psock_msg_tot_len: UNKNOWN,
+        msg_list: UNKNOWN,
+        msg_size: UNKNOWN,
+        tcp_copied_seq: UNKNOWN,
+        tcp_rcv_nxt: UNKNOWN,
+        tcp_snd_una: UNKNOWN,
+        tcp_write_seq: UNKNOWN,
+        icsk_ulp_ops: UNKNOWN,
+    };
+
+    /// A SYN can be matched to the connection it opens.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_syns(&self) -> bool {
+        known(&[self.sops_sk, self.req_rcv_isn, self.req_snt_isn])
+    }
+
+    /// A socket's file can be looked at (rule 3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_files(&self) -> bool {
+        known(&[self.sk_socket, self.socket_file, self.file_flags])
+    }
+
+    /// Both ends' progress can be looked at (rule 1).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_order(&self) -> bool {
+        known(&[
+            self.sk_cookie,
+            self.sk_lock_owned,
+            self.tcp_copied_seq,
+            self.tcp_rcv_nxt,
+            self.tcp_snd_una,
+            self.tcp_write_seq,
+        ])
+    }
+
+    /// The reader's backlog can be looked at as one number (rule 2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_backlog(&self) -> bool {
+        known(&[self.sk_cookie, self.sk_user_data, self.psock_msg_tot_len])
+    }
+
+    /// The reader's backlog can be counted message by message (rule 2, older kernels).
+    #[inline(always)]
+    #[must_use]
+    pub const fn counts_backlog(&self) -> bool {
+        known(&[
+            self.sk_cookie,
+            self.sk_user_data,
+            self.psock_ingress_msg,
+            self.msg_list,
+            self.msg_size,
+        ])
+    }
+}
+
+#[inline(always)]
+const fn known(offsets: &[u32]) -> bool {
+    let mut i = 0;
+    while i < offsets.len() {
+        if offsets[i] == UNKNOWN {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// The programs' read-only global.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Kernel field offsets.
+    pub offsets: Offsets,
+    /// Redirected bytes (with the cost of each message) that may wait at a reader; bytes.
+    pub backlog_limit: u32,
+    /// 1 where the guards (splice, FIONREAD, `SO_RCVLOWAT`) are attached.
+    pub guards: u32,
+    /// Bench builds only: 1 redirects without any check.
+    pub blind: u32,
+    /// Total bytes a direction may redirect where the backlog cannot be looked at.
+    pub total_cap: u32,
+}
+
+/// Default of [`Config::backlog_limit`]: 1 MiB.
+pub const DEFAULT_BACKLOG_LIMIT: u32 = 1 << 20;
+/// Default of [`Config::total_cap`]: 1 MiB.
+pub const DEFAULT_TOTAL_CAP: u32 = 1 << 20;
+
+impl Config {
+    /// The values an object holds before user space sets them.
+    pub const UNSET: Self = Self {
+        offsets: Offsets::NONE,
+        backlog_limit: DEFAULT_BACKLOG_LIMIT,
+        guards: 0,
+        blind: 0,
+        total_cap: DEFAULT_TOTAL_CAP,
+    };
+}
+
+#[cfg(feature = "user")]
+crate::impl_pod!(Offsets, Config);
+
+const _: () = assert!(size_of::<Offsets>() == OFFSETS * 4);
+const _: () = assert!(size_of::<Config>() == (OFFSETS + 4) * 4);

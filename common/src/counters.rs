@@ -1,0 +1,171 @@
+//! Counters per outcome: the value of `stats` (one per-CPU entry).
+
+use crate::pair::hop;
+
+/// Why bytes of a paired connection, or a whole connection, went by TCP.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The other end was not known yet at the first send (or never was).
+    NoPeer,
+    /// Earlier bytes of the direction went by TCP and were not all read yet.
+    Order,
+    /// The reader is behind by more than the limit.
+    Backlog,
+    /// The reader's way of reading is not known to be fit yet.
+    ReaderUnproven,
+    /// An application's socket blocks.
+    Blocking,
+    /// An application splices, asks FIONREAD or set `SO_RCVLOWAT`.
+    Guarded,
+    /// The socket has an upper-layer protocol (kTLS, MPTCP).
+    Ulp,
+    /// The pods' scope leaves the hop out.
+    Scope,
+    /// The other end was no longer in the sockhash.
+    PeerGone,
+    /// The kernel refused the socket or a map was full.
+    NotInserted,
+    /// The address of an application is watched on TCP first.
+    Observed,
+}
+
+/// How many [`Reason`]s there are.
+pub const REASONS: usize = 11;
+
+impl Reason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; REASONS] = [
+        Self::NoPeer,
+        Self::Order,
+        Self::Backlog,
+        Self::ReaderUnproven,
+        Self::Blocking,
+        Self::Guarded,
+        Self::Ulp,
+        Self::Scope,
+        Self::PeerGone,
+        Self::NotInserted,
+        Self::Observed,
+    ];
+
+    /// The word for a reason in output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoPeer => "no-peer",
+            Self::Order => "order",
+            Self::Backlog => "backlog",
+            Self::ReaderUnproven => "reader-unproven",
+            Self::Blocking => "blocking",
+            Self::Guarded => "guarded",
+            Self::Ulp => "ulp",
+            Self::Scope => "scope",
+            Self::PeerGone => "peer-gone",
+            Self::NotInserted => "not-inserted",
+            Self::Observed => "observed",
+        }
+    }
+
+    /// What it means, in a line for a person.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::NoPeer => "the other end was not joined yet when the bytes were sent",
+            Self::Order => "earlier bytes of the direction were still on their way by TCP",
+            Self::Backlog => "the reader is behind by more than the limit",
+            Self::ReaderUnproven => "the application's way of reading is not known yet",
+            Self::Blocking => "the application's socket blocks",
+            Self::Guarded => "the application uses splice, FIONREAD or SO_RCVLOWAT",
+            Self::Ulp => "the socket has an upper-layer protocol (kTLS, MPTCP)",
+            Self::Scope => "the scope of a pod leaves the hop out",
+            Self::PeerGone => "the other end had left the sockhash",
+            Self::NotInserted => "the kernel refused the socket, or a map was full",
+            Self::Observed => "the application's address is watched on TCP first",
+        }
+    }
+}
+
+/// Sums since the programs were first loaded on this node, per CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// SYNs to a registered pod's hop, by [`hop`].
+    pub syns: [u64; hop::COUNT],
+    /// Active ends found to have their passive end on this node, by [`hop`].
+    pub local: [u64; hop::COUNT],
+    /// Connections of which both ends were joined, by [`hop`].
+    pub paired: [u64; hop::COUNT],
+    /// Connections that qualified but were left to TCP as a whole, by [`Reason`].
+    pub left: [u64; REASONS],
+    /// Redirected messages, by [`hop`].
+    pub redirected_messages: [u64; hop::COUNT],
+    /// Redirected bytes, by [`hop`].
+    pub redirected_bytes: [u64; hop::COUNT],
+    /// Messages of joined connections that went by TCP, by [`Reason`].
+    pub tcp_messages: [u64; REASONS],
+    /// Bytes of joined connections that went by TCP, by [`Reason`].
+    pub tcp_bytes: [u64; REASONS],
+    /// Times a direction went from TCP back to redirection.
+    pub resumed: u64,
+    /// Joined ends that closed.
+    pub closed: u64,
+}
+
+impl Stats {
+    /// Adds another CPU's share.
+    pub fn add(&mut self, other: &Self) {
+        fn sum<const N: usize>(into: &mut [u64; N], from: &[u64; N]) {
+            for (a, b) in into.iter_mut().zip(from) {
+                *a += b;
+            }
+        }
+        let Self {
+            syns,
+            local,
+            paired,
+            left,
+            redirected_messages,
+            redirected_bytes,
+            tcp_messages,
+            tcp_bytes,
+            resumed,
+            closed,
+        } = other;
+        sum(&mut self.syns, syns);
+        sum(&mut self.local, local);
+        sum(&mut self.paired, paired);
+        sum(&mut self.left, left);
+        sum(&mut self.redirected_messages, redirected_messages);
+        sum(&mut self.redirected_bytes, redirected_bytes);
+        sum(&mut self.tcp_messages, tcp_messages);
+        sum(&mut self.tcp_bytes, tcp_bytes);
+        self.resumed += resumed;
+        self.closed += closed;
+    }
+}
+
+#[cfg(feature = "user")]
+crate::impl_pod!(Stats);
+
+const _: () = assert!(size_of::<Stats>() == (5 * hop::COUNT + 3 * REASONS + 2) * 8);
+
+#[cfg(test)]
+mod tests {
+    use super::{Reason, Stats};
+
+    #[test]
+    fn reasons_are_numbered_in_order() {
+        for (i, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, i);
+        }
+    }
+
+    #[test]
+    fn adding_sums_every_field() {
+        let one = Stats { resumed: 1, closed: 2, paired: [3; 5], ..Stats::default() };
+        let mut sum = one;
+        sum.add(&one);
+        assert_eq!((sum.resumed, sum.closed, sum.paired), (2, 4, [6; 5]));
+    }
+}

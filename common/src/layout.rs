@@ -1,0 +1,64 @@
+//! Names, capacities and the version of everything that is pinned.
+
+/// Version of the maps' layout. Part of the pin directory's name: programs and
+/// user space of different layouts never share a map.
+pub const LAYOUT_VERSION: u32 = 1;
+
+/// Name of the directory under the bpffs root that holds this layout's pins.
+pub const PIN_DIR: &str = "v1";
+
+/// Addresses of registered pods: [`crate::addr::IpKey`] -> [`crate::pod::PodRow`], hash.
+pub const PODS: &str = "pods";
+/// Attachments: [`crate::pod::OwnerKey`] -> [`crate::pod::SandboxRow`], hash; user space only.
+pub const SANDBOXES: &str = "sandboxes";
+/// Connections being set up: [`crate::pair::SeqKey`] -> [`crate::pair::PendingRow`], LRU hash.
+pub const PENDING: &str = "pending";
+/// The other end of a socket: cookie (u64) -> [`crate::pair::PeerRow`], LRU hash.
+pub const PEERS: &str = "peers";
+/// Sockets that redirect and are redirected to: cookie (u64) -> socket, sockhash.
+pub const SOCKETS: &str = "sockets";
+/// Per-socket state: [`crate::state::SockState`], socket storage.
+pub const STATE: &str = "state";
+/// What is known of applications: [`crate::pair::ReaderKey`] -> [`crate::reader::ReaderRow`], LRU hash.
+pub const READERS: &str = "readers";
+/// Application sockets that the guards know: cookie (u64) -> [`crate::pair::ReaderKey`], LRU hash.
+pub const WATCHED: &str = "watched";
+/// Sums: one [`crate::counters::Stats`] per CPU, per-CPU array.
+pub const STATS: &str = "stats";
+/// Sums by pod: [`crate::addr::IpKey`] -> [`crate::pod::PodStats`], LRU per-CPU hash.
+pub const POD_STATS: &str = "pod_stats";
+
+/// Every map, in the order in which they are pinned.
+pub const MAPS: [&str; 10] = [
+    PODS, SANDBOXES, PENDING, PEERS, SOCKETS, STATE, READERS, WATCHED, STATS, POD_STATS,
+];
+
+/// Rows of [`PODS`] and [`SANDBOXES`].
+pub const MAX_PODS: usize = 16_384;
+/// Rows of [`PENDING`].
+pub const MAX_PENDING: usize = 65_536;
+/// Rows of [`SOCKETS`] and [`PEERS`]: two per connection.
+pub const MAX_SOCKETS: usize = 262_144;
+/// Rows of [`READERS`].
+pub const MAX_READERS: usize = 16_384;
+/// Rows of [`WATCHED`].
+pub const MAX_WATCHED: usize = 65_536;
+/// Rows of [`POD_STATS`].
+pub const MAX_POD_STATS: usize = 4_096;
+
+/// Names of the programs in the object, and of their pins.
+pub mod program {
+    /// `sock_ops`: finds pairs and puts them into the sockhash.
+    pub const ESTABLISH: &str = "sockway_establish";
+    /// `sk_msg`: redirects.
+    pub const REDIRECT: &str = "sockway_redirect";
+    /// fentry of `tcp_splice_read`.
+    pub const GUARD_SPLICE: &str = "sockway_splice";
+    /// fentry of `tcp_ioctl`.
+    pub const GUARD_IOCTL: &str = "sockway_ioctl";
+    /// fentry of `tcp_set_rcvlowat`.
+    pub const GUARD_LOWAT: &str = "sockway_lowat";
+}
+
+/// Name of the read-only global that holds [`crate::config::Config`].
+pub const CONFIG: &str = "CONFIG";

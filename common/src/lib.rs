@@ -1,0 +1,29 @@
+//! What the eBPF programs and user space share, and nothing else.
+//!
+//! Every type that crosses the border is `repr(C)`, made of fixed-width
+//! integers and arrays, without implicit padding (asserted in [`layout`]).
+#![no_std]
+
+pub mod addr;
+pub mod config;
+pub mod counters;
+pub mod flow;
+pub mod layout;
+pub mod pair;
+pub mod pod;
+pub mod reader;
+pub mod scope;
+pub mod state;
+
+/// Implements aya's `Pod` for types that are plain old data.
+#[cfg(feature = "user")]
+macro_rules! impl_pod {
+    ($($t:ty),+ $(,)?) => { $(
+        // SAFETY: the type is repr(C), Copy, holds integers and arrays only and
+        // has no implicit padding (asserted by size in the module that defines
+        // it), so any bit pattern is valid and every byte is initialised.
+        unsafe impl aya::Pod for $t {}
+    )+ };
+}
+#[cfg(feature = "user")]
+pub(crate) use impl_pod;

@@ -1,0 +1,83 @@
+//! What a socket carries about its own sending direction (`state`, socket storage).
+
+use crate::addr::IpKey;
+use crate::pair::{ReaderKey, SeqKey};
+
+/// How the bytes that a socket sends travel.
+pub mod mode {
+    /// Nothing was sent yet.
+    pub const UNDECIDED: u32 = 0;
+    /// Into the other end's queue.
+    pub const REDIRECT: u32 = 1;
+    /// By TCP; may change once every earlier byte has been read.
+    pub const TCP: u32 = 2;
+    /// By TCP until the connection ends.
+    pub const TCP_ALWAYS: u32 = 3;
+}
+
+/// Bits of [`SockState::flags`].
+pub mod flag {
+    /// The end that connected.
+    pub const ACTIVE: u32 = 1;
+    /// The other end belongs to an application whose reading is not known to be fit yet.
+    pub const READER_UNPROVEN: u32 = 2;
+    /// Only watched on TCP: not in the sockhash.
+    pub const OBSERVED: u32 = 4;
+    /// The socket's own file has been looked at and is non-blocking.
+    pub const FILE_CHECKED: u32 = 8;
+    /// This end belongs to an application, not to Envoy.
+    pub const APP_END: u32 = 16;
+}
+
+/// One socket's state. Written by the socket's own callbacks and sends, which
+/// the kernel runs one at a time under the socket lock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SockState {
+    /// This socket's cookie.
+    pub cookie: u64,
+    /// The other end's cookie, 0 while it is not known.
+    pub peer_cookie: u64,
+    /// Kernel address of the other end's `struct sock`; see [`crate::pair::PeerRow`].
+    pub peer_sock: u64,
+    /// Redirected bytes not yet added to the sums.
+    pub redirected_bytes: u64,
+    /// Bytes sent by TCP not yet added to the sums.
+    pub tcp_bytes: u64,
+    /// Redirected messages not yet added to the sums.
+    pub redirected_messages: u32,
+    /// Messages sent by TCP not yet added to the sums.
+    pub tcp_messages: u32,
+    /// One of [`mode`].
+    pub mode: u32,
+    /// Why [`mode::TCP`] or [`mode::TCP_ALWAYS`]: a [`crate::counters::Reason`] as u32.
+    pub reason: u32,
+    /// Bits of [`flag`].
+    pub flags: u32,
+    /// One of [`crate::pair::hop`].
+    pub hop: u32,
+    /// One of [`crate::scope`].
+    pub scope: u32,
+    /// Bytes (with [`crate::flow::MESSAGE_COST`] for each message) that may still
+    /// be redirected before the other end's backlog is looked at again.
+    pub credit: u32,
+    /// Messages redirected since the other end's queue was last seen empty.
+    pub unread_messages: u32,
+    /// Sends to let pass before a direction on TCP is looked at again.
+    pub skip: u32,
+    /// The last value `skip` started from; doubles with each look in vain.
+    pub backoff: u32,
+    /// Smallest redirected message since the queue was last seen empty, bytes.
+    pub smallest: u32,
+    /// The row of `pending` this end wrote.
+    pub pending: SeqKey,
+    /// The pod that this end's figures are added to.
+    pub pod: IpKey,
+    /// The application's end of this connection, whichever end this is.
+    pub reader: ReaderKey,
+}
+
+#[cfg(feature = "user")]
+crate::impl_pod!(SockState);
+
+const _: () = assert!(size_of::<SockState>() == 5 * 8 + 12 * 4 + 8 + 16 + 40);
