@@ -1,1 +1,26 @@
-//! The only crate that talks to the kernel's BPF side.
+//! The only crate that talks to the kernel's BPF side: loads, attaches, pins,
+//! and offers typed views of the pinned maps.
+//!
+//! The plugin uses it without the `loader` feature: it opens pinned maps and
+//! loads nothing.
+
+pub mod error;
+pub mod host;
+pub mod pins;
+pub mod registry;
+#[cfg(feature = "section")]
+pub mod section;
+pub mod stats;
+
+#[cfg(feature = "loader")]
+mod attach;
+#[cfg(feature = "loader")]
+pub mod kernel;
+#[cfg(feature = "loader")]
+mod loader;
+
+pub use error::Error;
+#[cfg(feature = "loader")]
+pub use loader::{Datapath, DatapathStatus, InstallOptions, InstallReport};
+pub use pins::Pins;
+pub use registry::Registry;

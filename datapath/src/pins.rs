@@ -1,0 +1,81 @@
+//! Where everything is pinned.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sockway_common::layout;
+
+use crate::Error;
+
+/// Default of the directory in bpffs under which each layout has its own directory.
+pub const DEFAULT_ROOT: &str = "/sys/fs/bpf/sockway";
+
+/// The pin directory of this layout under a root in bpffs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    /// Names the root; nothing is looked at or made.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The directory that holds one directory for each layout.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The directory of this layout.
+    pub fn dir(&self) -> PathBuf {
+        self.root.join(layout::PIN_DIR)
+    }
+
+    /// Where a map of [`layout`] is pinned.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    /// Where the link of a program of [`layout::program`] is pinned.
+    pub fn link(&self, program: &str) -> PathBuf {
+        self.dir().join(format!("link_{program}"))
+    }
+
+    /// Where a program of [`layout::program`] is pinned.
+    pub fn program(&self, program: &str) -> PathBuf {
+        self.dir().join(format!("prog_{program}"))
+    }
+
+    /// Directories of other layouts (`v2`, ...) under the root; empty where there is no root.
+    pub fn other_layouts(&self) -> io::Result<Vec<String>> {
+        let entries = match self.root.read_dir() {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(e),
+        };
+        let mut found = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let is_layout = name
+                .strip_prefix('v')
+                .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+            if is_layout && name != layout::PIN_DIR {
+                found.push(name);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Says why a map's pin is not there: not installed, another layout, or gone.
+    pub(crate) fn missing(&self, name: &str) -> Error {
+        let path = self.map(name);
+        match self.other_layouts() {
+            Ok(found) if !self.dir().exists() && !found.is_empty() => {
+                Error::OtherLayout { root: self.root.clone(), found: found.join(", ") }
+            }
+            _ => Error::NotInstalled { path },
+        }
+    }
+}
