@@ -63,6 +63,8 @@ pub struct SandboxRow {
     pub container_id: [u8; 128],
     /// CNI interface name.
     pub ifname: [u8; 16],
+    /// CNI network name: GC speaks for the attachments of one network only.
+    pub network: [u8; 64],
     /// Kubernetes namespace, empty where the runtime did not say.
     pub pod_namespace: [u8; 64],
     /// Kubernetes pod name, empty where the runtime did not say.
@@ -79,6 +81,7 @@ impl Default for SandboxRow {
             ips: [IpKey::default(); MAX_IPS],
             container_id: [0; 128],
             ifname: [0; 16],
+            network: [0; 64],
             pod_namespace: [0; 64],
             pod_name: [0; 256],
         }
@@ -89,7 +92,9 @@ impl SandboxRow {
     /// The addresses that are set.
     #[must_use]
     pub fn ips(&self) -> &[IpKey] {
-        let count = usize::try_from(self.ip_count).unwrap_or(MAX_IPS).min(MAX_IPS);
+        let count = usize::try_from(self.ip_count)
+            .unwrap_or(MAX_IPS)
+            .min(MAX_IPS);
         &self.ips[..count]
     }
 }
@@ -132,7 +137,13 @@ pub struct PodStats {
 impl PodStats {
     /// Adds another CPU's share.
     pub const fn add(&mut self, other: &Self) {
-        let Self { paired, redirected_messages, redirected_bytes, tcp_messages, tcp_bytes } = other;
+        let Self {
+            paired,
+            redirected_messages,
+            redirected_bytes,
+            tcp_messages,
+            tcp_bytes,
+        } = other;
         self.paired += *paired;
         self.redirected_messages += *redirected_messages;
         self.redirected_bytes += *redirected_bytes;
@@ -145,7 +156,8 @@ impl PodStats {
 crate::impl_pod!(OwnerKey, PodRow, SandboxRow, PodStats);
 
 const _: () = assert!(size_of::<PodRow>() == 16 + 2 + 2 + 4);
-const _: () = assert!(size_of::<SandboxRow>() == 8 + 8 + 4 + 4 + 16 * MAX_IPS + 128 + 16 + 64 + 256);
+const _: () =
+    assert!(size_of::<SandboxRow>() == 8 + 8 + 4 + 4 + 16 * MAX_IPS + 128 + 16 + 64 + 64 + 256);
 const _: () = assert!(size_of::<PodStats>() == 5 * 8);
 
 #[cfg(test)]
@@ -164,9 +176,11 @@ mod tests {
         // Test vector of the FNV authors for "a" is d228cb696f1a8caf78912b704e4a8964;
         // ours hashes the separator too, so check the first step by hand-known value.
         let step = |bytes: &[u8]| {
-            bytes.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |h, &b| {
-                (h ^ u128::from(b)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-            })
+            bytes
+                .iter()
+                .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |h, &b| {
+                    (h ^ u128::from(b)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+                })
         };
         assert_eq!(step(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
         assert_eq!(OwnerKey::new("a", ""), OwnerKey(step(b"a\0").to_be_bytes()));
