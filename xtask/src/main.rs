@@ -1,2 +1,14 @@
-//! See Cargo.toml.
-fn main() {}
+//! `cargo xtask VERB`: build, test, demo and benchmark commands.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match xtask::run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `cargo xtask ebpf`: the eBPF programs, from ebpf/ to one object file.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::Workspace;
+use crate::command;
+use crate::toolchain::Toolchain;
+
+/// Builds the object; the arguments go to `cargo build`.
+///
+/// # Errors
+/// When no toolchain or linker fits, when the build fails, or the object cannot be written.
+pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    build(workspace, arguments).map(|_| ())
+}
+
+/// Builds the object and returns its path.
+///
+/// # Errors
+/// As [`run`].
+pub fn build(workspace: &Workspace, arguments: &[String]) -> Result<PathBuf> {
+    let tools = workspace.tools();
+    let toolchain = Toolchain::for_bpf(tools)?;
+    eprintln!("ebpf: with {}", toolchain.describe());
+    let target = workspace.target().join("ebpf");
+    let mut cargo = toolchain.cargo();
+    cargo
+        .current_dir(workspace.root().join("ebpf"))
+        .args(["build", "--release"])
+        .args(arguments)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("PATH", tools.path_with_bpf_linker()?);
+    if env::var_os("CI").is_some() {
+        cargo.arg("--locked");
+    }
+    command::run(&mut cargo)?;
+    let object = workspace.ebpf_object();
+    copy_if_changed(&target.join("bpfel-unknown-none/release/sockway"), &object)?;
+    eprintln!("ebpf: {}", object.display());
+    Ok(object)
+}
+
+/// Keeps the copy's time of change when nothing changed, so that nothing built from it is rebuilt.
+fn copy_if_changed(from: &Path, to: &Path) -> Result<()> {
+    let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    if fs::read(to).is_ok_and(|old| old == new) {
+        return Ok(());
+    }
+    if let Some(directory) = to.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    fs::write(to, new).with_context(|| format!("cannot write {}", to.display()))
+}
