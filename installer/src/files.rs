@@ -1,0 +1,310 @@
+//! Files on the node, changed so that a power cut at any moment leaves the old or the new one.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::fcntl::{Flock, FlockArg, OFlag};
+
+/// No CNI configuration is longer; what is, is not one.
+const MAX_TEXT: u64 = 1 << 20;
+
+/// A text file as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its contents.
+    pub text: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Whether anything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The file was replaced.
+    Changed,
+    /// It already was as it should be.
+    Unchanged,
+}
+
+/// Reads a regular file of UTF-8 text; symbolic links are not followed.
+///
+/// # Errors
+///
+/// What is not such a file, with its path.
+pub fn read(path: &Path) -> Result<Snapshot> {
+    let mut file = open(path)?;
+    let meta = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
+    ensure!(
+        meta.len() <= MAX_TEXT,
+        "{} has {} bytes, which no CNI configuration has: not touched",
+        path.display(),
+        meta.len()
+    );
+    let mut text = String::new();
+    file.read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Snapshot { text, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() })
+}
+
+/// Opens a regular file for reading; symbolic links are not followed.
+fn open(path: &Path) -> Result<File> {
+    let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+        Ok(file) => file,
+        Err(e) if e.raw_os_error() == Some(nix::Error::ELOOP as i32) => bail!(
+            "{} is a symbolic link, which is never written through: put a regular file there",
+            path.display()
+        ),
+        Err(e) => return Err(e).with_context(|| format!("cannot open {}", path.display())),
+    };
+    let meta = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
+    ensure!(meta.is_file(), "{} is not a regular file: not touched", path.display());
+    Ok(file)
+}
+
+/// Replaces a file that was read as `old`, keeping its mode and owner.
+///
+/// # Errors
+///
+/// Among others where the file is no longer what was read: read it again and start over.
+pub fn replace(path: &Path, old: &Snapshot, text: &str) -> Result<Written> {
+    if old.text == text {
+        return Ok(Written::Unchanged);
+    }
+    let temporary = Temporary::create(path)?;
+    temporary.fill(text.as_bytes(), old.mode, Some((old.uid, old.gid)))?;
+    // Another installer may have written meanwhile; what it wrote must not be lost.
+    ensure!(read(path)? == *old, "{} was changed by another program meanwhile", path.display());
+    temporary.put_in_place(path)?;
+    let now = read(path)?;
+    ensure!(now.text == text, "{} was changed by another program at once", path.display());
+    Ok(Written::Changed)
+}
+
+/// Copies a program to `to` (mode 0755), unless it is there already.
+///
+/// # Errors
+///
+/// Any step that failed, with its path; `to` is then as before.
+pub fn copy_program(from: &Path, to: &Path) -> Result<Written> {
+    let program = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
+    match fs::symlink_metadata(to) {
+        Ok(meta) if meta.is_file() => {
+            let same = meta.len() == program.len() as u64
+                && meta.mode() & 0o7777 == 0o755
+                && fs::read(to).is_ok_and(|present| present == program);
+            if same {
+                return Ok(Written::Unchanged);
+            }
+        }
+        Ok(_) => bail!(
+            "{} is not a regular file: remove it, or name another directory with --cni-bin-dir",
+            to.display()
+        ),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e).with_context(|| format!("cannot look at {}", to.display())),
+    }
+    let temporary = Temporary::create(to)?;
+    temporary.fill(&program, 0o755, None)?;
+    temporary.put_in_place(to)?;
+    Ok(Written::Changed)
+}
+
+/// Removes a regular file; one that is gone is no error. True where it was there.
+///
+/// # Errors
+///
+/// The cause, with the path.
+pub fn remove(path: &Path) -> Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => bail!("{} is a directory: not removed", path.display()),
+        Ok(_) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e).with_context(|| format!("cannot look at {}", path.display())),
+    }
+    fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    sync_directory(path)?;
+    Ok(true)
+}
+
+/// Where a file's new contents are written first: hidden, with a suffix that no runtime loads.
+pub fn temporary_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.sockway-tmp"))
+}
+
+/// Keeps other sockway processes from changing files of a directory.
+///
+/// # Errors
+///
+/// Where another holds the lock, or the directory cannot be opened.
+pub fn lock_directory(directory: &Path) -> Result<Flock<File>> {
+    let file =
+        File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| {
+        anyhow::Error::from(e).context(format!(
+            "{} is locked by another sockway process: wait for it and try again",
+            directory.display()
+        ))
+    })
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    File::open(directory)
+        .and_then(|d| d.sync_all())
+        .with_context(|| format!("cannot write {} to disk", directory.display()))
+}
+
+/// The new file while it is not in place; removed if it never gets there.
+struct Temporary {
+    path: PathBuf,
+    file: File,
+}
+
+impl Temporary {
+    fn create(target: &Path) -> Result<Self> {
+        let path = temporary_path(target);
+        // One may be left from a run that was killed.
+        remove(&path)?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(OFlag::O_CLOEXEC.bits())
+            .open(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path, file })
+    }
+
+    fn fill(&self, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
+        let fill = || -> io::Result<()> {
+            if let Some((uid, gid)) = owner {
+                let meta = self.file.metadata()?;
+                if (meta.uid(), meta.gid()) != (uid, gid) {
+                    fchown(&self.file, Some(uid), Some(gid))?;
+                }
+            }
+            (&self.file).write_all(bytes)?;
+            self.file.set_permissions(fs::Permissions::from_mode(mode))?;
+            self.file.sync_all()
+        };
+        fill().with_context(|| format!("cannot write {}", self.path.display()))
+    }
+
+    fn put_in_place(self, target: &Path) -> Result<()> {
+        fs::rename(&self.path, target).with_context(|| {
+            format!("cannot rename {} to {}", self.path.display(), target.display())
+        })?;
+        sync_directory(target)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // After the rename there is nothing left to remove.
+        if let Err(e) = fs::remove_file(&self.path)
+            && e.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("cannot remove {}: {e}", self.path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Written, copy_program, lock_directory, read, remove, replace, temporary_path};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+    use std::path::Path;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn replaces_and_keeps_the_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("10-terway.conflist");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        // Left by a run that was killed.
+        fs::write(temporary_path(&path), "half").unwrap();
+        let old = read(&path).unwrap();
+        assert_eq!(replace(&path, &old, "new").unwrap(), Written::Changed);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(names(dir.path()), ["10-terway.conflist"]);
+    }
+
+    #[test]
+    fn writes_nothing_where_nothing_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.conflist");
+        fs::write(&path, "same").unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        let old = read(&path).unwrap();
+        assert_eq!(replace(&path, &old, "same").unwrap(), Written::Unchanged);
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+    }
+
+    #[test]
+    fn another_writer_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.conflist");
+        fs::write(&path, "old").unwrap();
+        let old = read(&path).unwrap();
+        fs::write(&path, "of another program").unwrap();
+        let text = replace(&path, &old, "new").unwrap_err().to_string();
+        assert!(text.contains("changed by another program"), "{text}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "of another program");
+        assert_eq!(names(dir.path()), ["a.conflist"]);
+    }
+
+    #[test]
+    fn links_and_large_files_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+        fs::write(&target, "x").unwrap();
+        symlink(&target, &link).unwrap();
+        assert!(read(&link).unwrap_err().to_string().contains("symbolic link"));
+        assert!(copy_program(&target, &link).unwrap_err().to_string().contains("regular file"));
+        fs::write(&target, vec![b' '; (1 << 20) + 1]).unwrap();
+        assert!(read(&target).unwrap_err().to_string().contains("not touched"));
+        assert!(read(dir.path()).is_err());
+    }
+
+    #[test]
+    fn a_program_is_copied_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::write(&from, "program").unwrap();
+        assert_eq!(copy_program(&from, &to).unwrap(), Written::Changed);
+        assert_eq!(copy_program(&from, &to).unwrap(), Written::Unchanged);
+        assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o755);
+        fs::write(&from, "another").unwrap();
+        assert_eq!(copy_program(&from, &to).unwrap(), Written::Changed);
+        assert!(remove(&to).unwrap());
+        assert!(!remove(&to).unwrap());
+    }
+
+    #[test]
+    fn a_directory_is_locked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock_directory(dir.path()).unwrap();
+        assert!(lock_directory(dir.path()).unwrap_err().to_string().contains("locked"));
+        drop(held);
+        lock_directory(dir.path()).unwrap();
+    }
+}
