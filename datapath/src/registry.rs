@@ -15,6 +15,7 @@ mod lock;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
+use std::net::IpAddr;
 
 use aya::Pod;
 use aya::maps::{HashMap, Map, MapData, MapError};
@@ -152,7 +153,7 @@ impl Registry {
                 Err(error) => done.errors.push(error),
             }
         }
-        for (ip, row) in rows(pods, PODS, |ip| ip.0)? {
+        for (ip, row) in rows(pods, PODS, |ip| IpAddr::from(*ip))? {
             if known.contains(&row.owner) {
                 continue;
             }
@@ -193,7 +194,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Map`].
     pub fn pods(&self) -> Result<Vec<(IpKey, PodRow)>, Error> {
-        rows(&self.pods, PODS, |ip| ip.0)
+        rows(&self.pods, PODS, |ip| IpAddr::from(*ip))
     }
 }
 
@@ -282,15 +283,15 @@ fn remove<K: Pod, V: Pod>(
 
 /// Every row once. A hash that others write to while it is read starts over
 /// when the row last seen is gone: hence the tree, and the bound on steps.
-fn rows<K: Pod, V: Pod>(
+fn rows<K: Pod, V: Pod, S: Ord>(
     map: &HashMap<MapData, K, V>,
     name: &'static str,
-    bytes: fn(&K) -> [u8; 16],
+    sort_by: fn(&K) -> S,
 ) -> Result<Vec<(K, V)>, Error> {
     let mut found = BTreeMap::new();
     for row in map.iter().take(MAX_PODS * 4) {
         let (key, value) = row.map_err(|source| map_error(name, "list its rows", source))?;
-        found.insert(bytes(&key), (key, value));
+        found.insert(sort_by(&key), (key, value));
     }
     Ok(found.into_values().collect())
 }

@@ -1,0 +1,68 @@
+//! A BPF file system of the test's own, and whether the privileged ring runs.
+//!
+//! The mount lives in a mount namespace that only the calling thread and the
+//! processes it starts are in: nothing is left behind, even by a test that is killed.
+
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount, umount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::Uid;
+
+/// Set to 1 by the privileged test ring.
+const RING: &str = "SOCKWAY_PRIVILEGED";
+
+/// Whether to run a test that needs root; prints why where not.
+///
+/// # Panics
+/// If the privileged ring is asked for without root.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "a skip must be seen")]
+pub(crate) fn privileged(test: &str) -> bool {
+    if std::env::var(RING).as_deref() != Ok("1") {
+        eprintln!("{test}: not run: needs root and real BPF maps; set {RING}=1 to run it");
+        return false;
+    }
+    assert!(Uid::effective().is_root(), "{test}: {RING}=1 needs root");
+    true
+}
+
+/// A mounted bpffs, gone when dropped.
+#[derive(Debug)]
+pub(crate) struct Bpffs {
+    dir: tempfile::TempDir,
+}
+
+impl Bpffs {
+    /// Mounts one on a fresh directory.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    #[must_use]
+    pub(crate) fn mount() -> Self {
+        const NONE: Option<&str> = None;
+        let dir = tempfile::tempdir().expect("make a directory for bpffs");
+        unshare(CloneFlags::CLONE_NEWNS).expect("unshare the mount namespace");
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(NONE, "/", NONE, private, NONE).expect("make mounts private");
+        mount(Some("bpf"), dir.path(), Some("bpf"), MsFlags::empty(), NONE).expect("mount bpffs");
+        Self { dir }
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Bpffs {
+    fn drop(&mut self) {
+        // The namespace ends with the thread; unmounting lets the directory go now.
+        let unmounted = umount(self.dir.path());
+        assert!(
+            unmounted.is_ok() || std::thread::panicking(),
+            "umount: {unmounted:?}"
+        );
+    }
+}
