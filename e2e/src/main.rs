@@ -1,2 +1,7 @@
-//! See Cargo.toml.
-fn main() {}
+//! `sockway-e2e`: real pods, real Envoys, verified traffic.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sockway_e2e::run()
+}

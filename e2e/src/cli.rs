@@ -1,0 +1,46 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::output::Format;
+use crate::{stop, traffic};
+
+/// Real pods, real Envoys, verified traffic
+#[derive(Debug, Parser)]
+#[command(name = "sockway-e2e", version)]
+struct Cli {
+    /// How results are written
+    #[arg(short, long, value_enum, default_value = "human", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Verified traffic: server and client
+    #[command(subcommand)]
+    Traffic(traffic::options::Command),
+}
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sockway-e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<()> {
+    stop::install()?;
+    match &cli.command {
+        Command::Traffic(command) => traffic::run(command, cli.output),
+    }
+}

@@ -1,0 +1,30 @@
+//! Results on standard output: for a person, or as one JSON document.
+
+use std::fmt::Display;
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// The line by which a server says that it listens.
+pub(crate) const READY: &str = "ready";
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For a person.
+    Human,
+    /// For a program: one JSON document on one line.
+    Json,
+}
+
+/// Writes a result.
+pub(crate) fn print(result: &(impl Display + Serialize), format: Format) -> Result<()> {
+    let text = match format {
+        Format::Human => result.to_string(),
+        Format::Json => serde_json::to_string(result)? + "\n",
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("write to standard output")
+}

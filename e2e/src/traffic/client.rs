@@ -1,0 +1,86 @@
+//! The connecting side on non-blocking sockets.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use fastrand::Rng;
+use mio::net::TcpStream;
+use mio::{Events, Poll};
+
+use super::dial;
+use super::end::{Buffers, End};
+use super::options::Client;
+use super::plan::{Kind, Plan};
+use super::report::Report;
+use super::table::{Entry, Table};
+use crate::stop;
+
+/// How long a wait for events lasts at most.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Makes all connections and reports.
+pub(crate) fn run(client: &Client) -> Result<Report> {
+    let mut poll = Poll::new().context("epoll_create")?;
+    let mut events = Events::with_capacity(1024);
+    let mut table = Table::new(0, Duration::from_secs(client.stall));
+    let mut report = Report::new("client");
+    let mut buffers = Buffers::default();
+    let mut rng = Rng::with_seed(client.seed);
+    let kinds = kinds(client);
+    let started = Instant::now();
+    let limit = Duration::from_secs(client.time_limit);
+    loop {
+        while report.connections < client.connections && table.len() < client.concurrency {
+            if started.elapsed() > limit {
+                bail!(
+                    "only {} connections begun after {} s",
+                    report.connections,
+                    client.time_limit
+                );
+            }
+            let index = report.connections;
+            report.connections += 1;
+            let plan = Plan::random(&mut rng, &kinds, client.max_size);
+            match dial::with_port(client, index, dial::start) {
+                Ok((stream, taken)) => {
+                    report.port_retries += taken;
+                    let stream = TcpStream::from_std(stream);
+                    let end = End::client(plan, client.greet);
+                    let label = format!("connection {index}");
+                    let token = table.add(Entry::new(stream, end, label), &poll)?;
+                    // At once, without waiting for the handshake to end: bytes
+                    // that race with the setting up of the connection.
+                    table.drive(token, true, &poll, &mut report, &mut buffers);
+                }
+                Err(error) => report.fault(|| format!("connection {index}: connect: {error}")),
+            }
+        }
+        if table.is_empty() {
+            break;
+        }
+        stop::check()?;
+        match poll.poll(&mut events, Some(TICK)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(error).context("epoll_wait");
+            }
+            _ => {}
+        }
+        for event in &events {
+            let writable = event.is_writable();
+            table.drive(event.token(), writable, &poll, &mut report, &mut buffers);
+        }
+        table.scan(&poll, &mut report);
+    }
+    report.took(started.elapsed());
+    Ok(report)
+}
+
+/// The shapes to choose from.
+pub(crate) fn kinds(client: &Client) -> Vec<Kind> {
+    if client.kinds.is_empty() {
+        Kind::ALL.to_vec()
+    } else {
+        client.kinds.clone()
+    }
+}

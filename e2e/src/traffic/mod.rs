@@ -1,0 +1,52 @@
+//! Verified traffic: a client and a server that agree on every byte.
+//!
+//! Each connection plays a random [plan](plan::Plan). Both ends check every
+//! byte they read against a pattern that depends on the connection, the
+//! direction and the position, and check that the stream ends as planned.
+
+mod blocking;
+mod client;
+mod dial;
+mod end;
+mod fault;
+pub(crate) mod options;
+mod plan;
+pub(crate) mod report;
+mod rx;
+mod script;
+mod server;
+mod table;
+mod threads;
+mod tx;
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+
+use crate::output::{self, Format};
+use options::Command;
+
+/// Runs `traffic server` or `traffic client`.
+pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
+    let report = match command {
+        Command::Server(options) if options.blocking => threads::serve(options, ready)?,
+        Command::Server(options) => server::run(options, ready)?,
+        Command::Client(options) if options.blocking => threads::connect(options)?,
+        Command::Client(options) => client::run(options)?,
+    };
+    output::print(&report, format)?;
+    if !report.good() {
+        bail!(
+            "{} of {} connections failed",
+            report.connections - report.verified,
+            report.connections
+        );
+    }
+    Ok(())
+}
+
+/// Tells whoever started the server that it listens.
+fn ready() {
+    // Nobody may be reading, which is no reason not to serve.
+    drop(writeln!(std::io::stdout(), "{}", crate::output::READY));
+}

@@ -1,0 +1,133 @@
+//! What `sockway-e2e traffic` takes on its command line.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+
+use super::plan::Kind;
+
+/// Verified traffic.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Accept connections and play the server's part until SIGTERM, then report
+    Server(Server),
+    /// Make connections, verify every byte, report
+    Client(Client),
+}
+
+/// A listening address with the way it behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    /// Address; `[::]` takes IPv4 too, as v4-mapped addresses.
+    pub(crate) address: SocketAddr,
+    /// Speak first.
+    pub(crate) greet: bool,
+    /// Set `TCP_DEFER_ACCEPT`.
+    pub(crate) defer: bool,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut words = text.split(',');
+        let address = words.next().unwrap_or_default();
+        let address = address
+            .parse()
+            .map_err(|error| format!("address {address:?}: {error}"))?;
+        let mut listen = Self {
+            address,
+            greet: false,
+            defer: false,
+        };
+        for word in words {
+            match word {
+                "greet" => listen.greet = true,
+                "defer" => listen.defer = true,
+                _ => return Err(format!("{word:?} is neither greet nor defer")),
+            }
+        }
+        Ok(listen)
+    }
+}
+
+/// Ports from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ports {
+    /// First port.
+    pub(crate) first: u16,
+    /// How many.
+    pub(crate) count: u16,
+}
+
+impl FromStr for Ports {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (first, last) = text.split_once('-')?;
+            let (first, last): (u16, u16) = (first.parse().ok()?, last.parse().ok()?);
+            Some(Self {
+                first,
+                count: last.checked_sub(first)?.checked_add(1)?,
+            })
+        };
+        parse().ok_or_else(|| format!("{text:?} is not FIRST-LAST"))
+    }
+}
+
+/// `traffic server`.
+#[derive(Args, Debug)]
+pub(crate) struct Server {
+    /// Address to listen at, with `,greet` to speak first and `,defer` for `TCP_DEFER_ACCEPT`
+    #[arg(long, required = true)]
+    pub(crate) listen: Vec<Listen>,
+    /// Blocking sockets, threads for each connection
+    #[arg(long)]
+    pub(crate) blocking: bool,
+    /// Seconds without movement after which a connection is a hang
+    #[arg(long, default_value_t = 15)]
+    pub(crate) stall: u64,
+}
+
+/// `traffic client`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Client {
+    /// Address to connect to; with several, one after the other
+    #[arg(long, required = true)]
+    pub(crate) to: Vec<SocketAddr>,
+    /// Connections in all
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) connections: u64,
+    /// Connections at a time
+    #[arg(long, default_value_t = 64)]
+    pub(crate) concurrency: usize,
+    /// Most bytes of a connection's direction; sizes are log-uniform from 1
+    #[arg(long, default_value_t = 1 << 20)]
+    pub(crate) max_size: u64,
+    /// Shapes of conversation; all unless given
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) kinds: Vec<Kind>,
+    /// The servers speak first
+    #[arg(long)]
+    pub(crate) greet: bool,
+    /// Blocking sockets, threads for each connection
+    #[arg(long)]
+    pub(crate) blocking: bool,
+    /// Connect to IPv4 through `AF_INET6` sockets
+    #[arg(long)]
+    pub(crate) mapped: bool,
+    /// Bind to these local ports, each used towards every address (FIRST-LAST)
+    #[arg(long)]
+    pub(crate) source_ports: Option<Ports>,
+    /// Key of everything random
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Seconds without movement after which a connection is a hang
+    #[arg(long, default_value_t = 15)]
+    pub(crate) stall: u64,
+    /// Seconds after which no new connection is begun
+    #[arg(long, default_value_t = 600)]
+    pub(crate) time_limit: u64,
+}
