@@ -1,6 +1,11 @@
 //! The project's own commands, run as `cargo xtask VERB` or through the Makefile.
 
+pub mod cargo;
 pub mod command;
+pub mod e2e;
+pub mod elf;
+pub mod members;
+pub mod ring;
 pub mod toolchain;
 pub mod tools;
 pub mod verbs;

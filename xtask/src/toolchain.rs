@@ -91,6 +91,16 @@ impl Toolchain {
         format!("{} (rustc {release}, LLVM {llvm_major})", cargo.display())
     }
 
+    /// Its cargo.
+    pub fn cargo_path(&self) -> &Path {
+        &self.cargo
+    }
+
+    /// The major version of the LLVM it writes bitcode with.
+    pub fn llvm_major(&self) -> u32 {
+        self.llvm_major
+    }
+
     /// A cargo command, free of what an outer cargo or rustup left in the environment.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(&self.cargo);

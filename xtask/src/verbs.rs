@@ -1,8 +1,21 @@
 //! The verbs, one per file.
 
+pub mod bench;
+pub mod build;
+pub mod check_tree;
+pub mod demo;
 pub mod ebpf;
+pub mod fmt;
+pub mod kernels;
+pub mod lint;
+pub mod soak;
+pub mod test;
+pub mod test_e2e;
+pub mod test_privileged;
+pub mod test_unit;
+pub mod toolchain;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::Workspace;
 
@@ -17,11 +30,22 @@ pub struct Verb {
     pub run: fn(&Workspace, &[String]) -> Result<()>,
 }
 
-const VERBS: &[Verb] = &[Verb {
-    name: "ebpf",
-    help: "build the eBPF object into target/bpf/sockway.o [--features LIST]",
-    run: ebpf::run,
-}];
+const VERBS: &[Verb] = &[
+    ebpf::VERB,
+    build::VERB,
+    demo::VERB,
+    test::VERB,
+    lint::VERB,
+    test_unit::VERB,
+    test_privileged::VERB,
+    test_e2e::VERB,
+    bench::VERB,
+    soak::VERB,
+    kernels::VERB,
+    fmt::VERB,
+    check_tree::VERB,
+    toolchain::VERB,
+];
 
 /// The verb of that name.
 pub fn find(name: &str) -> Option<&'static Verb> {
@@ -38,4 +62,12 @@ pub fn usage() -> String {
         "usage: cargo xtask VERB [ARGUMENTS]\n\n{}",
         verbs.join("\n")
     )
+}
+
+/// Refuses arguments, for verbs that take none.
+fn no_arguments(arguments: &[String]) -> Result<()> {
+    match arguments.first() {
+        Some(first) => bail!("this verb takes no arguments, but got {first:?}"),
+        None => Ok(()),
+    }
 }

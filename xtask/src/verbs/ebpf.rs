@@ -6,22 +6,26 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::Verb;
 use crate::Workspace;
 use crate::command;
 use crate::toolchain::Toolchain;
 
-/// Builds the object; the arguments go to `cargo build`.
-///
-/// # Errors
-/// When no toolchain or linker fits, when the build fails, or the object cannot be written.
-pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+/// See [`Verb`].
+pub const VERB: Verb = Verb {
+    name: "ebpf",
+    help: "build the eBPF object into target/bpf/sockway.o [ARGUMENTS of cargo build]",
+    run,
+};
+
+fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     build(workspace, arguments).map(|_| ())
 }
 
-/// Builds the object and returns its path.
+/// Builds the object, with further arguments for `cargo build`, and returns its path.
 ///
 /// # Errors
-/// As [`run`].
+/// When no toolchain or linker fits, when the build fails, or the object cannot be written.
 pub fn build(workspace: &Workspace, arguments: &[String]) -> Result<PathBuf> {
     let tools = workspace.tools();
     let toolchain = Toolchain::for_bpf(tools)?;

@@ -1,0 +1,58 @@
+# Short names for what scripts/setup and `cargo xtask` do.
+# Arguments for a verb: make demo ARGS="--rounds 1"
+
+ARGS ?=
+XTASK := scripts/xtask
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-unit test-privileged test-e2e lint bench soak kernels fmt
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
+		while IFS='|' read -r name text; do printf '%-26s%s\n' "$$name" "$$text"; done
+
+setup: ## install whatever is missing for build, demo and test
+	@scripts/setup
+
+build: ## static release binaries with the eBPF programs inside, in target/release
+	@scripts/setup build
+	@$(XTASK) build $(ARGS)
+
+demo: ## as root: two pods, two Envoys, plain against accelerated
+	@scripts/setup build e2e
+	@$(XTASK) demo $(ARGS)
+
+test: ## as root: lint, unit, privileged and e2e tests
+	@scripts/setup
+	@$(XTASK) test $(ARGS)
+
+test-unit: ## tests that need neither root nor a BPF toolchain
+	@$(XTASK) test-unit $(ARGS)
+
+test-privileged: ## as root: the real programs in the running kernel
+	@scripts/setup build
+	@$(XTASK) test-privileged $(ARGS)
+
+test-e2e: ## as root: pods, Envoys and verified traffic
+	@scripts/setup build e2e
+	@$(XTASK) test-e2e $(ARGS)
+
+lint: ## formatting, clippy, rules about the tree
+	@scripts/setup lint
+	@$(XTASK) lint $(ARGS)
+
+bench: ## as root: measure plain against accelerated
+	@scripts/setup build e2e
+	@$(XTASK) bench $(ARGS)
+
+soak: ## as root: verified traffic for long, of bounded length
+	@scripts/setup build e2e
+	@$(XTASK) soak $(ARGS)
+
+kernels: ## the suites on other kernels, under qemu
+	@scripts/setup build e2e
+	@$(XTASK) kernels $(ARGS)
+
+fmt: ## format every crate
+	@scripts/setup lint
+	@$(XTASK) fmt $(ARGS)

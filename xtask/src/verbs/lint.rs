@@ -1,0 +1,54 @@
+//! `cargo xtask lint`: formatting, clippy, and what no linter knows.
+
+use anyhow::Result;
+
+use super::{Verb, check_tree, fmt, no_arguments};
+use crate::Workspace;
+use crate::ring::{Count, Ring};
+use crate::{cargo, command};
+
+/// See [`Verb`].
+pub const VERB: Verb = Verb {
+    name: "lint",
+    help: "rustfmt --check, clippy with warnings denied, check-tree",
+    run,
+};
+
+/// The newest compiler whose lints this tree is clean of. A newer clippy knows
+/// more lints: its warnings are shown, but they are no failure.
+const NEWEST_MINOR: u32 = 96;
+
+fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    no_arguments(arguments)?;
+    Ring::finish(&[ring(workspace)])
+}
+
+/// As a ring.
+pub fn ring(workspace: &Workspace) -> Ring {
+    Ring::run("lint", |count| {
+        report("rustfmt", &fmt::format(workspace, &["--check"]), count);
+        report("clippy", &clippy(workspace), count);
+        report("check-tree", &check_tree::check(workspace), count);
+        Ok(())
+    })
+}
+
+fn report(name: &str, result: &Result<()>, count: &mut Count) {
+    match result {
+        Ok(()) => println!("{name}: ok"),
+        Err(error) => println!("{name}: FAILED: {error:#}"),
+    }
+    count.add(result);
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    let mut cargo = cargo::cargo(workspace);
+    cargo.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
+    let minor = cargo::minor()?;
+    if minor <= NEWEST_MINOR {
+        cargo.args(["--", "-D", "warnings"]);
+    } else {
+        println!("clippy: 1.{minor} is newer than 1.{NEWEST_MINOR}, its warnings are no failure");
+    }
+    command::run(&mut cargo)
+}

@@ -1,0 +1,24 @@
+//! `cargo xtask test`: all rings, from the fastest to the slowest.
+
+use anyhow::Result;
+
+use super::{Verb, lint, no_arguments, test_e2e, test_privileged, test_unit};
+use crate::Workspace;
+use crate::ring::Ring;
+
+/// See [`Verb`].
+pub const VERB: Verb = Verb {
+    name: "test",
+    help: "all rings: lint, unit, privileged, e2e",
+    run,
+};
+
+fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    no_arguments(arguments)?;
+    Ring::finish(&[
+        lint::ring(workspace),
+        test_unit::ring(workspace),
+        test_privileged::ring(workspace),
+        test_e2e::ring(workspace, &[]),
+    ])
+}
