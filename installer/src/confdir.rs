@@ -53,7 +53,11 @@ pub fn targets(directory: &Path, name: Option<&str>) -> Result<Vec<PathBuf>> {
                 bail!(
                     "{} holds no {name} (it has: {}): name one of these with --conf-name",
                     directory.display(),
-                    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+                    if names.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        names.join(", ")
+                    }
                 );
             };
             at
@@ -82,7 +86,8 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    const ISTIO: &str = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"},{"type":"istio-cni"}]}"#;
+    const ISTIO: &str =
+        r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"},{"type":"istio-cni"}]}"#;
     const TERWAY: &str = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"}]}"#;
 
     fn dir(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -94,7 +99,8 @@ mod tests {
     }
 
     fn names(dir: &Path, name: Option<&str>) -> Vec<String> {
-        let name_of = |p: &std::path::PathBuf| p.file_name().unwrap().to_string_lossy().into_owned();
+        let name_of =
+            |p: &std::path::PathBuf| p.file_name().unwrap().to_string_lossy().into_owned();
         targets(dir, name).unwrap().iter().map(name_of).collect()
     }
 
@@ -118,17 +124,35 @@ mod tests {
 
     #[test]
     fn istio_owned_means_both() {
-        let dir = dir(&[("02-istio-cni.conflist", ISTIO), ("10-terway.conflist", TERWAY)]);
-        assert_eq!(names(dir.path(), None), ["02-istio-cni.conflist", "10-terway.conflist"]);
+        let dir = dir(&[
+            ("02-istio-cni.conflist", ISTIO),
+            ("10-terway.conflist", TERWAY),
+        ]);
+        assert_eq!(
+            names(dir.path(), None),
+            ["02-istio-cni.conflist", "10-terway.conflist"]
+        );
     }
 
     #[test]
     fn what_is_missing_is_named() {
         let empty = dir(&[]);
-        assert!(targets(empty.path(), None).unwrap_err().to_string().contains("no CNI config"));
-        let text = targets(empty.path(), Some("x.conf")).unwrap_err().to_string();
-        assert!(text.contains("x.conf") && text.contains("--conf-name"), "{text}");
-        let text = targets(Path::new("/proc/none"), None).unwrap_err().to_string();
+        assert!(
+            targets(empty.path(), None)
+                .unwrap_err()
+                .to_string()
+                .contains("no CNI config")
+        );
+        let text = targets(empty.path(), Some("x.conf"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("x.conf") && text.contains("--conf-name"),
+            "{text}"
+        );
+        let text = targets(Path::new("/proc/none"), None)
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("--cni-conf-dir"), "{text}");
     }
 }

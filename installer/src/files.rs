@@ -1,15 +1,21 @@
 //! Files on the node, changed so that a power cut at any moment leaves the old or the new one.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
+use serde::Serialize;
 
 /// No CNI configuration is longer; what is, is not one.
 const MAX_TEXT: u64 = 1 << 20;
+/// How long one process waits for another to finish with a directory.
+pub const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A text file as it was when it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,12 +31,15 @@ pub struct Snapshot {
 }
 
 /// Whether anything was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Written {
     /// The file was replaced.
     Changed,
     /// It already was as it should be.
     Unchanged,
+    /// Another program changed it in the meantime: nothing of that was undone; read again.
+    Overtaken,
 }
 
 /// Reads a regular file of UTF-8 text; symbolic links are not followed.
@@ -40,7 +49,9 @@ pub enum Written {
 /// What is not such a file, with its path.
 pub fn read(path: &Path) -> Result<Snapshot> {
     let mut file = open(path)?;
-    let meta = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
+    let meta = file
+        .metadata()
+        .with_context(|| format!("cannot look at {}", path.display()))?;
     ensure!(
         meta.len() <= MAX_TEXT,
         "{} has {} bytes, which no CNI configuration has: not touched",
@@ -48,14 +59,24 @@ pub fn read(path: &Path) -> Result<Snapshot> {
         meta.len()
     );
     let mut text = String::new();
-    file.read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Snapshot { text, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid() })
+    file.read_to_string(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Snapshot {
+        text,
+        mode: meta.mode() & 0o7777,
+        uid: meta.uid(),
+        gid: meta.gid(),
+    })
 }
 
 /// Opens a regular file for reading; symbolic links are not followed.
 fn open(path: &Path) -> Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
+    let file = match OpenOptions::new()
+        .read(true)
+        .custom_flags(flags.bits())
+        .open(path)
+    {
         Ok(file) => file,
         Err(e) if e.raw_os_error() == Some(nix::Error::ELOOP as i32) => bail!(
             "{} is a symbolic link, which is never written through: put a regular file there",
@@ -63,8 +84,14 @@ fn open(path: &Path) -> Result<File> {
         ),
         Err(e) => return Err(e).with_context(|| format!("cannot open {}", path.display())),
     };
-    let meta = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
-    ensure!(meta.is_file(), "{} is not a regular file: not touched", path.display());
+    let meta = file
+        .metadata()
+        .with_context(|| format!("cannot look at {}", path.display()))?;
+    ensure!(
+        meta.is_file(),
+        "{} is not a regular file: not touched",
+        path.display()
+    );
     Ok(file)
 }
 
@@ -72,7 +99,7 @@ fn open(path: &Path) -> Result<File> {
 ///
 /// # Errors
 ///
-/// Among others where the file is no longer what was read: read it again and start over.
+/// Any step that failed, with its path; the file is then as before.
 pub fn replace(path: &Path, old: &Snapshot, text: &str) -> Result<Written> {
     if old.text == text {
         return Ok(Written::Unchanged);
@@ -80,11 +107,16 @@ pub fn replace(path: &Path, old: &Snapshot, text: &str) -> Result<Written> {
     let temporary = Temporary::create(path)?;
     temporary.fill(text.as_bytes(), old.mode, Some((old.uid, old.gid)))?;
     // Another installer may have written meanwhile; what it wrote must not be lost.
-    ensure!(read(path)? == *old, "{} was changed by another program meanwhile", path.display());
+    if read(path)? != *old {
+        return Ok(Written::Overtaken);
+    }
     temporary.put_in_place(path)?;
-    let now = read(path)?;
-    ensure!(now.text == text, "{} was changed by another program at once", path.display());
-    Ok(Written::Changed)
+    let overtaken = read(path)?.text != text;
+    Ok(if overtaken {
+        Written::Overtaken
+    } else {
+        Written::Changed
+    })
 }
 
 /// Copies a program to `to` (mode 0755), unless it is there already.
@@ -139,20 +171,29 @@ pub fn temporary_path(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.sockway-tmp"))
 }
 
-/// Keeps other sockway processes from changing files of a directory.
+/// Keeps other sockway processes from changing files of a directory while the value lives.
+/// Waits up to `wait` for another one to finish.
 ///
 /// # Errors
 ///
-/// Where another holds the lock, or the directory cannot be opened.
-pub fn lock_directory(directory: &Path) -> Result<Flock<File>> {
+/// Where another still holds the lock, or the directory cannot be opened.
+pub fn lock_directory(directory: &Path, wait: Duration) -> Result<File> {
     let file =
         File::open(directory).with_context(|| format!("cannot open {}", directory.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| {
-        anyhow::Error::from(e).context(format!(
-            "{} is locked by another sockway process: wait for it and try again",
-            directory.display()
-        ))
-    })
+    let deadline = Instant::now() + wait;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => bail!(
+                "{} is locked by another sockway process: wait for it and try again",
+                directory.display()
+            ),
+            Err(TryLockError::Error(e)) => {
+                return Err(e).with_context(|| format!("cannot lock {}", directory.display()));
+            }
+        }
+    }
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
@@ -192,7 +233,8 @@ impl Temporary {
                 }
             }
             (&self.file).write_all(bytes)?;
-            self.file.set_permissions(fs::Permissions::from_mode(mode))?;
+            self.file
+                .set_permissions(fs::Permissions::from_mode(mode))?;
             self.file.sync_all()
         };
         fill().with_context(|| format!("cannot write {}", self.path.display()))
@@ -200,7 +242,11 @@ impl Temporary {
 
     fn put_in_place(self, target: &Path) -> Result<()> {
         fs::rename(&self.path, target).with_context(|| {
-            format!("cannot rename {} to {}", self.path.display(), target.display())
+            format!(
+                "cannot rename {} to {}",
+                self.path.display(),
+                target.display()
+            )
         })?;
         sync_directory(target)
     }
@@ -223,6 +269,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
+    use std::time::Duration;
 
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(directory)
@@ -266,8 +313,7 @@ mod tests {
         fs::write(&path, "old").unwrap();
         let old = read(&path).unwrap();
         fs::write(&path, "of another program").unwrap();
-        let text = replace(&path, &old, "new").unwrap_err().to_string();
-        assert!(text.contains("changed by another program"), "{text}");
+        assert_eq!(replace(&path, &old, "new").unwrap(), Written::Overtaken);
         assert_eq!(fs::read_to_string(&path).unwrap(), "of another program");
         assert_eq!(names(dir.path()), ["a.conflist"]);
     }
@@ -278,10 +324,25 @@ mod tests {
         let (target, link) = (dir.path().join("target"), dir.path().join("link"));
         fs::write(&target, "x").unwrap();
         symlink(&target, &link).unwrap();
-        assert!(read(&link).unwrap_err().to_string().contains("symbolic link"));
-        assert!(copy_program(&target, &link).unwrap_err().to_string().contains("regular file"));
+        assert!(
+            read(&link)
+                .unwrap_err()
+                .to_string()
+                .contains("symbolic link")
+        );
+        assert!(
+            copy_program(&target, &link)
+                .unwrap_err()
+                .to_string()
+                .contains("regular file")
+        );
         fs::write(&target, vec![b' '; (1 << 20) + 1]).unwrap();
-        assert!(read(&target).unwrap_err().to_string().contains("not touched"));
+        assert!(
+            read(&target)
+                .unwrap_err()
+                .to_string()
+                .contains("not touched")
+        );
         assert!(read(dir.path()).is_err());
     }
 
@@ -302,9 +363,12 @@ mod tests {
     #[test]
     fn a_directory_is_locked_once() {
         let dir = tempfile::tempdir().unwrap();
-        let held = lock_directory(dir.path()).unwrap();
-        assert!(lock_directory(dir.path()).unwrap_err().to_string().contains("locked"));
+        let held = lock_directory(dir.path(), Duration::ZERO).unwrap();
+        let error = lock_directory(dir.path(), Duration::ZERO)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("locked"), "{error}");
         drop(held);
-        lock_directory(dir.path()).unwrap();
+        lock_directory(dir.path(), Duration::ZERO).unwrap();
     }
 }

@@ -1,4 +1,23 @@
 //! Puts Sockway onto a node, keeps it there, shows what it does, takes it off again.
 #![forbid(unsafe_code)]
 
+pub mod build;
+pub mod cgroup;
+pub mod cli;
+pub mod commands;
+pub mod confdir;
 pub mod conflist;
+pub mod conflists;
+pub mod drain;
+pub mod exit;
+pub mod figures;
+pub mod files;
+pub mod logging;
+pub mod node;
+pub mod options;
+pub mod plugin;
+pub mod pods;
+pub mod settings;
+pub mod state;
+pub mod ui;
+pub mod undo;

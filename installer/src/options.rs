@@ -25,11 +25,21 @@ impl PinArgs {
 #[derive(Args, Clone, Debug)]
 pub struct CniArgs {
     /// Directory of the runtime's CNI plugins
-    #[arg(long, value_name = "DIR", env = "SOCKWAY_CNI_BIN_DIR", default_value = "/opt/cni/bin")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_CNI_BIN_DIR",
+        default_value = "/opt/cni/bin"
+    )]
     pub cni_bin_dir: PathBuf,
 
     /// Directory of the runtime's CNI configurations
-    #[arg(long, value_name = "DIR", env = "SOCKWAY_CNI_CONF_DIR", default_value = "/etc/cni/net.d")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_CNI_CONF_DIR",
+        default_value = "/etc/cni/net.d"
+    )]
     pub cni_conf_dir: PathBuf,
 
     /// Name of the conflist in that directory; auto: the first file that the runtime would load
@@ -54,7 +64,12 @@ impl CniArgs {
 #[derive(Args, Clone, Debug)]
 pub struct CgroupArgs {
     /// cgroup2 directory to attach to; auto: the root of the hierarchy, mounted privately where it is not mounted
-    #[arg(long, value_name = "DIR", env = "SOCKWAY_CGROUP", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_CGROUP",
+        default_value = "auto"
+    )]
     pub cgroup: PathBuf,
 }
 
@@ -69,7 +84,12 @@ impl CgroupArgs {
 #[derive(Args, Clone, Debug)]
 pub struct RunDirArgs {
     /// Directory for the private cgroup2 mount and the lock of `sockway run`
-    #[arg(long, value_name = "DIR", env = "SOCKWAY_RUN_DIR", default_value = "/run/sockway")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_RUN_DIR",
+        default_value = "/run/sockway"
+    )]
     pub run_dir: PathBuf,
 }
 
@@ -84,7 +104,13 @@ impl RunDirArgs {
 #[derive(Args, Clone, Copy, Debug)]
 pub struct OutputArgs {
     /// For a person, or for a program
-    #[arg(short, long, value_name = "FORMAT", env = "SOCKWAY_OUTPUT", default_value = "text")]
+    #[arg(
+        short,
+        long,
+        value_name = "FORMAT",
+        env = "SOCKWAY_OUTPUT",
+        default_value = "text"
+    )]
     pub output: Output,
 }
 

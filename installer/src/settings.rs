@@ -1,20 +1,14 @@
 //! What the operator wants of the plugin, and the conflist entry that says it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use clap::{Args, builder::BoolishValueParser};
 use serde_json::{Map, Value, json};
-use sockway_common::pod::{DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT};
 use sockway_common::scope;
-use sockway_datapath::pins::DEFAULT_ROOT;
-
-use crate::conflist::PLUGIN_TYPE;
-
-/// The capability under which containerd hands a pod's annotations to plugins.
-pub const ANNOTATIONS: &str = "io.kubernetes.cri.pod-annotations";
+use sockway_datapath::section::{ANNOTATIONS_CAPABILITY, PLUGIN_TYPE, Section};
 
 /// Settings for the plugin's section. What is not given stays as the conflist has it.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Settings of the plugin")]
 pub struct Settings {
     /// How far pods take part, unless their annotation sockway.io/scope says otherwise: auto, all, proxy, off
@@ -36,13 +30,13 @@ pub struct Settings {
           value_delimiter = ',', value_parser = namespace)]
     pub exclude_namespaces: Option<Vec<String>>,
 
-    /// How much the plugin logs
-    #[arg(long, value_name = "LEVEL", env = "SOCKWAY_LOG_LEVEL")]
-    pub log_level: Option<LogLevel>,
+    /// How much the plugin logs: off, error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", env = "SOCKWAY_LOG_LEVEL", value_parser = log_level)]
+    pub log_level: Option<String>,
 
-    /// File the plugin logs to, beside standard error
+    /// File the plugin logs to, an empty one for none [default: /var/log/sockway-cni.log]
     #[arg(long, value_name = "FILE", env = "SOCKWAY_LOG_FILE", value_parser = log_file)]
-    pub log_file: Option<PathBuf>,
+    pub log_file: Option<String>,
 
     /// Fail the creation of a pod that cannot be registered, instead of leaving it on plain TCP
     #[arg(long, value_name = "BOOL", env = "SOCKWAY_STRICT", num_args = 0..=1,
@@ -50,72 +44,102 @@ pub struct Settings {
     pub strict: Option<bool>,
 }
 
-/// The plugin's log levels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "the words say it")]
-pub enum LogLevel {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
-
 impl Settings {
     /// The conflist entry: `present`, where there is one, with what was given put over it.
     /// Values that are the plugin's defaults are left out.
-    pub fn entry(&self, bpffs: &Path, present: Option<&Value>) -> Value {
-        let mut entry = present.and_then(Value::as_object).cloned().unwrap_or_default();
+    ///
+    /// # Errors
+    ///
+    /// Keys and values, of `present` or given, that the plugin would not take, each by name.
+    pub fn entry(&self, bpffs: &Path, present: Option<&Value>) -> Result<Value, String> {
+        let default = Section::default();
+        let mut entry = present
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
         entry.insert("type".to_owned(), json!(PLUGIN_TYPE));
         let capabilities = entry.entry("capabilities").or_insert_with(|| json!({}));
         if let Some(map) = capabilities.as_object_mut() {
-            map.entry(ANNOTATIONS).or_insert(json!(true));
+            map.entry(ANNOTATIONS_CAPABILITY).or_insert(json!(true));
         }
-        self.put_ports(&mut entry);
-        let scope = self.scope.as_ref();
-        put(&mut entry, "scope", scope, &scope::name(scope::AUTO).to_owned());
-        put(&mut entry, "excludeNamespaces", self.exclusions().as_ref(), &Vec::new());
-        let level = self.log_level.map(|l| format!("{l:?}").to_lowercase());
-        put(&mut entry, "logLevel", level.as_ref(), &"info".to_owned());
-        put(&mut entry, "logFile", self.log_file.as_ref(), &PathBuf::new());
-        put(&mut entry, "bpffs", Some(&bpffs), &Path::new(DEFAULT_ROOT));
-        put(&mut entry, "strict", self.strict.as_ref(), &false);
-        Value::Object(entry)
+        self.put_ports(&mut entry, &default);
+        put(
+            &mut entry,
+            "scope",
+            self.scope.as_deref(),
+            scope::name(default.scope),
+        );
+        let exclusions = self.exclusions();
+        put(
+            &mut entry,
+            "excludeNamespaces",
+            exclusions.as_deref(),
+            &default.exclude_namespaces,
+        );
+        let level = default.log_level.as_str().to_ascii_lowercase();
+        put(&mut entry, "logLevel", self.log_level.as_deref(), &level);
+        put(
+            &mut entry,
+            "logFile",
+            self.log_file.as_deref(),
+            &default.log_file,
+        );
+        put(
+            &mut entry,
+            "bpffs",
+            Some(&*bpffs.to_string_lossy()),
+            &default.bpffs,
+        );
+        put(&mut entry, "strict", self.strict.as_ref(), &default.strict);
+        let entry = Value::Object(entry);
+        check(&entry)?;
+        Ok(entry)
     }
 
-    fn exclusions(&self) -> Option<Vec<&str>> {
-        let given = self.exclude_namespaces.as_ref()?;
-        let mut names: Vec<&str> =
-            given.iter().map(String::as_str).filter(|n| !n.is_empty()).collect();
+    fn exclusions(&self) -> Option<Vec<String>> {
+        let mut names: Vec<String> = self.exclude_namespaces.clone()?;
+        names.retain(|name| !name.is_empty());
         names.sort_unstable();
         names.dedup();
         Some(names)
     }
 
-    fn put_ports(&self, entry: &mut Map<String, Value>) {
-        let mut ports =
-            entry.get("envoyPorts").and_then(Value::as_object).cloned().unwrap_or_default();
-        put(&mut ports, "outbound", self.envoy_outbound_port.as_ref(), &DEFAULT_OUTBOUND_PORT);
-        put(&mut ports, "inbound", self.envoy_inbound_port.as_ref(), &DEFAULT_INBOUND_PORT);
-        let given = self.envoy_outbound_port.is_some() || self.envoy_inbound_port.is_some();
-        if !ports.is_empty() {
-            entry.insert("envoyPorts".to_owned(), Value::Object(ports));
-        } else if given {
+    fn put_ports(&self, entry: &mut Map<String, Value>, default: &Section) {
+        let mut ports = match entry.get("envoyPorts") {
+            Some(Value::Object(ports)) => ports.clone(),
+            Some(_) => return,
+            None => Map::new(),
+        };
+        let default = default.envoy_ports;
+        put(
+            &mut ports,
+            "outbound",
+            self.envoy_outbound_port.as_ref(),
+            &default.outbound,
+        );
+        put(
+            &mut ports,
+            "inbound",
+            self.envoy_inbound_port.as_ref(),
+            &default.inbound,
+        );
+        if ports.is_empty() {
             entry.shift_remove("envoyPorts");
+        } else {
+            entry.insert("envoyPorts".to_owned(), Value::Object(ports));
         }
     }
 }
 
-/// Sets a key that was given; the default takes it out.
-fn put<T: serde::Serialize + PartialEq>(
-    entry: &mut Map<String, Value>,
-    key: &str,
-    given: Option<&T>,
-    default: &T,
-) {
+/// Sets a key that was given; the default takes a different value out.
+fn put<T>(entry: &mut Map<String, Value>, key: &str, given: Option<&T>, default: &T)
+where
+    T: serde::Serialize + PartialEq + ?Sized,
+{
     match given {
         None => {}
+        // Said already, be it the default: another's file is not written for looks.
+        Some(value) if entry.get(key) == Some(&json!(value)) => {}
         Some(value) if value == default => {
             entry.shift_remove(key);
         }
@@ -125,35 +149,58 @@ fn put<T: serde::Serialize + PartialEq>(
     }
 }
 
-fn scope_word(word: &str) -> Result<String, String> {
-    match scope::parse(word) {
-        Some(_) => Ok(word.to_owned()),
-        None => Err(format!("one of {}", scope::WORDS)),
-    }
+fn check(section: &Value) -> Result<(), String> {
+    Section::parse(section).map(|_| ()).map_err(|problems| {
+        problems
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
+    })
 }
 
-fn namespace(word: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let ends = !word.starts_with('-') && !word.ends_with('-');
-    if word.len() <= 63 && ends && word.bytes().all(fits) {
-        Ok(word.to_owned())
+/// A value parser that takes what the plugin takes for `key`.
+fn word(key: &str, value: &Value, word: &str) -> Result<String, String> {
+    Section::parse(&json!({ key: value })).map_err(|problems| {
+        problems
+            .first()
+            .map_or_else(String::new, |p| format!("allowed: {}", p.allowed))
+    })?;
+    Ok(word.to_owned())
+}
+
+fn scope_word(text: &str) -> Result<String, String> {
+    word("scope", &json!(text), text)
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let list = if text.is_empty() {
+        json!([])
     } else {
-        Err("a Kubernetes namespace: at most 63 lower-case letters, digits and '-'".to_owned())
-    }
+        json!([text])
+    };
+    word("excludeNamespaces", &list, text)
 }
 
-fn log_file(word: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(word);
-    if path.is_absolute() { Ok(path) } else { Err("an absolute path".to_owned()) }
+fn log_level(text: &str) -> Result<String, String> {
+    word("logLevel", &json!(text), text)
+}
+
+fn log_file(text: &str) -> Result<String, String> {
+    word("logFile", &json!(text), text)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LogLevel, Settings, namespace};
-    use serde_json::json;
+    use super::{Settings, log_file, log_level, namespace, scope_word};
+    use serde_json::{Value, json};
     use std::path::Path;
 
-    const ROOT: &str = "/sys/fs/bpf/sockway";
+    fn entry(settings: &Settings, present: Option<&Value>) -> Value {
+        settings
+            .entry(Path::new("/sys/fs/bpf/sockway"), present)
+            .unwrap()
+    }
 
     #[test]
     fn defaults_are_left_out() {
@@ -161,17 +208,17 @@ mod tests {
             "type": "sockway-cni",
             "capabilities": { "io.kubernetes.cri.pod-annotations": true },
         });
-        assert_eq!(Settings::default().entry(Path::new(ROOT), None), plain);
+        assert_eq!(entry(&Settings::default(), None), plain);
         let defaults = Settings {
             scope: Some("auto".to_owned()),
             envoy_outbound_port: Some(15001),
             envoy_inbound_port: Some(15006),
             exclude_namespaces: Some(vec![String::new()]),
-            log_level: Some(LogLevel::Info),
-            log_file: None,
+            log_level: Some("info".to_owned()),
+            log_file: Some("/var/log/sockway-cni.log".to_owned()),
             strict: Some(false),
         };
-        assert_eq!(defaults.entry(Path::new(ROOT), None), plain);
+        assert_eq!(entry(&defaults, None), plain);
     }
 
     #[test]
@@ -180,20 +227,19 @@ mod tests {
             scope: Some("proxy".to_owned()),
             envoy_outbound_port: Some(1),
             exclude_namespaces: Some(vec!["b".to_owned(), "a".to_owned(), "b".to_owned()]),
-            log_file: Some("/var/log/s.log".into()),
+            log_file: Some(String::new()),
             strict: Some(true),
             ..Settings::default()
         };
-        let entry = given.entry(Path::new("/tmp/bpf"), None);
         assert_eq!(
-            entry,
+            given.entry(Path::new("/tmp/bpf"), None).unwrap(),
             json!({
                 "type": "sockway-cni",
                 "capabilities": { "io.kubernetes.cri.pod-annotations": true },
                 "envoyPorts": { "outbound": 1 },
                 "scope": "proxy",
                 "excludeNamespaces": ["a", "b"],
-                "logFile": "/var/log/s.log",
+                "logFile": "",
                 "bpffs": "/tmp/bpf",
                 "strict": true,
             })
@@ -215,7 +261,7 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(
-            given.entry(Path::new(ROOT), Some(&present)),
+            entry(&given, Some(&present)),
             json!({
                 "type": "sockway-cni",
                 "logLevel": "debug",
@@ -223,16 +269,37 @@ mod tests {
                 "capabilities": { "bandwidth": true, "io.kubernetes.cri.pod-annotations": true },
             })
         );
-        let untouched = Settings::default().entry(Path::new(ROOT), Some(&present));
+        let untouched = entry(&Settings::default(), Some(&present));
         assert_eq!(untouched["envoyPorts"], present["envoyPorts"]);
         assert_eq!(untouched["scope"], "off");
     }
 
     #[test]
-    fn namespaces_are_checked() {
-        assert!(namespace("kube-system").is_ok());
+    fn bad_values_are_refused_by_name() {
         for bad in ["Kube", "-a", "a-", "a.b", "a b"] {
-            assert!(namespace(bad).is_err(), "{bad}");
+            assert!(namespace(bad).unwrap_err().contains("namespace"), "{bad}");
         }
+        namespace("kube-system").unwrap();
+        assert!(scope_word("some").unwrap_err().contains("proxy"));
+        assert!(log_level("loud").unwrap_err().contains("debug"));
+        assert!(log_file("relative").unwrap_err().contains("absolute"));
+        let present = json!({ "type": "sockway-cni", "scoope": "all" });
+        let root = Path::new("/sys/fs/bpf/sockway");
+        let error = Settings::default().entry(root, Some(&present)).unwrap_err();
+        assert!(error.contains("scoope"), "{error}");
+        let ports = Settings {
+            envoy_outbound_port: Some(15006),
+            ..Settings::default()
+        };
+        assert!(
+            ports
+                .entry(root, None)
+                .unwrap_err()
+                .contains("two different ports")
+        );
+        let error = Settings::default()
+            .entry(Path::new("relative"), None)
+            .unwrap_err();
+        assert!(error.contains("bpffs"), "{error}");
     }
 }

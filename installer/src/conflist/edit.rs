@@ -4,8 +4,8 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
+use super::PLUGIN_TYPE;
 use super::parse::{Conflist, Problem};
-use super::{PLUGIN_TYPE, TERWAY_TYPE};
 
 /// What has to happen to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub enum Edit {
 /// [`Problem`] where `text` is no conflist that we can chain into.
 pub fn insert(text: &str, entry: &Value) -> Result<Edit, Problem> {
     let list = Conflist::parse(text)?;
+    list.known_version()?;
     let main = list.main_plugin()?;
     let ours = positions(&list);
     let keep = ours.iter().copied().find(|&at| at > main);
@@ -54,7 +55,7 @@ pub fn insert(text: &str, entry: &Value) -> Result<Edit, Problem> {
     Ok(Edit::Write(splice(text, end, end, &new)))
 }
 
-/// Takes every entry of ours out.
+/// Takes every entry of ours out, whatever version the list is of.
 ///
 /// # Errors
 ///
@@ -63,10 +64,10 @@ pub fn remove(text: &str) -> Result<Edit, Problem> {
     let mut current = None;
     loop {
         let list = Conflist::parse(current.as_deref().unwrap_or(text))?;
-        let Some(&last) = positions(&list).last() else {
+        let Some(&at) = positions(&list).last() else {
             return Ok(current.map_or(Edit::Nothing, Edit::Write));
         };
-        current = Some(cut(&list, last));
+        current = Some(cut(&list, at));
     }
 }
 
@@ -94,13 +95,17 @@ fn cut(list: &Conflist<'_>, at: usize) -> String {
 fn indent_of<'a>(list: &Conflist<'a>, at: usize) -> Option<&'a str> {
     let before = &list.text[..list.plugins[at].span.start];
     let line = &before[before.rfind('\n')? + 1..];
-    line.bytes().all(|b| b == b' ' || b == b'\t').then_some(line)
+    line.bytes()
+        .all(|b| b == b' ' || b == b'\t')
+        .then_some(line)
 }
 
 /// Our entry as text in the style of entry `at`: on one line where that is, else indented like it.
 fn render(list: &Conflist<'_>, at: usize, entry: &Value) -> String {
     let neighbour = &list.text[list.plugins[at].span.clone()];
-    let Some(indent) = indent_of(list, at) else { return entry.to_string() };
+    let Some(indent) = indent_of(list, at) else {
+        return entry.to_string();
+    };
     let unit = unit_of(neighbour, indent);
     let mut bytes = Vec::new();
     let mut out =
@@ -115,12 +120,8 @@ fn render(list: &Conflist<'_>, at: usize, entry: &Value) -> String {
 fn unit_of<'a>(entry: &'a str, indent: &str) -> &'a str {
     let second = entry.lines().nth(1).unwrap_or_default();
     let blank = &second[..second.len() - second.trim_start().len()];
-    blank.strip_prefix(indent).filter(|unit| !unit.is_empty()).unwrap_or("  ")
-}
-
-impl Conflist<'_> {
-    /// True where the list is terway's.
-    pub fn is_terway(&self) -> bool {
-        self.plugins.iter().any(|p| p.kind == TERWAY_TYPE)
-    }
+    blank
+        .strip_prefix(indent)
+        .filter(|unit| !unit.is_empty())
+        .unwrap_or("  ")
 }

@@ -11,10 +11,10 @@ mod parse;
 mod tests;
 
 pub use edit::{Edit, insert, remove};
+pub use sockway_datapath::section::PLUGIN_TYPE;
+
 pub use parse::{Conflist, Plugin, Problem};
 
-/// The `type` of our entry: the name of the plugin's binary.
-pub const PLUGIN_TYPE: &str = "sockway-cni";
 /// The `type` of the interface plugin that we chain behind.
 pub const TERWAY_TYPE: &str = "terway";
 /// The `type` that terway appends to its own list where the datapath needs it.

@@ -12,7 +12,9 @@ use super::{CILIUM_TYPE, CNI_VERSIONS, PLUGIN_TYPE, TERWAY_TYPE};
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Problem {
     /// No bytes, or only white space or NUL bytes: what a power cut leaves of a file.
-    #[error("is empty: its owner has to write it again (for terway restart the terway pod of this node)")]
+    #[error(
+        "is empty: its owner has to write it again (for terway restart the terway pod of this node)"
+    )]
     Empty,
     /// Not JSON.
     #[error(
@@ -30,7 +32,9 @@ pub enum Problem {
     #[error("is not a CNI conflist: {0}")]
     Shape(String),
     /// A version that the plugin does not speak.
-    #[error("has cniVersion {0}, which sockway does not know (it knows 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0)")]
+    #[error(
+        "has cniVersion {0}, which sockway does not know (it knows 0.3.0, 0.3.1, 0.4.0, 1.0.0 and 1.1.0)"
+    )]
     Version(String),
     /// No plugin that makes an interface.
     #[error("lists no plugin that makes an interface: sockway can only be chained behind one")]
@@ -55,8 +59,8 @@ pub struct Conflist<'a> {
     pub text: &'a str,
     /// Its `name`, empty where it has none.
     pub name: String,
-    /// Its `cniVersion`; with `cniVersions` the newest that the plugin speaks.
-    pub version: String,
+    /// Its `cniVersion` (with `cniVersions` the newest) that the plugin speaks, or what stands there instead.
+    pub version: Result<String, String>,
     /// The chain, in the order of ADD.
     pub plugins: Vec<Plugin>,
 }
@@ -74,7 +78,10 @@ impl<'a> Conflist<'a> {
     ///
     /// [`Problem`] where the runtime, or the plugin, would not take the list.
     pub fn parse(text: &'a str) -> Result<Self, Problem> {
-        if text.trim_matches(|c: char| c.is_whitespace() || c == '\0').is_empty() {
+        if text
+            .trim_matches(|c: char| c.is_whitespace() || c == '\0')
+            .is_empty()
+        {
             return Err(Problem::Empty);
         }
         let whole: Value =
@@ -85,9 +92,11 @@ impl<'a> Conflist<'a> {
         if !list.contains_key("plugins")
             && let Some(kind) = list.get("type")
         {
-            return Err(Problem::SinglePlugin(kind.as_str().unwrap_or_default().to_owned()));
+            return Err(Problem::SinglePlugin(
+                kind.as_str().unwrap_or_default().to_owned(),
+            ));
         }
-        let version = version(list)?;
+        let version = version(list);
         let spans: Spans<'_> =
             serde_json::from_str(text).map_err(|e| Problem::Shape(e.to_string()))?;
         let plugins = spans
@@ -96,8 +105,28 @@ impl<'a> Conflist<'a> {
             .enumerate()
             .map(|(index, raw)| plugin(text, index, raw))
             .collect::<Result<Vec<_>, _>>()?;
-        let name = list.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self { text, name, version, plugins })
+        let name = list
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Self {
+            text,
+            name,
+            version,
+            plugins,
+        })
+    }
+
+    /// The version, where the plugin speaks it.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Version`].
+    pub fn known_version(&self) -> Result<&str, Problem> {
+        self.version
+            .as_deref()
+            .map_err(|stated| Problem::Version(stated.clone()))
     }
 
     /// Our entry, where there is one.
@@ -139,12 +168,18 @@ fn plugin(text: &str, index: usize, raw: &RawValue) -> Result<Plugin, Problem> {
     let value: Value =
         serde_json::from_str(raw.get()).map_err(|e| Problem::NotJson(e.to_string()))?;
     let Some(kind) = value.get("type").and_then(Value::as_str) else {
-        return Err(Problem::Shape(format!("entry {index} of plugins has no type")));
+        return Err(Problem::Shape(format!(
+            "entry {index} of plugins has no type"
+        )));
     };
-    Ok(Plugin { kind: kind.to_owned(), span: start..start + raw.get().len(), value })
+    Ok(Plugin {
+        kind: kind.to_owned(),
+        span: start..start + raw.get().len(),
+        value,
+    })
 }
 
-fn version(list: &serde_json::Map<String, Value>) -> Result<String, Problem> {
+fn version(list: &serde_json::Map<String, Value>) -> Result<String, String> {
     let known = |v: &str| CNI_VERSIONS.iter().position(|known| *known == v);
     let offered: Vec<&str> = list
         .get("cniVersions")
@@ -152,11 +187,17 @@ fn version(list: &serde_json::Map<String, Value>) -> Result<String, Problem> {
         .map(|all| all.iter().filter_map(Value::as_str).collect())
         .unwrap_or_default();
     let stated = list.get("cniVersion").and_then(Value::as_str);
-    match offered.iter().copied().chain(stated).filter_map(known).max() {
+    match offered
+        .iter()
+        .copied()
+        .chain(stated)
+        .filter_map(known)
+        .max()
+    {
         Some(newest) => Ok(CNI_VERSIONS[newest].to_owned()),
-        None => Err(Problem::Version(match stated {
-            Some(version) => format!("{version:?}"),
-            None => "missing (the specification reads that as 0.1.0)".to_owned(),
-        })),
+        None => Err(stated.map_or_else(
+            || "missing (the specification reads that as 0.1.0)".to_owned(),
+            |version| format!("{version:?}"),
+        )),
     }
 }

@@ -33,7 +33,9 @@ fn entry() -> Value {
 }
 
 fn data(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/conflists").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("testdata/conflists")
+        .join(file)
 }
 
 fn text(name: &str) -> String {
@@ -48,7 +50,12 @@ fn written(edit: Edit) -> String {
 }
 
 fn kinds(text: &str) -> Vec<String> {
-    Conflist::parse(text).unwrap().plugins.into_iter().map(|p| p.kind).collect()
+    Conflist::parse(text)
+        .unwrap()
+        .plugins
+        .into_iter()
+        .map(|p| p.kind)
+        .collect()
 }
 
 #[test]
@@ -82,7 +89,11 @@ fn insertion_twice_is_insertion_once() {
     for name in NAMES {
         let once = written(insert(&text(name), &entry()).unwrap());
         assert_eq!(insert(&once, &entry()).unwrap(), Edit::Nothing, "{name}");
-        assert_eq!(kinds(&once).iter().filter(|k| *k == PLUGIN_TYPE).count(), 1, "{name}");
+        assert_eq!(
+            kinds(&once).iter().filter(|k| *k == PLUGIN_TYPE).count(),
+            1,
+            "{name}"
+        );
     }
 }
 
@@ -116,13 +127,23 @@ fn duplicates_and_wrong_places_are_put_right() {
     let ours = r#"{"type":"sockway-cni"}"#;
     let wanted = json!({"type": "sockway-cni"});
     for list in [
-        format!(r#"{{"cniVersion":"0.4.0","plugins":[{ours},{{"type":"terway"}},{{"type":"b"}}]}}"#),
-        format!(r#"{{"cniVersion":"0.4.0","plugins":[{{"type":"terway"}},{ours},{{"type":"b"}},{ours}]}}"#),
-        format!(r#"{{"cniVersion":"0.4.0","plugins":[{ours},{{"type":"terway"}},{ours},{ours},{{"type":"b"}}]}}"#),
+        format!(
+            r#"{{"cniVersion":"0.4.0","plugins":[{ours},{{"type":"terway"}},{{"type":"b"}}]}}"#
+        ),
+        format!(
+            r#"{{"cniVersion":"0.4.0","plugins":[{{"type":"terway"}},{ours},{{"type":"b"}},{ours}]}}"#
+        ),
+        format!(
+            r#"{{"cniVersion":"0.4.0","plugins":[{ours},{{"type":"terway"}},{ours},{ours},{{"type":"b"}}]}}"#
+        ),
     ] {
         let new = written(insert(&list, &wanted).unwrap());
         assert_eq!(kinds(&new), ["terway", "sockway-cni", "b"], "{list}");
-        assert_eq!(kinds(&written(remove(&list).unwrap())), ["terway", "b"], "{list}");
+        assert_eq!(
+            kinds(&written(remove(&list).unwrap())),
+            ["terway", "b"],
+            "{list}"
+        );
     }
 }
 
@@ -136,14 +157,24 @@ fn terway_need_not_be_first() {
 #[test]
 fn removal_from_a_list_of_ours_only() {
     let list = r#"{"cniVersion":"0.4.0","plugins":[ {"type":"sockway-cni"} ]}"#;
-    assert_eq!(written(remove(list).unwrap()), r#"{"cniVersion":"0.4.0","plugins":[  ]}"#);
+    assert_eq!(
+        written(remove(list).unwrap()),
+        r#"{"cniVersion":"0.4.0","plugins":[  ]}"#
+    );
     assert_eq!(insert(list, &entry()).unwrap_err(), Problem::NoMainPlugin);
+}
+
+#[test]
+fn removal_does_not_ask_for_the_version() {
+    let list = r#"{"cniVersion":"7.0.0","plugins":[{"type":"x"},{"type":"sockway-cni"}]}"#;
+    let expected = r#"{"cniVersion":"7.0.0","plugins":[{"type":"x"}]}"#;
+    assert_eq!(written(remove(list).unwrap()), expected);
 }
 
 #[test]
 fn the_newest_version_known_counts() {
     let list = r#"{"cniVersions":["1.0.0","9.0.0","1.1.0"],"cniVersion":"0.4.0","plugins":[]}"#;
-    assert_eq!(Conflist::parse(list).unwrap().version, "1.1.0");
+    assert_eq!(Conflist::parse(list).unwrap().known_version(), Ok("1.1.0"));
 }
 
 #[test]
@@ -151,20 +182,35 @@ fn what_cannot_be_chained_is_refused() {
     let problem = |text: &str| insert(text, &entry()).unwrap_err();
     assert_eq!(problem(""), Problem::Empty);
     assert_eq!(problem(" \n\0\0"), Problem::Empty);
-    assert!(matches!(problem(r#"{"cniVersion":"0.4.0","plugins":[{"#), Problem::NotJson(_)));
+    assert!(matches!(
+        problem(r#"{"cniVersion":"0.4.0","plugins":[{"#),
+        Problem::NotJson(_)
+    ));
     assert!(matches!(problem("[]"), Problem::Shape(_)));
     assert_eq!(
         problem(r#"{"cniVersion":"0.3.1","type":"terway"}"#),
         Problem::SinglePlugin("terway".to_owned())
     );
-    assert!(matches!(problem(r#"{"cniVersion":"0.4.0","plugins":{}}"#), Problem::Shape(_)));
-    assert!(matches!(problem(r#"{"cniVersion":"0.4.0","plugins":[{"n":1}]}"#), Problem::Shape(_)));
-    assert!(matches!(problem(r#"{"cniVersion":"0.4.0"}"#), Problem::Shape(_)));
+    assert!(matches!(
+        problem(r#"{"cniVersion":"0.4.0","plugins":{}}"#),
+        Problem::Shape(_)
+    ));
+    assert!(matches!(
+        problem(r#"{"cniVersion":"0.4.0","plugins":[{"n":1}]}"#),
+        Problem::Shape(_)
+    ));
+    assert!(matches!(
+        problem(r#"{"cniVersion":"0.4.0"}"#),
+        Problem::Shape(_)
+    ));
     assert!(matches!(
         problem(r#"{"cniVersion":"0.4.0","plugins":[],"plugins":[]}"#),
         Problem::Shape(_)
     ));
-    assert_eq!(problem(r#"{"cniVersion":"0.4.0","plugins":[]}"#), Problem::NoMainPlugin);
+    assert_eq!(
+        problem(r#"{"cniVersion":"0.4.0","plugins":[]}"#),
+        Problem::NoMainPlugin
+    );
     for version in [r#""cniVersion":"0.2.0","#, r#""cniVersion":"2.0.0","#, ""] {
         let text = format!(r#"{{{version}"plugins":[{{"type":"terway"}}]}}"#);
         assert!(matches!(problem(&text), Problem::Version(_)), "{text}");
@@ -178,7 +224,10 @@ fn a_file_cut_short_is_never_edited() {
         let whole = text(name);
         let end = whole.trim_end().len();
         for at in (0..end).filter(|&at| whole.is_char_boundary(at)) {
-            assert!(insert(&whole[..at], &entry()).is_err(), "{name} cut at {at}");
+            assert!(
+                insert(&whole[..at], &entry()).is_err(),
+                "{name} cut at {at}"
+            );
         }
     }
 }

@@ -1,0 +1,76 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+use log::LevelFilter;
+
+use crate::build::LONG_VERSION;
+use crate::commands::{install, pods, status, uninstall};
+use crate::exit::{self, Exit};
+use crate::logging::{self, LogArgs};
+
+/// Makes an Istio sidecar cheaper: joins the sockets of same-node TCP connections in the kernel
+#[derive(Parser, Debug)]
+#[command(name = "sockway", version = LONG_VERSION, after_help = exit::HELP, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Install(Box<install::InstallArgs>),
+    Uninstall(uninstall::UninstallArgs),
+    Status(status::StatusArgs),
+    Pods(pods::PodsArgs),
+}
+
+impl Cli {
+    /// Runs the subcommand and says with which code the process ends.
+    pub fn run(&self) -> Exit {
+        logging::start(self.log.level(LevelFilter::Info), false);
+        let done = match &self.command {
+            Command::Install(args) => args.run(),
+            Command::Uninstall(args) => args.run(),
+            Command::Status(args) => args.run(),
+            Command::Pods(args) => args.run(),
+        };
+        done.unwrap_or_else(|error| {
+            log::error!("{error:#}");
+            Exit::Failed
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::{CommandFactory, Parser};
+
+    #[test]
+    fn the_grammar_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_values_are_refused_by_name() {
+        for (option, value) in [
+            ("--scope", "some"),
+            ("--envoy-outbound-port", "0"),
+            ("--envoy-inbound-port", "65536"),
+            ("--exclude-namespace", "Kube_System"),
+            ("--log-level", "loud"),
+            ("--log-file", "relative"),
+            ("--strict", "perhaps"),
+            ("--conf-name", "a/b"),
+            ("--backlog-limit", "1"),
+            ("-o", "xml"),
+        ] {
+            let error = Cli::try_parse_from(["sockway", "install", option, value]).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(value) && text.contains(option), "{text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! `sockway install`.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+use sockway_common::config::DEFAULT_BACKLOG_LIMIT;
+
+use crate::build::Facts;
+use crate::exit::Exit;
+use crate::files::Written;
+use crate::node::{Report, Wanted};
+use crate::options::{CgroupArgs, CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
+use crate::settings::Settings;
+use crate::ui;
+
+/// Put Sockway onto this node, or bring what is there up to date
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Everything is checked before anything is changed. May be run again at any time: programs are
+replaced in place, accelerated connections go on, and what is as it should be is not written.
+
+Examples:
+  sockway install
+  sockway install --scope proxy --exclude-namespace kube-system,istio-system
+  sockway install --cni-conf-dir /etc/cni/net.d --conf-name 10-terway.conflist -o json")]
+pub struct InstallArgs {
+    #[command(flatten)]
+    pins: PinArgs,
+    #[command(flatten)]
+    cni: CniArgs,
+    #[command(flatten)]
+    cgroup: CgroupArgs,
+    #[command(flatten)]
+    run_dir: RunDirArgs,
+
+    /// The plugin's binary [default: sockway-cni beside this program]
+    #[arg(long, value_name = "FILE", env = "SOCKWAY_PLUGIN")]
+    plugin: Option<PathBuf>,
+
+    /// Redirected bytes that may wait at a reader before a direction goes by TCP
+    #[arg(long, value_name = "BYTES", env = "SOCKWAY_BACKLOG_LIMIT",
+          default_value_t = DEFAULT_BACKLOG_LIMIT,
+          value_parser = clap::value_parser!(u32).range(65_536..=67_108_864))]
+    backlog_limit: u32,
+
+    /// Go on where a check says that Sockway would see only a part of this node's sockets
+    #[arg(long, env = "SOCKWAY_FORCE", value_parser = clap::builder::BoolishValueParser::new())]
+    force: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    host: &'a Facts,
+    #[serde(flatten)]
+    report: &'a Report,
+}
+
+impl InstallArgs {
+    /// What the node should be like.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            cni: self.cni.clone(),
+            cgroup: self.cgroup.clone(),
+            run_dir: self.run_dir.clone(),
+            pins: self.pins.pins(),
+            settings: self.settings.clone(),
+            plugin: self.plugin.clone(),
+            backlog_limit: self.backlog_limit,
+            force: self.force,
+        }
+    }
+
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// Where a check or a step fails.
+    pub fn run(&self) -> Result<Exit> {
+        let wanted = self.wanted();
+        let facts = Facts::gather(&wanted.pins);
+        log::info!("{}", facts.line());
+        let checked = wanted.check().context("nothing was changed")?;
+        let report = wanted.install(&checked)?;
+        match self.output.output {
+            Output::Json => ui::print_json(&Document {
+                host: &facts,
+                report: &report,
+            })?,
+            Output::Text => ui::print(&text(&report))?,
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn text(report: &Report) -> String {
+    let Report {
+        cgroup,
+        mounted,
+        replaced,
+        limits,
+        plugin,
+        plugin_written,
+        conflists,
+    } = report;
+    let mut lines = vec![
+        (
+            "Programs",
+            format!(
+                "{} {}{}",
+                if *replaced {
+                    "replaced in place at"
+                } else {
+                    "attached to"
+                },
+                cgroup.display(),
+                if *mounted { " (mounted for it)" } else { "" }
+            ),
+        ),
+        (
+            "Plugin",
+            format!("{} ({})", plugin.display(), word(*plugin_written)),
+        ),
+    ];
+    for conflist in conflists {
+        lines.push((
+            "Conflist",
+            format!("{} ({})", conflist.path.display(), word(conflist.written)),
+        ));
+    }
+    for limit in limits {
+        lines.push(("Limited", (*limit).to_owned()));
+    }
+    let mut text = ui::facts(&lines);
+    text.push_str("Pods created from now on are registered. See `sockway status`.\n");
+    text
+}
+
+const fn word(written: Written) -> &'static str {
+    match written {
+        Written::Changed => "written",
+        Written::Unchanged => "was as it should be",
+        Written::Overtaken => "being written by another program",
+    }
+}

@@ -1,0 +1,6 @@
+//! One file for each subcommand.
+
+pub mod install;
+pub mod pods;
+pub mod status;
+pub mod uninstall;

@@ -1,0 +1,186 @@
+use std::fs;
+use std::path::Path;
+
+use super::{apply, plan, plan_removal, take_back};
+use crate::files::Written;
+use crate::options::CniArgs;
+use crate::settings::Settings;
+
+const TERWAY: &str = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"}]}"#;
+const ISTIO: &str = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"},{"type":"istio-cni"}]}"#;
+const ROOT: &str = "/sys/fs/bpf/sockway";
+
+fn cni(dir: &Path) -> CniArgs {
+    CniArgs {
+        cni_bin_dir: dir.to_owned(),
+        cni_conf_dir: dir.to_owned(),
+        conf_name: "auto".to_owned(),
+    }
+}
+
+fn install(dir: &Path, settings: &Settings) -> anyhow::Result<Vec<Written>> {
+    let outcomes = apply(|| plan(&cni(dir), settings, Path::new(ROOT)), |_| {})?;
+    Ok(outcomes.into_iter().map(|o| o.written).collect())
+}
+
+#[test]
+fn in_and_out_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("10-terway.conflist");
+    fs::write(&path, TERWAY).unwrap();
+    assert_eq!(
+        install(dir.path(), &Settings::default()).unwrap(),
+        [Written::Changed]
+    );
+    assert_eq!(
+        install(dir.path(), &Settings::default()).unwrap(),
+        [Written::Unchanged]
+    );
+    let scope = Settings {
+        scope: Some("all".to_owned()),
+        ..Settings::default()
+    };
+    assert_eq!(install(dir.path(), &scope).unwrap(), [Written::Changed]);
+    assert!(
+        fs::read_to_string(&path)
+            .unwrap()
+            .contains(r#""scope":"all""#)
+    );
+    apply(|| plan_removal(dir.path()), |_| {}).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), TERWAY);
+    assert!(
+        apply(|| plan_removal(dir.path()), |_| {})
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[test]
+fn an_entry_by_way_of_the_config_map_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"},
+        {"type":"sockway-cni","scope":"proxy","capabilities":{"io.kubernetes.cri.pod-annotations":true}},
+        {"type":"cilium-cni"}]}"#;
+    fs::write(dir.path().join("10-terway.conflist"), text).unwrap();
+    assert_eq!(
+        install(dir.path(), &Settings::default()).unwrap(),
+        [Written::Unchanged]
+    );
+}
+
+#[test]
+fn istio_owned_mode_gets_the_entry_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("02-istio-cni.conflist"), ISTIO).unwrap();
+    fs::write(dir.path().join("10-terway.conflist"), TERWAY).unwrap();
+    let written = install(dir.path(), &Settings::default()).unwrap();
+    assert_eq!(written, [Written::Changed, Written::Changed]);
+    assert_eq!(apply(|| plan_removal(dir.path()), |_| {}).unwrap().len(), 2);
+    assert_eq!(
+        fs::read_to_string(dir.path().join("02-istio-cni.conflist")).unwrap(),
+        ISTIO
+    );
+}
+
+#[test]
+fn a_change_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("10-terway.conflist");
+    fs::write(&path, TERWAY).unwrap();
+    let mut heard = Vec::new();
+    let settings = Settings::default();
+    apply(
+        || plan(&cni(dir.path()), &settings, Path::new(ROOT)),
+        |o| heard.push(o.clone()),
+    )
+    .unwrap();
+    take_back(&heard[0]).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), TERWAY);
+}
+
+#[test]
+fn bad_files_stay_as_they_are() {
+    for (name, text, part) in [
+        ("10-terway.conflist", "", "is empty"),
+        (
+            "10-terway.conflist",
+            r#"{"cniVersion":"0.4.0","#,
+            "not valid JSON",
+        ),
+        (
+            "10-terway.conf",
+            r#"{"cniVersion":"0.3.1","type":"terway"}"#,
+            "eni-config",
+        ),
+        (
+            "10-x.conflist",
+            r#"{"cniVersion":"9.9.9","plugins":[{"type":"x"}]}"#,
+            "9.9.9",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        let error = format!(
+            "{:#}",
+            install(dir.path(), &Settings::default()).unwrap_err()
+        );
+        assert!(error.contains(part) && error.contains(name), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert!(plan_removal(dir.path()).unwrap().is_empty());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_writer_that_never_stops_is_given_up_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("10-terway.conflist");
+    fs::write(&path, TERWAY).unwrap();
+    let settings = Settings::default();
+    let error = apply(
+        || {
+            let changes = plan(&cni(dir.path()), &settings, Path::new(ROOT));
+            let text = fs::read_to_string(&path).unwrap();
+            fs::write(&path, text + "\n").unwrap();
+            changes
+        },
+        |_| {},
+    )
+    .unwrap_err();
+    assert!(error.to_string().contains("keeps writing"), "{error}");
+}
+
+/// The examples in conf/ are what `sockway install` takes and leaves as it is, and what it would
+/// make of them without the entry.
+#[test]
+fn the_examples_are_right() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf");
+    for name in ["10-terway.conflist", "bridge.conflist"] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        let example = fs::read_to_string(conf.join(name)).unwrap();
+        fs::write(&path, &example).unwrap();
+        assert_eq!(
+            install(dir.path(), &Settings::default()).unwrap(),
+            [Written::Unchanged]
+        );
+
+        apply(|| plan_removal(dir.path()), |_| {}).unwrap();
+        let without = fs::read_to_string(&path).unwrap();
+        assert!(!without.contains("sockway"), "{without}");
+        install(dir.path(), &Settings::default()).unwrap();
+        let again: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let example: serde_json::Value = serde_json::from_str(&example).unwrap();
+        let kinds = |list: &serde_json::Value| {
+            let plugins = list["plugins"].as_array().unwrap().iter();
+            plugins
+                .map(|p| p["type"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(&again), kinds(&example));
+        if name == "bridge.conflist" {
+            assert_eq!(again, example);
+        }
+    }
+}

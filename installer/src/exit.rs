@@ -1,0 +1,48 @@
+//! What the process says when it ends.
+
+/// Exit codes of every subcommand; printed by `sockway --help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or all is well.
+    Done = 0,
+    /// Failed; standard error says why.
+    Failed = 1,
+    /// Wrong usage (clap's code).
+    Usage = 2,
+    /// Not installed on this node.
+    NotInstalled = 3,
+    /// Installed, but something is not as it should be.
+    Degraded = 4,
+    /// Uninstalled as far as connections that are still accelerated allow.
+    Draining = 5,
+}
+
+/// The text of the codes for help output.
+pub const HELP: &str = "\
+Exit codes:
+  0  done, or all is well
+  1  failed; standard error says why
+  2  wrong usage, or a value that is refused
+  3  sockway is not installed on this node
+  4  installed, but something is not as it should be (status)
+  5  connections are still accelerated; run uninstall again (uninstall)";
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, HELP};
+
+    #[test]
+    fn help_lists_every_code() {
+        use Exit::{Degraded, Done, Draining, Failed, NotInstalled, Usage};
+        for exit in [Done, Failed, Usage, NotInstalled, Degraded, Draining] {
+            assert!(HELP.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
+        }
+    }
+}
