@@ -4,53 +4,40 @@
 ///
 /// One form for both families makes IPv4 sockets, IPv6 sockets and IPv4
 /// traffic on `AF_INET6` sockets (Go and Java listeners on `::`) one case.
+/// Held as four words in memory order (the kernel's `__be32`), because the BPF
+/// target moves words in one instruction and unaligned bytes one at a time.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct IpKey(pub [u8; 16]);
+pub struct IpKey([u32; 4]);
+
+/// The third word of `::ffff:0:0/96`.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 impl IpKey {
     /// From the four bytes of an IPv4 address in network byte order.
     #[inline(always)]
     #[must_use]
     pub const fn from_v4(v4: [u8; 4]) -> Self {
-        let [a, b, c, d] = v4;
-        Self([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d])
+        Self::from_be32(u32::from_ne_bytes(v4))
     }
 
     /// From the kernel's `__be32` as it lies in memory.
     #[inline(always)]
     #[must_use]
     pub const fn from_be32(be: u32) -> Self {
-        Self::from_v4(be.to_ne_bytes())
+        Self([0, 0, MAPPED, be])
     }
 
     /// From the kernel's four `__be32` words of an IPv6 address as they lie in memory.
     #[inline(always)]
     #[must_use]
     pub const fn from_be32x4(words: [u32; 4]) -> Self {
-        let [a, b, c, d] = words;
-        let (a, b, c, d) = (a.to_ne_bytes(), b.to_ne_bytes(), c.to_ne_bytes(), d.to_ne_bytes());
-        Self([
-            a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1],
-            d[2], d[3],
-        ])
-    }
-
-    /// The address as four words in memory order, for comparing without a loop.
-    #[inline(always)]
-    const fn words(self) -> [u32; 4] {
-        let b = self.0;
-        [
-            u32::from_ne_bytes([b[0], b[1], b[2], b[3]]),
-            u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
-            u32::from_ne_bytes([b[8], b[9], b[10], b[11]]),
-            u32::from_ne_bytes([b[12], b[13], b[14], b[15]]),
-        ]
+        Self(words)
     }
 
     #[inline(always)]
     const fn is(self, other: Self) -> bool {
-        let (a, b) = (self.words(), other.words());
+        let (a, b) = (self.0, other.0);
         a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3]
     }
 
@@ -70,9 +57,9 @@ impl IpKey {
 }
 
 const LOOPBACK_V4: IpKey = IpKey::from_v4([127, 0, 0, 1]);
-const LOOPBACK_V6: IpKey = IpKey([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+const LOOPBACK_V6: IpKey = IpKey([0, 0, 0, u32::from_ne_bytes([0, 0, 0, 1])]);
 const ENVOY_SOURCE_V4: IpKey = IpKey::from_v4([127, 0, 0, 6]);
-const ENVOY_SOURCE_V6: IpKey = IpKey([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 6]);
+const ENVOY_SOURCE_V6: IpKey = IpKey([0, 0, 0, u32::from_ne_bytes([0, 0, 0, 6])]);
 
 #[cfg(feature = "user")]
 mod user {
@@ -87,14 +74,24 @@ mod user {
         fn from(ip: IpAddr) -> Self {
             match ip {
                 IpAddr::V4(v4) => Self::from_v4(v4.octets()),
-                IpAddr::V6(v6) => Self(v6.octets()),
+                IpAddr::V6(v6) => {
+                    let mut words = [0; 4];
+                    for (word, bytes) in words.iter_mut().zip(v6.octets().as_chunks().0) {
+                        *word = u32::from_ne_bytes(*bytes);
+                    }
+                    Self(words)
+                }
             }
         }
     }
 
     impl From<IpKey> for IpAddr {
         fn from(key: IpKey) -> Self {
-            let v6 = Ipv6Addr::from(key.0);
+            let mut octets = [0; 16];
+            for (bytes, word) in octets.chunks_exact_mut(4).zip(key.0) {
+                bytes.copy_from_slice(&word.to_ne_bytes());
+            }
+            let v6 = Ipv6Addr::from(octets);
             v6.to_ipv4_mapped().map_or(Self::V6(v6), Self::V4)
         }
     }
@@ -115,7 +112,8 @@ mod tests {
         let key = IpKey::from_be32(u32::from_ne_bytes([127, 0, 0, 1]));
         assert!(key.is_loopback());
         assert!(!key.is_envoy_source());
-        assert_eq!(key.0[10..], [0xff, 0xff, 127, 0, 0, 1]);
+        assert_eq!(key.0[2].to_ne_bytes(), [0, 0, 0xff, 0xff]);
+        assert_eq!(key.0[3].to_ne_bytes(), [127, 0, 0, 1]);
     }
 
     #[test]

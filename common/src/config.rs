@@ -25,10 +25,12 @@ pub struct Offsets {
     pub sk_lock_owned: u32,
     /// `sock.sk_rcvlowat`: int.
     pub sk_rcvlowat: u32,
+    /// `sock.sk_bpf_storage`: pointer, null for sockets without any socket storage.
+    pub sk_bpf_storage: u32,
+    /// `sock.sk_uid`: u32, the owner that iptables' owner match sees.
+    pub sk_uid: u32,
     /// `socket.file`: `struct file *`.
     pub socket_file: u32,
-    /// `socket.sk`: `struct sock *`.
-    pub socket_sk: u32,
     /// `file.f_flags`: unsigned int.
     pub file_flags: u32,
     /// `sk_psock.ingress_msg`: `list_head`.
@@ -49,10 +51,18 @@ pub struct Offsets {
     pub tcp_write_seq: u32,
     /// `inet_connection_sock.icsk_ulp_ops`: pointer.
     pub icsk_ulp_ops: u32,
+    /// `task_struct.stack`: pointer to the base of the kernel stack.
+    pub task_stack: u32,
+    /// Size of `struct pt_regs`, which lies at the top of the kernel stack.
+    pub regs_size: u32,
+    /// The system call's number in `pt_regs` (x86-64 `orig_ax`, arm64 `syscallno`).
+    pub regs_call: u32,
+    /// The word of `pt_regs` that tells user mode (x86-64 `cs`, arm64 `pstate`).
+    pub regs_mode: u32,
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 20;
+pub const OFFSETS: usize = 25;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -65,8 +75,9 @@ impl Offsets {
         sk_cookie: UNKNOWN,
         sk_lock_owned: UNKNOWN,
         sk_rcvlowat: UNKNOWN,
+        sk_bpf_storage: UNKNOWN,
+        sk_uid: UNKNOWN,
         socket_file: UNKNOWN,
-        socket_sk: UNKNOWN,
         file_flags: UNKNOWN,
         psock_ingress_msg: UNKNOWN,
         psock_msg_tot_len: UNKNOWN,
@@ -77,6 +88,10 @@ impl Offsets {
         tcp_snd_una: UNKNOWN,
         tcp_write_seq: UNKNOWN,
         icsk_ulp_ops: UNKNOWN,
+        task_stack: UNKNOWN,
+        regs_size: UNKNOWN,
+        regs_call: UNKNOWN,
+        regs_mode: UNKNOWN,
     };
 
     /// A SYN can be matched to the connection it opens.
@@ -91,6 +106,21 @@ impl Offsets {
     #[must_use]
     pub const fn sees_files(&self) -> bool {
         known(&[self.sk_socket, self.socket_file, self.file_flags])
+    }
+
+    /// It can be told how an application reads (rule 3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_reads(&self) -> bool {
+        self.sees_files()
+            && known(&[
+                self.sk_cookie,
+                self.sk_bpf_storage,
+                self.task_stack,
+                self.regs_size,
+                self.regs_call,
+                self.regs_mode,
+            ])
     }
 
     /// Both ends' progress can be looked at (rule 1).
@@ -148,12 +178,43 @@ pub struct Config {
     pub offsets: Offsets,
     /// Redirected bytes (with the cost of each message) that may wait at a reader; bytes.
     pub backlog_limit: u32,
-    /// 1 where the guards (splice, FIONREAD, `SO_RCVLOWAT`) are attached.
-    pub guards: u32,
     /// Bench builds only: 1 redirects without any check.
     pub blind: u32,
     /// Total bytes a direction may redirect where the backlog cannot be looked at.
     pub total_cap: u32,
+    /// How system calls look on this architecture.
+    pub arch: Arch,
+}
+
+/// What a stopped system call looks like in `pt_regs`, by architecture.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arch {
+    /// `THREAD_SIZE`, bytes.
+    pub stack_size: u32,
+    /// Bits of [`Offsets::regs_mode`] to look at.
+    pub mode_mask: u32,
+    /// Their value where the registers are those of user mode.
+    pub mode_user: u32,
+    /// Numbers of `read`, `readv`, `recvfrom`, `recvmsg`, `recvmmsg`.
+    pub recv_calls: [u32; 5],
+}
+
+impl Arch {
+    /// x86-64: `arch/x86/include/asm/page_64_types.h`, `__USER_CS`, `syscall_64.tbl`.
+    pub const X86_64: Self = Self {
+        stack_size: 16 * 1024,
+        mode_mask: 0xffff,
+        mode_user: 0x33,
+        recv_calls: [0, 19, 45, 47, 299],
+    };
+    /// arm64 with 4 KiB pages: `arch/arm64/include/asm/memory.h`, `PSR_MODE_EL0t`, `asm-generic/unistd.h`.
+    pub const AARCH64: Self = Self {
+        stack_size: 16 * 1024,
+        mode_mask: 0xf,
+        mode_user: 0,
+        recv_calls: [63, 65, 207, 212, 243],
+    };
 }
 
 /// Default of [`Config::backlog_limit`]: 1 MiB.
@@ -166,14 +227,14 @@ impl Config {
     pub const UNSET: Self = Self {
         offsets: Offsets::NONE,
         backlog_limit: DEFAULT_BACKLOG_LIMIT,
-        guards: 0,
         blind: 0,
         total_cap: DEFAULT_TOTAL_CAP,
+        arch: Arch::X86_64,
     };
 }
 
 #[cfg(feature = "user")]
-crate::impl_pod!(Offsets, Config);
+crate::impl_pod!(Offsets, Arch, Config);
 
 const _: () = assert!(size_of::<Offsets>() == OFFSETS * 4);
-const _: () = assert!(size_of::<Config>() == (OFFSETS + 4) * 4);
+const _: () = assert!(size_of::<Config>() == (OFFSETS + 3 + 8) * 4);

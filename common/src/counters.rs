@@ -12,11 +12,9 @@ pub enum Reason {
     Order,
     /// The reader is behind by more than the limit.
     Backlog,
-    /// The reader's way of reading is not known to be fit yet.
-    ReaderUnproven,
     /// An application's socket blocks.
     Blocking,
-    /// An application splices, asks FIONREAD or set `SO_RCVLOWAT`.
+    /// An application splices, uses `io_uring`, asks FIONREAD or set `SO_RCVLOWAT`.
     Guarded,
     /// The socket has an upper-layer protocol (kTLS, MPTCP).
     Ulp,
@@ -31,7 +29,7 @@ pub enum Reason {
 }
 
 /// How many [`Reason`]s there are.
-pub const REASONS: usize = 11;
+pub const REASONS: usize = 10;
 
 impl Reason {
     /// Every reason, in the order of their numbers.
@@ -39,7 +37,6 @@ impl Reason {
         Self::NoPeer,
         Self::Order,
         Self::Backlog,
-        Self::ReaderUnproven,
         Self::Blocking,
         Self::Guarded,
         Self::Ulp,
@@ -56,7 +53,6 @@ impl Reason {
             Self::NoPeer => "no-peer",
             Self::Order => "order",
             Self::Backlog => "backlog",
-            Self::ReaderUnproven => "reader-unproven",
             Self::Blocking => "blocking",
             Self::Guarded => "guarded",
             Self::Ulp => "ulp",
@@ -74,9 +70,8 @@ impl Reason {
             Self::NoPeer => "the other end was not joined yet when the bytes were sent",
             Self::Order => "earlier bytes of the direction were still on their way by TCP",
             Self::Backlog => "the reader is behind by more than the limit",
-            Self::ReaderUnproven => "the application's way of reading is not known yet",
             Self::Blocking => "the application's socket blocks",
-            Self::Guarded => "the application uses splice, FIONREAD or SO_RCVLOWAT",
+            Self::Guarded => "the application uses splice, io_uring, FIONREAD or SO_RCVLOWAT",
             Self::Ulp => "the socket has an upper-layer protocol (kTLS, MPTCP)",
             Self::Scope => "the scope of a pod leaves the hop out",
             Self::PeerGone => "the other end had left the sockhash",
@@ -163,7 +158,12 @@ mod tests {
 
     #[test]
     fn adding_sums_every_field() {
-        let one = Stats { resumed: 1, closed: 2, paired: [3; 5], ..Stats::default() };
+        let one = Stats {
+            resumed: 1,
+            closed: 2,
+            paired: [3; 5],
+            ..Stats::default()
+        };
         let mut sum = one;
         sum.add(&one);
         assert_eq!((sum.resumed, sum.closed, sum.paired), (2, 4, [6; 5]));

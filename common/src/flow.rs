@@ -51,7 +51,11 @@ pub const fn backlog_cost(bytes: u32, messages: u32, smallest: u32) -> u64 {
     }
     let smallest = if smallest == 0 { 1 } else { smallest };
     let at_most = bytes / smallest + 1;
-    let messages = if messages < at_most { messages } else { at_most };
+    let messages = if messages < at_most {
+        messages
+    } else {
+        at_most
+    };
     bytes as u64 + messages as u64 * MESSAGE_COST as u64
 }
 
@@ -62,7 +66,10 @@ pub const fn credit(cost: u64, limit: u32) -> Option<u32> {
     if cost >= limit as u64 {
         return None;
     }
-    #[expect(clippy::cast_possible_truncation, reason = "cost < limit, which is a u32")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "cost < limit, which is a u32"
+    )]
     let left = limit - cost as u32;
     Some(if left < MIN_CREDIT { MIN_CREDIT } else { left })
 }
@@ -79,7 +86,11 @@ pub const fn charge(size: u32) -> u32 {
 #[must_use]
 pub const fn next_backoff(backoff: u32) -> u32 {
     let next = backoff * 2 + 1;
-    if next > MAX_BACKOFF { MAX_BACKOFF } else { next }
+    if next > MAX_BACKOFF {
+        MAX_BACKOFF
+    } else {
+        next
+    }
 }
 
 #[cfg(test)]
@@ -88,19 +99,34 @@ mod tests {
 
     #[test]
     fn drained_needs_all_three() {
-        let ends = Ends { snd_una: 9, write_seq: 9, copied_seq: 9, rcv_nxt: 9, owned: 0 };
+        let ends = Ends {
+            snd_una: 9,
+            write_seq: 9,
+            copied_seq: 9,
+            rcv_nxt: 9,
+            owned: 0,
+        };
         assert!(drained(&ends));
         assert!(!drained(&Ends { snd_una: 8, ..ends }));
-        assert!(!drained(&Ends { copied_seq: 8, ..ends }));
+        assert!(!drained(&Ends {
+            copied_seq: 8,
+            ..ends
+        }));
         assert!(!drained(&Ends { owned: 1, ..ends }));
     }
 
     #[test]
     fn single_bytes_cost_what_they_take() {
         assert_eq!(backlog_cost(0, 500, 1), 0);
-        assert_eq!(backlog_cost(100, 100, 1), 100 + 100 * u64::from(MESSAGE_COST));
+        assert_eq!(
+            backlog_cost(100, 100, 1),
+            100 + 100 * u64::from(MESSAGE_COST)
+        );
         // Never more messages than fit into the bytes.
-        assert_eq!(backlog_cost(100, 9_999, 50), 100 + 3 * u64::from(MESSAGE_COST));
+        assert_eq!(
+            backlog_cost(100, 9_999, 50),
+            100 + 3 * u64::from(MESSAGE_COST)
+        );
     }
 
     #[test]

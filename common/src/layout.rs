@@ -52,12 +52,10 @@ pub mod program {
     pub const ESTABLISH: &str = "sockway_establish";
     /// `sk_msg`: redirects.
     pub const REDIRECT: &str = "sockway_redirect";
-    /// fentry of `tcp_splice_read`.
-    pub const GUARD_SPLICE: &str = "sockway_splice";
-    /// fentry of `tcp_ioctl`.
+    /// Raw tracepoint `tcp_rcv_space_adjust`: sees how applications read.
+    pub const READS: &str = "sockway_reads";
+    /// fentry of `tcp_ioctl`: sees who asks FIONREAD.
     pub const GUARD_IOCTL: &str = "sockway_ioctl";
-    /// fentry of `tcp_set_rcvlowat`.
-    pub const GUARD_LOWAT: &str = "sockway_lowat";
 }
 
 /// Name of the read-only global that holds [`crate::config::Config`].

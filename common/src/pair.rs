@@ -64,6 +64,9 @@ pub struct ReaderKey {
     pub kind: u32,
 }
 
+/// The uid that Istio runs Envoy (sidecars and gateways) under, and that its rules match.
+pub const ENVOY_UID: u32 = 1337;
+
 /// The hops of a request on one node.
 pub mod hop {
     /// Not ours.
@@ -123,7 +126,11 @@ pub const fn classify(local: IpKey, port: u16, remote: IpKey, row: &PodRow) -> u
         return hop::OUTBOUND;
     }
     if port == row.inbound_port {
-        return if local.is_loopback() { hop::SELF_INBOUND } else { hop::INBOUND };
+        return if local.is_loopback() {
+            hop::SELF_INBOUND
+        } else {
+            hop::INBOUND
+        };
     }
     hop::NONE
 }
@@ -146,7 +153,11 @@ mod tests {
     const ENVOY: IpKey = IpKey::from_v4([127, 0, 0, 6]);
 
     fn row() -> PodRow {
-        PodRow { outbound_port: 15001, inbound_port: 15006, ..PodRow::default() }
+        PodRow {
+            outbound_port: 15001,
+            inbound_port: 15006,
+            ..PodRow::default()
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Redirected bytes lie in a queue of their own. A reader that does not block
 //! and uses `recv`-like calls cannot tell; one that blocks, splices or asks
-//! for the queue's length can. Nothing is redirected *into* an application
-//! until sockets of its address were watched on plain TCP and found fit.
+//! for the queue's length can. So the sockets of an address are first watched
+//! on plain TCP, and take part once enough of their reads were found fit.
 
 /// An application's passive sockets: the listening address is the key.
 pub const SERVER: u32 = 1;
@@ -12,18 +12,18 @@ pub const CLIENT: u32 = 2;
 
 /// Bits of a `readers` row. A row that is absent means: nothing known yet.
 pub mod seen {
-    /// A socket was found with `O_NONBLOCK` and read by `recv`-like calls only, often enough.
+    /// Sockets were found with `O_NONBLOCK` and read by `recv`-like calls only, often enough.
     pub const FIT: u32 = 1;
     /// A socket was found without `O_NONBLOCK`.
     pub const BLOCKING: u32 = 2;
-    /// `splice` or `sendfile` from a socket.
-    pub const SPLICE: u32 = 4;
+    /// A socket was read by something else than a `recv`-like call: splice, sendfile, `io_uring`.
+    pub const OTHER_READ: u32 = 4;
     /// `ioctl(FIONREAD)`.
     pub const FIONREAD: u32 = 8;
     /// `SO_RCVLOWAT` above 1.
     pub const RCVLOWAT: u32 = 16;
     /// Everything that keeps an application from being accelerated.
-    pub const UNFIT: u32 = BLOCKING | SPLICE | FIONREAD | RCVLOWAT;
+    pub const UNFIT: u32 = BLOCKING | OTHER_READ | FIONREAD | RCVLOWAT;
 }
 
 /// Value of `readers`, keyed by [`crate::pair::ReaderKey`].
@@ -32,39 +32,48 @@ pub mod seen {
 pub struct ReaderRow {
     /// Bits of [`seen`].
     pub seen: u32,
-    /// Looks that found a socket non-blocking and drained, up to [`FIT_LOOKS`].
-    pub looks: u32,
+    /// Fit reads that were seen, up to [`FIT_READS`].
+    pub reads: u32,
 }
 
-/// Looks at a watched socket before its address counts as fit. Each look is
-/// at least one message that the application has read to its end.
-pub const FIT_LOOKS: u32 = 4;
+/// Fit reads after which an address counts as fit.
+pub const FIT_READS: u32 = 8;
 
-/// The verdict on a row.
+/// What one read of a watched socket was like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The socket's file has `O_NONBLOCK`.
+    pub nonblocking: bool,
+    /// The call was `read`, `readv`, `recvfrom`, `recvmsg` or `recvmmsg`; `None`: cannot tell.
+    pub recv_like: Option<bool>,
+    /// The socket's `SO_RCVLOWAT`, bytes.
+    pub rcvlowat: u32,
+}
+
+/// Whether sockets of an address may take part.
 #[inline(always)]
 #[must_use]
 pub const fn fit(row: &ReaderRow) -> bool {
     row.seen & seen::UNFIT == 0 && row.seen & seen::FIT != 0
 }
 
-/// The row after one look at a watched socket.
-///
-/// `nonblocking`: its file has `O_NONBLOCK`; `drained`: everything received
-/// has been read; `lowat`: its `SO_RCVLOWAT`.
+/// The row after one more read.
 #[inline(always)]
 #[must_use]
-pub const fn after_look(row: ReaderRow, nonblocking: bool, drained: bool, lowat: u32) -> ReaderRow {
+pub const fn after_read(row: ReaderRow, read: Read) -> ReaderRow {
     let mut next = row;
-    if !nonblocking {
+    if !read.nonblocking {
         next.seen |= seen::BLOCKING;
     }
-    if lowat > 1 {
+    if read.rcvlowat > 1 {
         next.seen |= seen::RCVLOWAT;
     }
-    if drained && next.looks < FIT_LOOKS {
-        next.looks += 1;
+    match read.recv_like {
+        Some(true) if next.reads < FIT_READS => next.reads += 1,
+        Some(false) => next.seen |= seen::OTHER_READ,
+        _ => {}
     }
-    if next.looks >= FIT_LOOKS {
+    if next.reads >= FIT_READS {
         next.seen |= seen::FIT;
     }
     next
@@ -77,32 +86,67 @@ const _: () = assert!(size_of::<ReaderRow>() == 8);
 
 #[cfg(test)]
 mod tests {
-    use super::{FIT_LOOKS, ReaderRow, after_look, fit, seen};
+    use super::{FIT_READS, Read, ReaderRow, after_read, fit, seen};
+
+    const FINE: Read = Read {
+        nonblocking: true,
+        recv_like: Some(true),
+        rcvlowat: 1,
+    };
 
     #[test]
-    fn fit_after_enough_looks() {
+    fn fit_after_enough_reads() {
         let mut row = ReaderRow::default();
-        for _ in 0..FIT_LOOKS {
+        for _ in 0..FIT_READS {
             assert!(!fit(&row));
-            row = after_look(row, true, true, 1);
+            row = after_read(row, FINE);
         }
         assert!(fit(&row));
     }
 
     #[test]
-    fn one_bad_sign_is_enough() {
-        let mut row = ReaderRow { seen: seen::FIT, looks: FIT_LOOKS };
-        row = after_look(row, false, true, 1);
-        assert!(!fit(&row));
-        assert!(!fit(&ReaderRow { seen: seen::FIT | seen::SPLICE, looks: FIT_LOOKS }));
-        assert_ne!(after_look(ReaderRow::default(), true, false, 100).seen & seen::RCVLOWAT, 0);
+    fn one_bad_sign_is_enough_for_ever() {
+        for bad in [
+            Read {
+                nonblocking: false,
+                ..FINE
+            },
+            Read {
+                recv_like: Some(false),
+                ..FINE
+            },
+            Read {
+                rcvlowat: 100,
+                ..FINE
+            },
+        ] {
+            let mut row = ReaderRow {
+                seen: seen::FIT,
+                reads: FIT_READS,
+            };
+            row = after_read(row, bad);
+            for _ in 0..100 {
+                row = after_read(row, FINE);
+            }
+            assert!(!fit(&row), "{bad:?}");
+        }
+        assert!(!fit(&ReaderRow {
+            seen: seen::FIT | seen::FIONREAD,
+            reads: FIT_READS
+        }));
     }
 
     #[test]
-    fn unread_bytes_prove_nothing() {
+    fn what_cannot_be_told_proves_nothing() {
         let mut row = ReaderRow::default();
         for _ in 0..100 {
-            row = after_look(row, true, false, 1);
+            row = after_read(
+                row,
+                Read {
+                    recv_like: None,
+                    ..FINE
+                },
+            );
         }
         assert!(!fit(&row));
     }

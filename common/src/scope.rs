@@ -31,7 +31,9 @@ pub const fn name(scope: u32) -> &'static str {
 /// The scope that a word stands for; `None` for any other word.
 #[must_use]
 pub fn parse(word: &str) -> Option<u32> {
-    [OFF, PROXY, AUTO, ALL].into_iter().find(|&scope| name(scope) == word)
+    [OFF, PROXY, AUTO, ALL]
+        .into_iter()
+        .find(|&scope| name(scope) == word)
 }
 
 /// Every word that [`parse`] takes, for messages.

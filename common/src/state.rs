@@ -19,14 +19,12 @@ pub mod mode {
 pub mod flag {
     /// The end that connected.
     pub const ACTIVE: u32 = 1;
-    /// The other end belongs to an application whose reading is not known to be fit yet.
-    pub const READER_UNPROVEN: u32 = 2;
     /// Only watched on TCP: not in the sockhash.
-    pub const OBSERVED: u32 = 4;
+    pub const OBSERVED: u32 = 2;
     /// The socket's own file has been looked at and is non-blocking.
-    pub const FILE_CHECKED: u32 = 8;
+    pub const FILE_CHECKED: u32 = 4;
     /// This end belongs to an application, not to Envoy.
-    pub const APP_END: u32 = 16;
+    pub const APP_END: u32 = 8;
 }
 
 /// One socket's state. Written by the socket's own callbacks and sends, which
@@ -36,6 +34,8 @@ pub mod flag {
 pub struct SockState {
     /// This socket's cookie.
     pub cookie: u64,
+    /// Kernel address of this socket's `struct sock`, 0 where it cannot be known.
+    pub sock: u64,
     /// The other end's cookie, 0 while it is not known.
     pub peer_cookie: u64,
     /// Kernel address of the other end's `struct sock`; see [`crate::pair::PeerRow`].
@@ -80,4 +80,4 @@ pub struct SockState {
 #[cfg(feature = "user")]
 crate::impl_pod!(SockState);
 
-const _: () = assert!(size_of::<SockState>() == 5 * 8 + 12 * 4 + 8 + 16 + 40);
+const _: () = assert!(size_of::<SockState>() == 6 * 8 + 12 * 4 + 8 + 16 + 40);

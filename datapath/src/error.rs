@@ -71,7 +71,9 @@ pub enum Error {
     },
 
     /// A map is full.
-    #[error("map {name} is full ({capacity} rows): remove stale rows with `sockway reconcile` or raise its size")]
+    #[error(
+        "map {name} is full ({capacity} rows): remove stale rows with `sockway reconcile` or raise its size"
+    )]
     MapFull {
         /// The map's name in [`layout`].
         name: &'static str,
@@ -92,7 +94,9 @@ pub enum Error {
     },
 
     /// No cgroup2 hierarchy is mounted.
-    #[error("no cgroup2 hierarchy is mounted: mount one with `mount -t cgroup2 none DIR` and name DIR")]
+    #[error(
+        "no cgroup2 hierarchy is mounted: mount one with `mount -t cgroup2 none DIR` and name DIR"
+    )]
     NoCgroup2,
 
     /// This build holds no eBPF object.
@@ -111,7 +115,9 @@ pub enum Error {
 
     /// A program is not in the object, or of another kind.
     #[cfg(feature = "loader")]
-    #[error("the eBPF object has no program {name} of the expected kind: the build is broken, build again")]
+    #[error(
+        "the eBPF object has no program {name} of the expected kind: the build is broken, build again"
+    )]
     NoProgram {
         /// The program's name.
         name: &'static str,
@@ -145,6 +151,10 @@ pub enum Error {
 impl Error {
     /// An I/O error on `path`.
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::Io { op, path: path.into(), source }
+        Self::Io {
+            op,
+            path: path.into(),
+            source,
+        }
     }
 }

@@ -29,7 +29,9 @@ fn unescape(field: &str) -> String {
     let mut rest = field;
     while let Some(at) = rest.find('\\') {
         text.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4).and_then(|c| u8::from_str_radix(c, 8).ok());
+        let code = rest
+            .get(at + 1..at + 4)
+            .and_then(|c| u8::from_str_radix(c, 8).ok());
         if let Some(byte) = code {
             text.push(char::from(byte));
             rest = &rest[at + 4..];
@@ -48,7 +50,9 @@ fn unescape(field: &str) -> String {
 ///
 /// [`Error::Io`] where the mount table cannot be read.
 pub fn find_cgroup2() -> Result<Option<PathBuf>, Error> {
-    Ok(mounts_of("cgroup2")?.into_iter().min_by_key(|at| at.as_os_str().len()))
+    Ok(mounts_of("cgroup2")?
+        .into_iter()
+        .min_by_key(|at| at.as_os_str().len()))
 }
 
 /// True where `path` lies in a cgroup2 hierarchy.
@@ -98,7 +102,10 @@ pub fn unmount(at: &Path) -> Result<(), Error> {
 ///
 /// [`Error::NoBpffs`] with the mount command.
 pub fn require_bpffs(path: &Path) -> Result<(), Error> {
-    let existing = path.ancestors().find(|p| p.exists()).unwrap_or(Path::new("/"));
+    let existing = path
+        .ancestors()
+        .find(|p| p.exists())
+        .unwrap_or(Path::new("/"));
     if statfs(existing).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
         return Ok(());
     }
@@ -107,13 +114,19 @@ pub fn require_bpffs(path: &Path) -> Result<(), Error> {
     } else {
         path.parent().unwrap_or(path)
     };
-    Err(Error::NoBpffs { path: path.to_owned(), at: at.to_owned() })
+    Err(Error::NoBpffs {
+        path: path.to_owned(),
+        at: at.to_owned(),
+    })
 }
 
 /// The kernel's release, as `uname -r` prints it; empty where it cannot be read.
 #[must_use]
 pub fn kernel_release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -130,7 +143,9 @@ mod tests {
 
     #[test]
     fn a_directory_elsewhere_is_refused_with_the_remedy() {
-        let text = require_bpffs(Path::new("/proc/none/x")).unwrap_err().to_string();
+        let text = require_bpffs(Path::new("/proc/none/x"))
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("mount -t bpf bpf"), "{text}");
     }
 }

@@ -18,9 +18,13 @@ mod attach;
 pub mod kernel;
 #[cfg(feature = "loader")]
 mod loader;
+#[cfg(feature = "loader")]
+mod sys;
 
+#[cfg(feature = "loader")]
+pub use attach::DatapathStatus;
 pub use error::Error;
 #[cfg(feature = "loader")]
-pub use loader::{Datapath, DatapathStatus, InstallOptions, InstallReport};
+pub use loader::{Datapath, InstallOptions, InstallReport};
 pub use pins::Pins;
 pub use registry::Registry;

@@ -72,9 +72,10 @@ impl Pins {
     pub(crate) fn missing(&self, name: &str) -> Error {
         let path = self.map(name);
         match self.other_layouts() {
-            Ok(found) if !self.dir().exists() && !found.is_empty() => {
-                Error::OtherLayout { root: self.root.clone(), found: found.join(", ") }
-            }
+            Ok(found) if !self.dir().exists() && !found.is_empty() => Error::OtherLayout {
+                root: self.root.clone(),
+                found: found.join(", "),
+            },
             _ => Error::NotInstalled { path },
         }
     }

@@ -21,18 +21,23 @@ pub(crate) fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
     let path = pins.map(name);
     MapData::from_pin(&path).map_err(|source| {
         let kind = match &source {
-            MapError::SyscallError(e) => e.io_error.kind(),
-            MapError::PinError { error: aya::pin::PinError::SyscallError(e), .. } => {
-                e.io_error.kind()
-            }
+            MapError::SyscallError(e)
+            | MapError::PinError {
+                error: aya::pin::PinError::SyscallError(e),
+                ..
+            } => e.io_error.kind(),
             _ => io::ErrorKind::Other,
         };
         match kind {
             io::ErrorKind::NotFound => pins.missing(name),
-            io::ErrorKind::PermissionDenied => {
-                Error::Permission { what: format!("open {}", path.display()) }
-            }
-            _ => Error::Map { name, op: "open", source },
+            io::ErrorKind::PermissionDenied => Error::Permission {
+                what: format!("open {}", path.display()),
+            },
+            _ => Error::Map {
+                name,
+                op: "open",
+                source,
+            },
         }
     })
 }
@@ -65,9 +70,10 @@ pub fn read(pins: &Pins) -> Result<Stats, Error> {
 pub fn pods(pins: &Pins) -> Result<Vec<(IpKey, PodStats)>, Error> {
     let name = layout::POD_STATS;
     let map = Map::PerCpuLruHashMap(open(pins, name)?);
-    let hash = PerCpuHashMap::<_, IpKey, PodStats>::try_from(map).map_err(map_error(name, "open"))?;
+    let hash =
+        PerCpuHashMap::<_, IpKey, PodStats>::try_from(map).map_err(map_error(name, "open"))?;
     let mut rows = Rows::new();
-    for row in hash.iter() {
+    for row in &hash {
         let (ip, values) = row.map_err(map_error(name, "read"))?;
         let sum: &mut PodStats = rows.entry(ip).or_default();
         for cpu in values.iter() {
@@ -83,10 +89,14 @@ pub fn pods(pins: &Pins) -> Result<Vec<(IpKey, PodStats)>, Error> {
 ///
 /// As for opening and reading a pinned map.
 pub fn sockets(pins: &Pins) -> Result<usize, Error> {
-    count::<u64, _>(layout::SOCKETS, Map::SockHash(open(pins, layout::SOCKETS)?), |map| {
-        let hash = aya::maps::SockHash::<_, u64>::try_from(map)?;
-        hash.keys().try_fold(0, |n, key| key.map(|_| n + 1))
-    })
+    count(
+        layout::SOCKETS,
+        Map::SockHash(open(pins, layout::SOCKETS)?),
+        |map| {
+            let hash = aya::maps::SockHash::<_, u64>::try_from(map)?;
+            hash.keys().try_fold(0, |n, key| key.map(|_| n + 1))
+        },
+    )
 }
 
 /// How many rows the LRU map `peers` has now.
@@ -101,21 +111,22 @@ pub fn rows(pins: &Pins, name: &'static str) -> Result<usize, Error> {
             lru_rows::<sockway_common::pair::SeqKey, sockway_common::pair::PendingRow>(pins, name)
         }
         layout::WATCHED => lru_rows::<u64, sockway_common::pair::ReaderKey>(pins, name),
-        layout::READERS => {
-            lru_rows::<sockway_common::pair::ReaderKey, sockway_common::reader::ReaderRow>(pins, name)
-        }
+        layout::READERS => lru_rows::<
+            sockway_common::pair::ReaderKey,
+            sockway_common::reader::ReaderRow,
+        >(pins, name),
         _ => sockets(pins),
     }
 }
 
 fn lru_rows<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<usize, Error> {
-    count::<K, _>(name, Map::LruHashMap(open(pins, name)?), |map| {
+    count(name, Map::LruHashMap(open(pins, name)?), |map| {
         let hash = aya::maps::HashMap::<_, K, V>::try_from(map)?;
         hash.keys().try_fold(0, |n, key| key.map(|_| n + 1))
     })
 }
 
-fn count<K, F>(name: &'static str, map: Map, keys: F) -> Result<usize, Error>
+fn count<F>(name: &'static str, map: Map, keys: F) -> Result<usize, Error>
 where
     F: FnOnce(Map) -> Result<usize, MapError>,
 {

@@ -1,0 +1,198 @@
+//! Attaching programs so that they outlive this process, and seeing what is attached.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use aya::maps::SockHash;
+use aya::programs::links::{FdLink, LinkError};
+use aya::programs::{CgroupAttachMode, FEntry, RawTracePoint, SkMsg, SockOps};
+use aya::{Btf, Ebpf};
+use log::{info, warn};
+use sockway_common::layout::{self, program};
+
+use crate::{Error, Pins, kernel, sys};
+
+/// What is attached on this node.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DatapathStatus {
+    /// True where new connections are taken in.
+    pub attached: bool,
+    /// Id of the `sock_ops` program, where attached.
+    pub program_id: Option<u32>,
+    /// Id of the cgroup it is attached to: its directory's inode number.
+    pub cgroup_id: Option<u64>,
+    /// Rules that work with less on this kernel, one line each.
+    pub limits: Vec<&'static str>,
+}
+
+/// The error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn refused<E>(name: &'static str, op: &'static str) -> impl Fn(E) -> Error
+where
+    E: Into<aya::programs::ProgramError>,
+{
+    move |e| Error::Program {
+        name,
+        op,
+        source: Box::new(e.into()),
+    }
+}
+
+fn get<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, Error>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    object
+        .program_mut(name)
+        .and_then(|program| program.try_into().ok())
+        .ok_or(Error::NoProgram { name })
+}
+
+/// Removes a pin; one that is gone is no error.
+pub(crate) fn remove_pin(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("remove", path, e)),
+    }
+}
+
+/// Puts a link where the pin of an older one may be: the older one goes only
+/// once the new one is in place.
+fn pin_over(link: FdLink, path: &Path) -> Result<(), Error> {
+    // bpffs refuses names with dots (kernel/bpf/inode.c `bpf_lookup`).
+    let mut next = path.as_os_str().to_owned();
+    next.push("_next");
+    let next = PathBuf::from(next);
+    remove_pin(&next)?;
+    let pinned = |e: aya::pin::PinError| Error::io("pin at", path, io::Error::other(chain(&e)));
+    let _kept_by_the_pin = link.pin(&next).map_err(pinned)?;
+    fs::rename(&next, path).map_err(|e| Error::io("rename to", path, e))
+}
+
+/// Attaches the `sk_msg` program to the sockhash, in place of an older one.
+///
+/// Sockets that are in the sockhash already keep the program they came with
+/// (net/core/skmsg.c: a psock holds its own reference).
+pub(crate) fn redirect(object: &mut Ebpf) -> Result<(), Error> {
+    let name = program::REDIRECT;
+    let open = |source| Error::Map {
+        name: layout::SOCKETS,
+        op: "open",
+        source,
+    };
+    let map = object.map(layout::SOCKETS).ok_or(Error::NoProgram {
+        name: layout::SOCKETS,
+    })?;
+    let sockets = SockHash::<_, u64>::try_from(map).map_err(open)?;
+    let sockets = sockets
+        .fd()
+        .try_clone()
+        .map_err(|e| Error::io("open", "the sockhash's descriptor", e))?;
+    let program: &mut SkMsg = get(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
+    let id = program.attach(&sockets).map_err(refused(name, "attach"))?;
+    let link = program.take_link(id).map_err(refused(name, "attach"))?;
+    // There is no kernel link for this attachment before 6.10, and dropping
+    // aya's would detach. The map holds the program for as long as it is pinned.
+    std::mem::forget(link);
+    Ok(())
+}
+
+/// Attaches the `sock_ops` program to the cgroup, or puts it behind the link
+/// that an earlier install pinned; true in the latter case.
+pub(crate) fn establish(object: &mut Ebpf, pins: &Pins, cgroup: &Path) -> Result<bool, Error> {
+    let name = program::ESTABLISH;
+    let program: &mut SockOps = get(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
+    let pin = pins.link(name);
+    let directory = File::open(cgroup).map_err(|e| Error::io("open cgroup", cgroup, e))?;
+    let inode = directory
+        .metadata()
+        .map_err(|e| Error::io("look at", cgroup, e))?
+        .ino();
+    if let Ok(link) = sys::object_at(&pin)
+        && sys::link_info(link.as_fd()).is_ok_and(|info| info.cgroup_id == inode)
+    {
+        let fd = program.fd().map_err(refused(name, "load"))?.as_fd();
+        match sys::link_update(link.as_fd(), fd) {
+            Ok(()) => return Ok(true),
+            Err(e) => warn!("cannot replace {name} in place, attaching anew: {e}"),
+        }
+    }
+    let id = program
+        .attach(&directory, CgroupAttachMode::Single)
+        .map_err(refused(name, "attach"))?;
+    let link = program.take_link(id).map_err(refused(name, "attach"))?;
+    let link = link
+        .try_into()
+        .map_err(|e: LinkError| Error::io("make a link for", &pin, io::Error::other(chain(&e))))?;
+    pin_over(link, &pin)?;
+    info!("attached {name} to {}", cgroup.display());
+    Ok(false)
+}
+
+/// Attaches the program that sees how applications read, in place of an older one.
+pub(crate) fn reads(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
+    let name = program::READS;
+    let program: &mut RawTracePoint = get(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
+    let id = program
+        .attach("tcp_rcv_space_adjust")
+        .map_err(refused(name, "attach"))?;
+    let link = program.take_link(id).map_err(refused(name, "attach"))?;
+    pin_over(link.into(), &pins.link(name))
+}
+
+/// Attaches the program that sees who asks FIONREAD, in place of an older one.
+pub(crate) fn ioctls(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Error> {
+    let name = program::GUARD_IOCTL;
+    let program: &mut FEntry = get(object, name)?;
+    program
+        .load("tcp_ioctl", btf)
+        .map_err(refused(name, "load"))?;
+    let id = program.attach().map_err(refused(name, "attach"))?;
+    let link = program.take_link(id).map_err(refused(name, "attach"))?;
+    pin_over(link.into(), &pins.link(name))
+}
+
+/// Every link of an installed datapath.
+pub(crate) const LINKS: [&str; 3] = [program::ESTABLISH, program::READS, program::GUARD_IOCTL];
+
+/// See [`crate::Datapath::status`].
+pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
+    if !pins.map(layout::SOCKETS).exists() {
+        return Err(pins.missing(layout::SOCKETS));
+    }
+    let info = |name: &str| {
+        sys::object_at(&pins.link(name))
+            .and_then(|link| sys::link_info(link.as_fd()))
+            .ok()
+    };
+    let establish = info(program::ESTABLISH);
+    let [reads_seen, ioctls_seen] =
+        [program::READS, program::GUARD_IOCTL].map(|name| info(name).is_some());
+    Ok(DatapathStatus {
+        attached: establish.is_some(),
+        program_id: establish.map(|info| info.program_id),
+        cgroup_id: establish.map(|info| info.cgroup_id),
+        limits: kernel::limits(&kernel::offsets(None)?, reads_seen, ioctls_seen),
+    })
+}

@@ -1,0 +1,218 @@
+//! What this kernel offers: field offsets from its BTF, and what that allows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use btfparse::{Offset, Readable, TypeInformation};
+use sockway_common::config::{Arch, Offsets, UNKNOWN};
+
+use crate::Error;
+
+/// Where a kernel with `CONFIG_DEBUG_INFO_BTF` offers its types.
+pub const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// BTF in memory, for the parser.
+struct Bytes(Vec<u8>);
+
+impl Readable for Bytes {
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let range = start.saturating_add(buffer.len());
+        let bytes = self.0.get(start..range).ok_or_else(|| {
+            std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the BTF ends early")
+        })?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// One kernel field: its type, its path in it, and where its offset goes.
+struct Field {
+    of: &'static str,
+    path: &'static str,
+    slot: fn(&mut Offsets) -> &mut u32,
+}
+
+macro_rules! fields {
+    ($($of:literal $path:expr => $slot:ident),+ $(,)?) => {
+        [$(Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
+    };
+}
+
+/// Offsets that are not plain fields: the size of `pt_regs`.
+const SIZES: usize = 1;
+
+/// Every field that the programs read.
+const FIELDS: [Field; sockway_common::config::OFFSETS - SIZES] = fields![
+    "bpf_sock_ops_kern" "sk" => sops_sk,
+    "tcp_request_sock" "rcv_isn" => req_rcv_isn,
+    "tcp_request_sock" "snt_isn" => req_snt_isn,
+    "sock" "sk_user_data" => sk_user_data,
+    "sock" "sk_socket" => sk_socket,
+    "sock" "__sk_common.skc_cookie" => sk_cookie,
+    "sock" "sk_lock.owned" => sk_lock_owned,
+    "sock" "sk_rcvlowat" => sk_rcvlowat,
+    "sock" "sk_bpf_storage" => sk_bpf_storage,
+    "sock" "sk_uid" => sk_uid,
+    "socket" "file" => socket_file,
+    "file" "f_flags" => file_flags,
+    "sk_psock" "ingress_msg" => psock_ingress_msg,
+    "sk_psock" "msg_tot_len" => psock_msg_tot_len,
+    "sk_msg" "list" => msg_list,
+    "sk_msg" "sg.size" => msg_size,
+    "tcp_sock" "copied_seq" => tcp_copied_seq,
+    "tcp_sock" "rcv_nxt" => tcp_rcv_nxt,
+    "tcp_sock" "snd_una" => tcp_snd_una,
+    "tcp_sock" "write_seq" => tcp_write_seq,
+    "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
+    "task_struct" "stack" => task_stack,
+    "pt_regs" REGS_CALL => regs_call,
+    "pt_regs" REGS_MODE => regs_mode,
+];
+
+/// The fields of `pt_regs` that tell a system call, by architecture.
+#[cfg(target_arch = "aarch64")]
+const REGS_CALL: &str = "syscallno";
+#[cfg(target_arch = "aarch64")]
+const REGS_MODE: &str = "pstate";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_CALL: &str = "orig_ax";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_MODE: &str = "cs";
+
+/// How system calls look on the architecture this is built for.
+pub const ARCH: Arch = if cfg!(target_arch = "aarch64") {
+    Arch::AARCH64
+} else {
+    Arch::X86_64
+};
+
+/// The offsets of this kernel; what it lacks is [`UNKNOWN`].
+///
+/// `btf` names another BTF file than [`BTF`], for tests.
+///
+/// # Errors
+///
+/// [`Error::Btf`] where the file is there but cannot be read or parsed. A
+/// kernel without BTF is no error: every offset is unknown then.
+pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
+    let path = btf.map_or_else(|| PathBuf::from(BTF), Path::to_owned);
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Btf {
+        path: path.clone(),
+        source,
+    };
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Offsets::NONE),
+        Err(e) => return Err(failed(e.into())),
+    };
+    let types = TypeInformation::new(&Bytes(bytes)).map_err(|e| failed(format!("{e:?}").into()))?;
+    let mut offsets = Offsets::NONE;
+    for Field { of, path, slot } in &FIELDS {
+        let found = types
+            .id_of(of)
+            .and_then(|id| types.offset_of(id, path).ok());
+        *slot(&mut offsets) = match found {
+            Some((_, Offset::ByteOffset(bytes))) => bytes,
+            _ => UNKNOWN,
+        };
+    }
+    let regs = types.id_of("pt_regs").and_then(|id| types.size_of(id).ok());
+    offsets.regs_size = regs
+        .and_then(|size| u32::try_from(size).ok())
+        .unwrap_or(UNKNOWN);
+    Ok(offsets)
+}
+
+/// Fields that this kernel lacks, as `type.path`.
+#[must_use]
+pub fn missing(offsets: &Offsets) -> Vec<String> {
+    let mut offsets = *offsets;
+    FIELDS
+        .iter()
+        .filter(|field| *(field.slot)(&mut offsets) == UNKNOWN)
+        .map(|Field { of, path, .. }| format!("{of}.{path}"))
+        .collect()
+}
+
+/// Which rules work with less on this kernel, one line each; empty where all work in full.
+#[must_use]
+pub fn limits(offsets: &Offsets, reads_seen: bool, ioctls_seen: bool) -> Vec<&'static str> {
+    let rows = [
+        (
+            offsets.sees_syns(),
+            "no connection is accelerated: a SYN cannot be matched to its connection",
+        ),
+        (
+            offsets.sees_order(),
+            "a direction that began on TCP stays there: the ends' progress cannot be seen",
+        ),
+        (
+            offsets.sees_backlog() || offsets.counts_backlog(),
+            "each direction is redirected up to a total only: the reader's backlog cannot be seen",
+        ),
+        (
+            offsets.sees_files(),
+            "applications stay on TCP, only Envoy to Envoy is accelerated: O_NONBLOCK cannot be seen",
+        ),
+        (
+            offsets.sees_reads() && reads_seen,
+            "applications stay on TCP in scope auto: how they read cannot be seen",
+        ),
+        (
+            ioctls_seen,
+            "applications that ask FIONREAD are not told apart: the kernel allows no fentry programs",
+        ),
+    ];
+    rows.into_iter()
+        .filter_map(|(works, limit)| (!works).then_some(limit))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIELDS, limits, missing, offsets};
+    use sockway_common::config::{OFFSETS, Offsets};
+    use std::path::Path;
+
+    #[test]
+    fn every_offset_has_its_own_field() {
+        let mut all = Offsets::NONE;
+        for (i, field) in FIELDS.iter().enumerate() {
+            *(field.slot)(&mut all) = u32::try_from(i).unwrap();
+        }
+        assert_eq!(missing(&all), Vec::<String>::new());
+        assert_eq!(missing(&Offsets::NONE).len(), OFFSETS - super::SIZES);
+    }
+
+    #[test]
+    fn a_kernel_without_btf_is_no_error() {
+        let none = offsets(Some(Path::new("/proc/none"))).unwrap();
+        assert_eq!(none, Offsets::NONE);
+        assert_eq!(limits(&none, false, false).len(), 6);
+    }
+
+    #[test]
+    fn this_kernels_btf_names_every_rule() {
+        if !Path::new(super::BTF).exists() {
+            assert!(std::env::var_os("CI").is_none(), "no BTF on this kernel");
+            println!("not run: this kernel has no BTF at {}", super::BTF);
+            return;
+        }
+        let found = offsets(None).unwrap();
+        assert!(found.sees_syns() && found.sees_order() && found.sees_files());
+        assert!(
+            limits(&found, true, true).is_empty(),
+            "{:?}",
+            missing(&found)
+        );
+    }
+
+    #[test]
+    fn a_broken_btf_is_said() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), b"not BTF").unwrap();
+        let text = offsets(Some(file.path())).unwrap_err().to_string();
+        assert!(text.contains("BTF"), "{text}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Loading the programs and pinning what must outlive this process.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+
+use aya::{Btf, Ebpf, EbpfLoader};
+use log::{debug, warn};
+use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, Offsets};
+use sockway_common::layout;
+
+use crate::{Error, Pins, attach, host, kernel, registry};
+
+/// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockway.o"));
+
+/// Maps that the object defines; `sandboxes` is user space's own.
+fn object_maps() -> impl Iterator<Item = &'static str> {
+    layout::MAPS
+        .into_iter()
+        .filter(|&name| name != layout::SANDBOXES)
+}
+
+/// What [`Datapath::install`] is to do.
+#[derive(Clone, Debug)]
+pub struct InstallOptions {
+    /// Where to pin.
+    pub pins: Pins,
+    /// The cgroup2 directory whose sockets take part.
+    pub cgroup: PathBuf,
+    /// Redirected bytes that may wait at a reader (see [`Config::backlog_limit`]).
+    pub backlog_limit: u32,
+    /// Offsets to use instead of those from the kernel's BTF, for tests of the fall-backs.
+    pub offsets: Option<Offsets>,
+}
+
+impl InstallOptions {
+    /// The defaults for a pin directory and a cgroup.
+    #[must_use]
+    pub fn new(pins: Pins, cgroup: PathBuf) -> Self {
+        Self {
+            pins,
+            cgroup,
+            backlog_limit: DEFAULT_BACKLOG_LIMIT,
+            offsets: None,
+        }
+    }
+}
+
+/// What [`Datapath::install`] did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct InstallReport {
+    /// True where programs of an earlier install were replaced in place.
+    pub replaced: bool,
+    /// Rules that work with less on this kernel, one line each.
+    pub limits: Vec<&'static str>,
+}
+
+/// The datapath of a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Datapath;
+
+impl Datapath {
+    /// True where this build holds no programs.
+    pub const EMBEDDED_IS_STUB: bool = !cfg!(sockway_object);
+
+    /// Loads the programs, pins the maps and attaches. May be run again at any
+    /// time: maps and accelerated connections stay, programs are replaced in place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Stub`], [`Error::NoBpffs`], [`Error::Load`], [`Error::Program`]
+    /// with the verifier's log, [`Error::Map`], [`Error::Io`]. What was pinned
+    /// before a failure stays, and the next run goes on with it.
+    pub fn install(options: &InstallOptions) -> Result<InstallReport, Error> {
+        let InstallOptions {
+            pins,
+            cgroup,
+            backlog_limit,
+            offsets,
+        } = options;
+        if Self::EMBEDDED_IS_STUB {
+            return Err(Error::Stub);
+        }
+        host::require_bpffs(pins.root())?;
+        let dir = pins.dir();
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&dir)
+            .map_err(|e| Error::io("create", &dir, e))?;
+        let offsets = match offsets {
+            Some(offsets) => *offsets,
+            None => kernel::offsets(None)?,
+        };
+        let config = Config {
+            offsets,
+            backlog_limit: *backlog_limit,
+            arch: kernel::ARCH,
+            ..Config::UNSET
+        };
+        let mut object = load(pins, &config)?;
+        registry::ensure_sandboxes(pins)?;
+        let (reads_seen, ioctls_seen) = attach_optional(&mut object, pins);
+        attach::redirect(&mut object)?;
+        let replaced = attach::establish(&mut object, pins, cgroup)?;
+        let limits = kernel::limits(&config.offsets, reads_seen, ioctls_seen);
+        Ok(InstallReport { replaced, limits })
+    }
+
+    /// Stops taking in connections: detaches everything but the redirect itself. Accelerated
+    /// connections go on as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. What is not attached any more is no error.
+    pub fn detach(pins: &Pins) -> Result<(), Error> {
+        attach::LINKS
+            .iter()
+            .try_for_each(|name| attach::remove_pin(&pins.link(name)))
+    }
+
+    /// Unpins everything of this layout. Bytes that wait in redirected queues
+    /// would be lost: see [`crate::stats::sockets`] for when nothing is in use.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`]. What is gone already is no error.
+    pub fn remove(pins: &Pins) -> Result<(), Error> {
+        Self::detach(pins)?;
+        let dir = pins.dir();
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return remove_root(pins),
+            Err(e) => return Err(Error::io("read", &dir, e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("read", &dir, e))?;
+            attach::remove_pin(&entry.path())?;
+        }
+        fs::remove_dir(&dir).map_err(|e| Error::io("remove", &dir, e))?;
+        remove_root(pins)
+    }
+
+    /// What is attached now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotInstalled`] or [`Error::OtherLayout`] where nothing of this layout is pinned.
+    pub fn status(pins: &Pins) -> Result<attach::DatapathStatus, Error> {
+        attach::status(pins)
+    }
+}
+
+/// Removes the root once no layout is left in it.
+fn remove_root(pins: &Pins) -> Result<(), Error> {
+    match fs::remove_dir(pins.root()) {
+        Ok(()) => Ok(()),
+        Err(e)
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(())
+        }
+        Err(e) => Err(Error::io("remove", pins.root(), e)),
+    }
+}
+
+/// Attaches what is allowed to be missing; what is missing is said and costs
+/// acceleration, nothing else. Returns `(reads seen, ioctls seen)`.
+fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
+    let seen = |what: &str, result: Result<(), String>| match result {
+        Ok(()) => true,
+        Err(cause) => {
+            warn!("{what}: {cause}");
+            false
+        }
+    };
+    let reads = attach::reads(object, pins).map_err(|e| attach::chain(&e));
+    let reads = seen(
+        "how applications read cannot be seen, they stay on TCP",
+        reads,
+    );
+    let ioctls = Btf::from_sys_fs()
+        .map_err(|e| attach::chain(&e))
+        .and_then(|btf| attach::ioctls(object, pins, &btf).map_err(|e| attach::chain(&e)));
+    (
+        reads,
+        seen("applications that ask FIONREAD are not told apart", ioctls),
+    )
+}
+
+fn load(pins: &Pins, config: &Config) -> Result<Ebpf, Error> {
+    let mut loader = EbpfLoader::new();
+    loader.override_global(layout::CONFIG, config, true);
+    for name in object_maps() {
+        loader.map_pin_path(name, pins.map(name));
+    }
+    debug!(
+        "loading {} bytes of eBPF object over {}",
+        OBJECT.len(),
+        pins.dir().display()
+    );
+    loader.load(OBJECT).map_err(|source| Error::Load {
+        source: Box::new(source),
+    })
+}

@@ -1,0 +1,119 @@
+//! The few system calls on pinned links that aya does not offer.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+/// Commands of include/uapi/linux/bpf.h.
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_LINK_UPDATE: libc::c_int = 29;
+
+/// The members of `union bpf_attr` in use here, each as the kernel lays it out.
+#[repr(C)]
+#[derive(Default)]
+struct ObjGet {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoByFd {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
+/// The head of `struct bpf_link_info`, with the union read as a cgroup link's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkInfo {
+    /// Type of the link.
+    pub(crate) kind: u32,
+    /// Id of the link.
+    pub(crate) id: u32,
+    /// Id of the program behind it.
+    pub(crate) program_id: u32,
+    pad: u32,
+    /// For cgroup links: the cgroup's id, which is its directory's inode number.
+    pub(crate) cgroup_id: u64,
+    /// For cgroup links: the attach type.
+    pub(crate) attach_type: u32,
+    pad2: u32,
+}
+
+fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: `attr` is a live, fully initialised value, laid out as the
+    // kernel's attribute for the command and passed with its size; pointers and
+    // descriptors in it are valid for the caller's borrow.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+fn number(fd: BorrowedFd<'_>) -> io::Result<u32> {
+    u32::try_from(fd.as_raw_fd()).map_err(io::Error::other)
+}
+
+/// Opens what is pinned at `path`.
+///
+/// # Errors
+///
+/// The kernel's: `ENOENT` where nothing is pinned, `EPERM` without the right.
+pub(crate) fn object_at(path: &Path) -> io::Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
+    let mut attr = ObjGet {
+        pathname: name.as_ptr() as u64,
+        ..ObjGet::default()
+    };
+    let fd = RawFd::try_from(bpf(BPF_OBJ_GET, &mut attr)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What the kernel says about a link.
+///
+/// # Errors
+///
+/// The kernel's, for example `EINVAL` where the descriptor is no BPF object.
+pub(crate) fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let mut info = LinkInfo::default();
+    let info_len = u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?;
+    let mut attr = InfoByFd {
+        bpf_fd: number(link)?,
+        info_len,
+        info: (&raw mut info) as u64,
+    };
+    bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+    Ok(info)
+}
+
+/// Puts another program behind a link, atomically: no event runs without a program.
+///
+/// # Errors
+///
+/// The kernel's, for example `EINVAL` for a program of another type.
+pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkUpdate {
+        link_fd: number(link)?,
+        new_prog_fd: number(program)?,
+        ..LinkUpdate::default()
+    };
+    bpf(BPF_LINK_UPDATE, &mut attr).map(|_| ())
+}

@@ -1,0 +1,234 @@
+//! Reading kernel fields that no program context offers.
+//!
+//! Every read goes through `bpf_probe_read_kernel` (kernel 5.5), which faults
+//! safely, so a stale pointer yields an error or old bytes, never a crash.
+//! Offsets come from the kernel's BTF; a missing one reads as `None`.
+
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
+use sockway_common::config::{Config, UNKNOWN};
+use sockway_common::flow::Ends;
+
+/// Set by user space before the programs are loaded.
+#[unsafe(no_mangle)]
+static CONFIG: Config = Config::UNSET;
+
+/// `O_NONBLOCK` of `struct file.f_flags`, include/uapi/asm-generic/fcntl.h
+/// (the same on x86-64 and arm64).
+const O_NONBLOCK: u32 = 0o4000;
+
+/// Tag bits of `sk_user_data`, include/net/sock.h `SK_USER_DATA_PTRMASK`.
+const USER_DATA_TAGS: u64 = 7;
+
+/// Entries of `ingress_msg` that are walked at most where the kernel keeps no sum.
+const MAX_WALK: u32 = 64;
+
+/// Reads one field of [`CONFIG`].
+///
+/// Volatile: the compiler knows the value in the source, user space sets another.
+macro_rules! config {
+    ($($field:tt)+) => {{
+        let field = &raw const CONFIG.$($field)+;
+        // SAFETY: `field` points to an aligned, initialised u32 of a static.
+        unsafe { core::ptr::read_volatile(field) }
+    }};
+}
+
+pub(crate) fn backlog_limit() -> u32 {
+    config!(backlog_limit)
+}
+
+pub(crate) fn total_cap() -> u32 {
+    config!(total_cap)
+}
+
+#[inline(always)]
+fn read<T: Default>(base: u64, offset: u32) -> Option<T> {
+    if offset == UNKNOWN || base == 0 {
+        return None;
+    }
+    let mut value = T::default();
+    let from = base.wrapping_add(u64::from(offset));
+    // SAFETY: `value` is a live local of `size_of::<T>()` bytes that any bit
+    // pattern is valid for (u32 and u64 only); the helper checks `from` itself.
+    let failed = unsafe {
+        bpf_probe_read_kernel(
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
+            from as *const core::ffi::c_void,
+        )
+    };
+    if failed == 0 { Some(value) } else { None }
+}
+
+/// The `struct sock` behind a sock_ops context; also for request sockets,
+/// whose `sk` the context itself hides.
+#[inline(always)]
+pub(crate) fn sops_sock(ctx: *mut core::ffi::c_void) -> Option<u64> {
+    read(ctx as u64, config!(offsets.sops_sk))
+}
+
+/// `(client's, server's)` initial sequence numbers of a request socket.
+#[inline(always)]
+pub(crate) fn request_isns(sock: u64) -> Option<(u32, u32)> {
+    let client = read(sock, config!(offsets.req_rcv_isn))?;
+    let server = read(sock, config!(offsets.req_snt_isn))?;
+    Some((client, server))
+}
+
+#[inline(always)]
+pub(crate) fn cookie(sock: u64) -> Option<u64> {
+    read(sock, config!(offsets.sk_cookie))
+}
+
+/// Whether the socket's file has `O_NONBLOCK`; `None` while it has no file
+/// (not accepted yet) or where the kernel cannot be asked.
+#[inline(always)]
+pub(crate) fn nonblocking(sock: u64) -> Option<bool> {
+    let socket: u64 = read(sock, config!(offsets.sk_socket))?;
+    let file: u64 = read(socket, config!(offsets.socket_file))?;
+    let flags: u32 = read(file, config!(offsets.file_flags))?;
+    Some(flags & O_NONBLOCK != 0)
+}
+
+/// `SO_RCVLOWAT`; 1 where the kernel cannot be asked.
+#[inline(always)]
+pub(crate) fn rcvlowat(sock: u64) -> u32 {
+    read(sock, config!(offsets.sk_rcvlowat)).unwrap_or(1)
+}
+
+/// The socket owner's uid, which Istio's rules tell Envoy by.
+#[inline(always)]
+pub(crate) fn uid(sock: u64) -> Option<u32> {
+    read(sock, config!(offsets.sk_uid))
+}
+
+/// True where the socket has an upper-layer protocol (kTLS, MPTCP).
+#[inline(always)]
+pub(crate) fn has_ulp(sock: u64) -> bool {
+    let ops: Option<u64> = read(sock, config!(offsets.icsk_ulp_ops));
+    matches!(ops, Some(ops) if ops != 0)
+}
+
+/// What rule 1 needs to know of both ends.
+#[inline(always)]
+pub(crate) fn ends(sender: u64, receiver: u64) -> Option<Ends> {
+    Some(Ends {
+        snd_una: read(sender, config!(offsets.tcp_snd_una))?,
+        write_seq: read(sender, config!(offsets.tcp_write_seq))?,
+        copied_seq: read(receiver, config!(offsets.tcp_copied_seq))?,
+        rcv_nxt: read(receiver, config!(offsets.tcp_rcv_nxt))?,
+        // Read last: a reader seen outside its call now begins its next call anew.
+        owned: read(receiver, config!(offsets.sk_lock_owned))?,
+    })
+}
+
+/// What is known of a reader's redirected queue.
+pub(crate) enum Backlog {
+    /// Bytes that wait.
+    Bytes(u32),
+    /// The socket has no psock any more.
+    Gone,
+    /// The kernel cannot be asked.
+    Unknown,
+}
+
+/// Redirected bytes that wait at a socket.
+#[inline(always)]
+pub(crate) fn backlog(sock: u64) -> Backlog {
+    if config!(offsets.sk_user_data) == UNKNOWN {
+        return Backlog::Unknown;
+    }
+    let Some(data) = read::<u64>(sock, config!(offsets.sk_user_data)) else {
+        return Backlog::Gone;
+    };
+    let psock = data & !USER_DATA_TAGS;
+    if psock == 0 {
+        return Backlog::Gone;
+    }
+    if config!(offsets.psock_msg_tot_len) != UNKNOWN {
+        return match read(psock, config!(offsets.psock_msg_tot_len)) {
+            Some(bytes) => Backlog::Bytes(bytes),
+            None => Backlog::Gone,
+        };
+    }
+    walk(psock)
+}
+
+/// Adds up `ingress_msg` entry by entry, for kernels without `msg_tot_len`.
+///
+/// The list may change meanwhile: every step is a checked read and the number
+/// of steps is bounded, so the worst is a wrong sum. A list longer than the
+/// bound counts as over any limit.
+#[inline(always)]
+fn walk(psock: u64) -> Backlog {
+    let (head, link) = (
+        config!(offsets.psock_ingress_msg),
+        config!(offsets.msg_list),
+    );
+    if head == UNKNOWN || link == UNKNOWN || config!(offsets.msg_size) == UNKNOWN {
+        return Backlog::Unknown;
+    }
+    let head = psock + u64::from(head);
+    let Some(mut at) = read::<u64>(head, 0) else {
+        return Backlog::Gone;
+    };
+    let mut bytes = 0u32;
+    for _ in 0..MAX_WALK {
+        if at == head {
+            return Backlog::Bytes(bytes);
+        }
+        let msg = at.wrapping_sub(u64::from(link));
+        let Some(size) = read::<u32>(msg, config!(offsets.msg_size)) else {
+            return Backlog::Gone;
+        };
+        bytes = bytes.saturating_add(size);
+        let Some(next) = read::<u64>(at, 0) else {
+            return Backlog::Gone;
+        };
+        at = next;
+    }
+    Backlog::Bytes(u32::MAX)
+}
+
+/// True where the socket has socket storage of any program: cheap to ask, so
+/// that sockets nobody watches cost one read.
+#[inline(always)]
+pub(crate) fn has_storage(sock: u64) -> bool {
+    let storage: Option<u64> = read(sock, config!(offsets.sk_bpf_storage));
+    matches!(storage, Some(storage) if storage != 0)
+}
+
+/// Extra words at the top of the kernel stack: none, or two on x86-64 kernels
+/// with FRED (arch/x86/include/asm/thread_info.h `TOP_OF_KERNEL_STACK_PADDING`).
+const STACK_PADDINGS: [u32; 2] = [0, 16];
+
+/// Whether the current task is inside a `recv`-like system call; `None` where
+/// that cannot be told, for example in a kernel thread.
+#[inline(always)]
+pub(crate) fn in_recv_like_call() -> Option<bool> {
+    // SAFETY: the helper takes nothing and gives the running task's address.
+    let task = unsafe { bpf_get_current_task() };
+    let stack: u64 = read(task, config!(offsets.task_stack))?;
+    let size = config!(offsets.regs_size);
+    if size == UNKNOWN {
+        return None;
+    }
+    let top = stack.wrapping_add(u64::from(config!(arch.stack_size)));
+    for padding in STACK_PADDINGS {
+        let regs = top
+            .wrapping_sub(u64::from(padding))
+            .wrapping_sub(u64::from(size));
+        let mode: u32 = read(regs, config!(offsets.regs_mode))?;
+        if mode & config!(arch.mode_mask) == config!(arch.mode_user) {
+            let call: u32 = read(regs, config!(offsets.regs_call))?;
+            return Some(
+                call == config!(arch.recv_calls[0])
+                    || call == config!(arch.recv_calls[1])
+                    || call == config!(arch.recv_calls[2])
+                    || call == config!(arch.recv_calls[3])
+                    || call == config!(arch.recv_calls[4]),
+            );
+        }
+    }
+    None
+}

@@ -1,0 +1,59 @@
+//! Sockway's eBPF programs: entry points only.
+//!
+//! Every exit of every program returns what lets the kernel go on as if the
+//! program were not there.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod account;
+mod ends;
+mod establish;
+mod kernel;
+mod maps;
+mod readers;
+mod redirect;
+mod sock;
+
+use aya_ebpf::bindings::sk_action::SK_PASS;
+use aya_ebpf::macros::{fentry, raw_tracepoint, sk_msg, sock_ops};
+use aya_ebpf::programs::{FEntryContext, RawTracePointContext, SkMsgContext, SockOpsContext};
+
+/// Finds pairs. Attached to a cgroup2; minimum kernel 5.10.
+#[sock_ops]
+pub fn sockway_establish(ctx: SockOpsContext) -> u32 {
+    establish::run(&ctx);
+    1
+}
+
+/// Redirects. Attached to the sockhash; minimum kernel 5.10.
+#[sk_msg]
+pub fn sockway_redirect(ctx: SkMsgContext) -> u32 {
+    redirect::run(&ctx);
+    SK_PASS
+}
+
+/// Sees how applications read. Minimum kernel 5.10.
+#[raw_tracepoint(tracepoint = "tcp_rcv_space_adjust")]
+pub fn sockway_reads(ctx: RawTracePointContext) -> i32 {
+    readers::read(&ctx);
+    0
+}
+
+/// Sees who asks FIONREAD. Only where the kernel allows fentry.
+#[fentry(function = "tcp_ioctl")]
+pub fn sockway_ioctl(ctx: FEntryContext) -> u32 {
+    readers::ioctl(&ctx);
+    0
+}
+
+/// The licence decides which helpers the kernel offers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";
+
+/// There is nothing to unwind to; the verifier admits no program that gets here.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

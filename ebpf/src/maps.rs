@@ -1,0 +1,53 @@
+//! The maps, by the names and capacities of `sockway_common::layout`.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::{HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash};
+use aya_ebpf::macros::btf_map;
+use sockway_common::addr::IpKey;
+use sockway_common::counters::Stats;
+use sockway_common::layout::{
+    MAX_PENDING, MAX_POD_STATS, MAX_PODS, MAX_READERS, MAX_SOCKETS, MAX_WATCHED,
+};
+use sockway_common::pair::{PeerRow, PendingRow, ReaderKey, SeqKey};
+use sockway_common::pod::{PodRow, PodStats};
+use sockway_common::reader::ReaderRow;
+use sockway_common::state::SockState;
+
+const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
+
+/// Addresses of registered pods.
+#[btf_map(name = "pods")]
+pub(crate) static PODS: HashMap<IpKey, PodRow, MAX_PODS, NO_PREALLOC> = HashMap::new();
+
+/// Connections being set up whose passive end is on this node.
+#[btf_map(name = "pending")]
+pub(crate) static PENDING: LruHashMap<SeqKey, PendingRow, MAX_PENDING> = LruHashMap::new();
+
+/// The passive end of a joined connection, until the active end has learnt of it.
+#[btf_map(name = "peers")]
+pub(crate) static PEERS: LruHashMap<u64, PeerRow, MAX_SOCKETS> = LruHashMap::new();
+
+/// Sockets that redirect and are redirected to, by cookie.
+#[btf_map(name = "sockets")]
+pub(crate) static SOCKETS: SockHash<u64, MAX_SOCKETS> = SockHash::new();
+
+/// Per-socket state.
+#[btf_map(name = "state")]
+pub(crate) static STATE: SkStorage<SockState> = SkStorage::new();
+
+/// What is known of how applications read.
+#[btf_map(name = "readers")]
+pub(crate) static READERS: LruHashMap<ReaderKey, ReaderRow, MAX_READERS> = LruHashMap::new();
+
+/// Application sockets that the guards know, by cookie.
+#[btf_map(name = "watched")]
+pub(crate) static WATCHED: LruHashMap<u64, ReaderKey, MAX_WATCHED> = LruHashMap::new();
+
+/// Sums.
+#[btf_map(name = "stats")]
+pub(crate) static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
+
+/// Sums by pod.
+#[btf_map(name = "pod_stats")]
+pub(crate) static POD_STATS: LruPerCpuHashMap<IpKey, PodStats, MAX_POD_STATS> =
+    LruPerCpuHashMap::new();

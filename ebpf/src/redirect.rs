@@ -1,0 +1,191 @@
+//! `sk_msg`: decides for every send of a joined socket how its bytes travel.
+//!
+//! Failing open is the rule: every path ends in "pass", and a redirect that
+//! cannot be had means TCP.
+
+use aya_ebpf::bindings::BPF_F_INGRESS;
+use aya_ebpf::bindings::sk_action::SK_PASS;
+use aya_ebpf::programs::SkMsgContext;
+use sockway_common::counters::Reason;
+use sockway_common::flow;
+use sockway_common::reader::seen;
+use sockway_common::scope;
+use sockway_common::state::{SockState, flag, mode};
+
+use crate::ends::field;
+use crate::kernel::Backlog;
+use crate::maps::{PEERS, SOCKETS};
+use crate::{account, kernel, readers, sock};
+
+/// Runs for every send of a socket in the sockhash.
+#[inline(always)]
+pub(crate) fn run(ctx: &SkMsgContext) {
+    let sk: *mut core::ffi::c_void = field!(ctx.msg, __bindgen_anon_3.sk).cast();
+    if sk.is_null() {
+        return;
+    }
+    let Some(state) = sock::get(sk) else { return };
+    let size = field!(ctx.msg, size);
+    match state.mode {
+        mode::REDIRECT => {}
+        mode::TCP_ALWAYS => return account::by_tcp(state, size),
+        _ => {
+            if !start(state) {
+                return account::by_tcp(state, size);
+            }
+        }
+    }
+    let charge = flow::charge(size);
+    if state.credit < charge && !renew(state) {
+        return account::by_tcp(state, size);
+    }
+    state.credit = state.credit.saturating_sub(charge);
+    if SOCKETS.redirect_msg(ctx, state.peer_cookie, u64::from(BPF_F_INGRESS)) != i64::from(SK_PASS)
+    {
+        go_tcp(state, Reason::PeerGone, true);
+        return account::by_tcp(state, size);
+    }
+    state.unread_messages = state.unread_messages.saturating_add(1);
+    if size < state.smallest {
+        state.smallest = size;
+    }
+    account::redirected(state, size);
+}
+
+/// Sends a direction to TCP; `always`: until the connection ends.
+#[inline(always)]
+fn go_tcp(state: &mut SockState, reason: Reason, always: bool) {
+    account::set_reason(state, reason);
+    state.mode = if always { mode::TCP_ALWAYS } else { mode::TCP };
+}
+
+/// Decides whether a direction that is not redirected may be from this send on.
+#[inline(always)]
+fn start(state: &mut SockState) -> bool {
+    let first = state.mode == mode::UNDECIDED;
+    if state.skip > 0 {
+        state.skip -= 1;
+        return false;
+    }
+    match check(state, first) {
+        Ok(()) => {
+            state.mode = mode::REDIRECT;
+            state.credit = 0;
+            state.backoff = 0;
+            state.smallest = u32::MAX;
+            if !first {
+                account::resumed();
+            }
+            true
+        }
+        Err((reason, always)) => {
+            go_tcp(state, reason, always);
+            state.backoff = flow::next_backoff(state.backoff);
+            state.skip = state.backoff;
+            false
+        }
+    }
+}
+
+/// The rules, cheapest first. An error says why not, and whether for ever.
+#[inline(always)]
+fn check(state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
+    if state.peer_cookie == 0 {
+        let Some(peer) = PEERS.get_ptr(state.cookie) else {
+            return Err((Reason::NoPeer, false));
+        };
+        // SAFETY: a row stays readable until the program ends (RCU); the other
+        // end writes it once, before this end can find it.
+        let peer = unsafe { *peer };
+        state.peer_cookie = peer.cookie;
+        state.peer_sock = peer.sock;
+        let _taken = PEERS.remove(state.cookie);
+    }
+    if state.scope == scope::AUTO {
+        check_file(state)?;
+    }
+    if kernel::has_ulp(state.sock) {
+        return Err((Reason::Ulp, true));
+    }
+    if first {
+        return Ok(());
+    }
+    if kernel::cookie(state.peer_sock) != Some(state.peer_cookie) {
+        return Err((Reason::PeerGone, true));
+    }
+    match kernel::ends(state.sock, state.peer_sock) {
+        Some(ends) if flow::drained(&ends) => Ok(()),
+        Some(_) => Err((Reason::Order, false)),
+        // The kernel cannot be asked: the first send decided for ever.
+        None => Err((Reason::Order, true)),
+    }
+}
+
+/// Rule 3: only sockets that can take it.
+#[inline(always)]
+fn check_file(state: &mut SockState) -> Result<(), (Reason, bool)> {
+    if state.flags & flag::APP_END != 0 && state.flags & flag::FILE_CHECKED == 0 {
+        if kernel::nonblocking(state.sock) != Some(true) {
+            let mut row = readers::known(&state.reader);
+            row.seen |= seen::BLOCKING;
+            readers::note(&state.reader, row);
+            return Err((Reason::Blocking, true));
+        }
+        state.flags |= flag::FILE_CHECKED;
+    }
+    Ok(())
+}
+
+/// Rule 2: looks at the reader's backlog; false sends the direction to TCP.
+#[inline(never)]
+fn renew(state: &mut SockState) -> bool {
+    if kernel::cookie(state.peer_sock) != Some(state.peer_cookie) {
+        return renew_blind(state);
+    }
+    if state.scope == scope::AUTO
+        && state.reader.kind != 0
+        && state.flags & flag::APP_END == 0
+        && readers::known(&state.reader).seen & seen::UNFIT != 0
+    {
+        go_tcp(state, Reason::Guarded, true);
+        return false;
+    }
+    let bytes = match kernel::backlog(state.peer_sock) {
+        Backlog::Bytes(bytes) => bytes,
+        Backlog::Gone => {
+            go_tcp(state, Reason::PeerGone, true);
+            return false;
+        }
+        Backlog::Unknown => return renew_blind(state),
+    };
+    let cost = flow::backlog_cost(bytes, state.unread_messages, state.smallest);
+    if bytes == 0 {
+        state.unread_messages = 0;
+        state.smallest = u32::MAX;
+    }
+    match flow::credit(cost, kernel::backlog_limit()) {
+        Some(credit) => {
+            state.credit = credit;
+            true
+        }
+        None => {
+            go_tcp(state, Reason::Backlog, false);
+            false
+        }
+    }
+}
+
+/// Where the backlog cannot be seen: one total for the connection, then TCP.
+#[inline(always)]
+fn renew_blind(state: &mut SockState) -> bool {
+    if kernel::cookie(state.peer_sock).is_some() {
+        go_tcp(state, Reason::PeerGone, true);
+        return false;
+    }
+    if state.unread_messages == 0 {
+        state.credit = kernel::total_cap();
+        return true;
+    }
+    go_tcp(state, Reason::Backlog, true);
+    false
+}
