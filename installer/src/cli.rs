@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::build::LONG_VERSION;
-use crate::commands::{install, pods, status, uninstall};
+use crate::commands::{install, pods, reconcile, status, uninstall};
 use crate::exit::{self, Exit};
 use crate::logging::{self, LogArgs};
 
@@ -24,6 +24,7 @@ enum Command {
     Uninstall(uninstall::UninstallArgs),
     Status(status::StatusArgs),
     Pods(pods::PodsArgs),
+    Reconcile(reconcile::ReconcileArgs),
 }
 
 impl Cli {
@@ -35,6 +36,7 @@ impl Cli {
             Command::Uninstall(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Pods(args) => args.run(),
+            Command::Reconcile(args) => args.run(),
         };
         done.unwrap_or_else(|error| {
             log::error!("{error:#}");

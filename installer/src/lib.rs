@@ -17,6 +17,7 @@ pub mod node;
 pub mod options;
 pub mod plugin;
 pub mod pods;
+pub mod reconcile;
 pub mod settings;
 pub mod state;
 pub mod ui;

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use crate::conflist::PLUGIN_TYPE;
 
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// An answer takes a millisecond or two; a result of the plugin fits into a pipe.
+const CALL_LIMIT: Duration = Duration::from_secs(5);
 
 /// The binary to install: as named, or the one beside the running executable.
 ///
@@ -64,19 +65,33 @@ pub fn probe(path: &Path, cni_version: &str) -> Result<()> {
 }
 
 fn ask(path: &Path) -> Result<VersionReply> {
+    let text = call(
+        path,
+        &[("CNI_COMMAND", "VERSION")],
+        br#"{"cniVersion":"1.0.0"}"#,
+    )?;
+    serde_json::from_str(&text).with_context(|| format!("its answer to VERSION is {text:?}"))
+}
+
+/// Calls a plugin as a runtime does and hands back what it printed.
+///
+/// # Errors
+///
+/// Where it cannot be started, fails (with its own words), or takes longer than 5 s.
+pub fn call(path: &Path, variables: &[(&str, &str)], stdin: &[u8]) -> Result<String> {
     let mut child = Command::new(path)
         .env_clear()
-        .env("CNI_COMMAND", "VERSION")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .context("it cannot be started (another architecture, or a noexec mount?)")?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A plugin that answers VERSION without reading closes the pipe: no matter.
-        let _ = stdin.write_all(br#"{"cniVersion":"1.0.0"}"#);
+    if let Some(mut pipe) = child.stdin.take() {
+        // A plugin that answers without reading closes the pipe: no matter.
+        let _ = pipe.write_all(stdin);
     }
-    let deadline = Instant::now() + PROBE_LIMIT;
+    let deadline = Instant::now() + CALL_LIMIT;
     let status = loop {
         if let Some(status) = child.try_wait().context("cannot wait for it")? {
             break status;
@@ -84,21 +99,18 @@ fn ask(path: &Path) -> Result<VersionReply> {
         if Instant::now() > deadline {
             child.kill().context("cannot end it")?;
             child.wait().context("cannot wait for it")?;
-            bail!(
-                "it does not answer VERSION within {} s",
-                PROBE_LIMIT.as_secs()
-            );
+            bail!("it did not answer within {} s", CALL_LIMIT.as_secs());
         }
-        sleep(Duration::from_millis(2));
+        sleep(Duration::from_millis(1));
     };
-    ensure!(status.success(), "VERSION ended with {status}");
     let mut text = String::new();
     if let Some(stdout) = child.stdout.as_mut() {
         stdout
             .read_to_string(&mut text)
             .context("cannot read its answer")?;
     }
-    serde_json::from_str(&text).with_context(|| format!("its answer to VERSION is {text:?}"))
+    ensure!(status.success(), "it ended with {status}: {}", text.trim());
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -41,8 +41,6 @@ pub struct State {
 pub struct Programs {
     /// Whether new connections are joined.
     pub attached: bool,
-    /// Whether the guards of applications' sockets are attached.
-    pub guarded: bool,
     /// Id of the `sock_ops` program.
     pub program_id: Option<u32>,
     /// The cgroup it is attached to: its directory's inode number.
@@ -166,7 +164,6 @@ fn programs(pins: &Pins, problems: &mut Vec<String>) -> Option<Programs> {
     match Datapath::status(pins) {
         Ok(status) => Some(Programs {
             attached: status.attached,
-            guarded: status.guarded,
             program_id: status.program_id,
             cgroup_id: status.cgroup_id,
             limits: status.limits,

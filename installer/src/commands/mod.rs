@@ -2,5 +2,6 @@
 
 pub mod install;
 pub mod pods;
+pub mod reconcile;
 pub mod status;
 pub mod uninstall;

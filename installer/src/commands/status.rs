@@ -110,8 +110,7 @@ fn datapath(state: &State, paint: Paint) -> String {
                 .program_id
                 .map_or_else(String::new, |id| format!(", program {id}"));
             let at = cgroup(state, p.cgroup_id);
-            let guards = if p.guarded { "" } else { ", without guards" };
-            format!("{}{at}{id}{guards}, pins in {pins}", paint.good("attached"))
+            format!("{}{at}{id}, pins in {pins}", paint.good("attached"))
         }
     }
 }

@@ -1,0 +1,77 @@
+//! `sockway reconcile`.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::exit::Exit;
+use crate::options::{CniArgs, Output, OutputArgs, PinArgs};
+use crate::reconcile::{self, Report, SourceArgs};
+use crate::{node, ui};
+
+/// Register pods that are older than the install, and forget those that are gone
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Pods are taken from libcni's result cache and checked against their network namespaces. No pod is
+restarted; new connections of the pods registered are accelerated from then on.
+
+Examples:
+  sockway reconcile
+  sockway reconcile --all        # also pods that are registered, after settings were changed")]
+pub struct ReconcileArgs {
+    #[command(flatten)]
+    pins: PinArgs,
+    #[command(flatten)]
+    cni: CniArgs,
+    #[command(flatten)]
+    sources: SourceArgs,
+
+    /// Register pods again that are registered, with the settings of the conflist
+    #[arg(long)]
+    all: bool,
+
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl ReconcileArgs {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    ///
+    /// Where maps, conflist or cache cannot be read.
+    pub fn run(&self) -> Result<Exit> {
+        node::require_root()?;
+        let report = reconcile::run(&self.pins.pins(), &self.cni, &self.sources, self.all)?;
+        match self.output.output {
+            Output::Json => ui::print_json(&report)?,
+            Output::Text => ui::print(&text(&report))?,
+        }
+        Ok(if report.failed.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        })
+    }
+}
+
+fn text(report: &Report) -> String {
+    let Report {
+        live,
+        registered,
+        removed,
+        failed,
+    } = report;
+    let mut lines = vec![("Pods", format!("{live} live in the runtime's cache"))];
+    let all = [
+        ("Registered", registered),
+        ("Removed", removed),
+        ("Failed", failed),
+    ];
+    for (what, names) in all {
+        lines.extend(names.iter().map(|name| (what, name.clone())));
+    }
+    if registered.is_empty() && removed.is_empty() && failed.is_empty() {
+        lines.push(("Changed", "nothing: the registered set is right".to_owned()));
+    }
+    ui::facts(&lines)
+}
