@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
-use crate::{stop, traffic};
+use crate::{demo, load, stop, traffic};
 
 /// Real pods, real Envoys, verified traffic
 #[derive(Debug, Parser)]
@@ -21,9 +21,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show the main job: two pods, two Envoys, plain against accelerated
+    Demo(demo::options::Options),
     /// Verified traffic: server and client
     #[command(subcommand)]
     Traffic(traffic::options::Command),
+    /// Closed-loop echo load: server and client
+    #[command(subcommand)]
+    Load(load::options::Command),
 }
 
 /// Runs the command line of this process.
@@ -41,6 +46,8 @@ pub fn run() -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<()> {
     stop::install()?;
     match &cli.command {
+        Command::Demo(options) => demo::run(options, cli.output),
         Command::Traffic(command) => traffic::run(command, cli.output),
+        Command::Load(command) => load::run(command, cli.output),
     }
 }

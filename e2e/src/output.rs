@@ -28,3 +28,9 @@ pub(crate) fn print(result: &(impl Display + Serialize), format: Format) -> Resu
         .write_all(text.as_bytes())
         .context("write to standard output")
 }
+
+/// Tells whoever started a server that it listens.
+pub(crate) fn ready() {
+    // Nobody may be reading, which is no reason not to serve.
+    drop(writeln!(std::io::stdout(), "{READY}"));
+}

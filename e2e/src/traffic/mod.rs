@@ -19,8 +19,6 @@ mod table;
 mod threads;
 mod tx;
 
-use std::io::Write;
-
 use anyhow::{Result, bail};
 
 use crate::output::{self, Format};
@@ -29,8 +27,8 @@ use options::Command;
 /// Runs `traffic server` or `traffic client`.
 pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
     let report = match command {
-        Command::Server(options) if options.blocking => threads::serve(options, ready)?,
-        Command::Server(options) => server::run(options, ready)?,
+        Command::Server(options) if options.blocking => threads::serve(options, output::ready)?,
+        Command::Server(options) => server::run(options, output::ready)?,
         Command::Client(options) if options.blocking => threads::connect(options)?,
         Command::Client(options) => client::run(options)?,
     };
@@ -43,10 +41,4 @@ pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Tells whoever started the server that it listens.
-fn ready() {
-    // Nobody may be reading, which is no reason not to serve.
-    drop(writeln!(std::io::stdout(), "{}", crate::output::READY));
 }

@@ -1,0 +1,124 @@
+//! Running a command to its end: bounded in time, with its words in the error.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::place::Place;
+
+/// How long a command may take.
+const LIMIT: Duration = Duration::from_secs(60);
+const TICK: Duration = Duration::from_millis(2);
+
+/// A command.
+pub(crate) struct Run {
+    command: Command,
+    limit: Duration,
+    shown: String,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Exit code; `None` where a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// Of a program by name or path.
+    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+        let program = program.as_ref();
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, limit: LIMIT, shown: program.to_string_lossy().into_owned() }
+    }
+
+    /// One more argument.
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.shown = format!("{} {}", self.shown, arg.as_ref().to_string_lossy());
+        self.command.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub(crate) fn args<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
+    /// A variable of the environment.
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Another limit than a minute.
+    pub(crate) const fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Somewhere else than here.
+    pub(crate) fn at(mut self, place: &Place) -> Result<Self> {
+        place.prepare(&mut self.command)?;
+        Ok(self)
+    }
+
+    /// Runs it, whatever its exit code.
+    pub(crate) fn ended(mut self) -> Result<Ended> {
+        let shown = self.shown;
+        let mut child = self.command.spawn().with_context(|| format!("start {shown}"))?;
+        let stdout = drain(child.stdout.take());
+        let stderr = drain(child.stderr.take());
+        let started = Instant::now();
+        // Not ended by a signal to us: what it does is to be undone in order.
+        let status = loop {
+            if let Some(status) = child.try_wait().context("waitpid")? {
+                break status;
+            }
+            if started.elapsed() > self.limit {
+                child.kill().context("kill")?;
+                child.wait().context("waitpid")?;
+                bail!("{shown}: still running after {} s", self.limit.as_secs());
+            }
+            thread::sleep(TICK);
+        };
+        let text = |thread: thread::JoinHandle<String>| thread.join().unwrap_or_default();
+        Ok(Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// Runs it; its standard output, or an error where its exit code is not 0.
+    pub(crate) fn output(self) -> Result<String> {
+        let shown = self.shown.clone();
+        let Ended { code, stdout, stderr } = self.ended()?;
+        if code == Some(0) {
+            return Ok(stdout);
+        }
+        let words = if stderr.trim().is_empty() { stdout } else { stderr };
+        let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        bail!("{shown}: {code}: {}", words.trim())
+    }
+
+    /// Runs it; an error where its exit code is not 0.
+    pub(crate) fn done(self) -> Result<()> {
+        self.output().map(drop)
+    }
+}
+
+fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            // What came until then is still worth showing.
+            drop(pipe.read_to_end(&mut bytes));
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}

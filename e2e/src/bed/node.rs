@@ -1,0 +1,214 @@
+//! A node of its own: a network namespace with a bridge, CNI directories, a
+//! cgroup, and Sockway installed into all of them.
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use sockway_datapath::Pins;
+
+use super::command::{Ended, Run};
+use super::place::Place;
+use super::scratch::Scratch;
+use super::tools::Tools;
+
+/// The conflist's file.
+pub(crate) const CONFLIST: &str = "10-e2e.conflist";
+/// Pods' addresses.
+const SUBNETS: [&str; 2] = ["10.77.0.0/16", "fd77::/64"];
+const BRIDGE: &str = "cni0";
+/// What pods get as TCP settings, so that hundreds of thousands of
+/// connections do not run out of local ports.
+const SYSCTLS: [(&str, &str); 3] = [
+    ("net.ipv4.tcp_tw_reuse", "1"),
+    ("net.ipv4.ip_local_port_range", "16000 65000"),
+    ("net.ipv4.tcp_fin_timeout", "5"),
+];
+
+/// A node; removed on drop.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Programs from outside.
+    pub(crate) tools: Tools,
+    /// Its directory and names.
+    pub(crate) scratch: Scratch,
+}
+
+/// What one attachment's ADD gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    /// Path of the pod's network namespace.
+    pub(crate) netns: PathBuf,
+    /// Its IPv4 and IPv6 address.
+    pub(crate) ips: [IpAddr; 2],
+    /// The chain's result.
+    pub(crate) result: Value,
+}
+
+impl Node {
+    /// A node with a plain conflist, without Sockway.
+    pub(crate) fn new(tools: &Tools) -> Result<Self> {
+        static COUNTER: AtomicU32 = AtomicU32::new(0);
+        let scratch = Scratch::new(COUNTER.fetch_add(1, Ordering::Relaxed))?;
+        let node = Self { tools: tools.clone(), scratch };
+        for plugin in fs::read_dir(&node.tools.plugins).context("list the CNI plugins")? {
+            let plugin = plugin?;
+            let link = node.scratch.path("bin").join(plugin.file_name());
+            symlink(plugin.path(), &link).with_context(|| format!("create {}", link.display()))?;
+        }
+        let name = node.scratch.netns("node");
+        Run::new("ip").args(["netns", "add", &name]).done()?;
+        let lo = ["link", "set", "lo", "up"];
+        Run::new("ip").args(lo).at(&node.place())?.done()?;
+        node.write_conflist(&node.conflist())?;
+        Ok(node)
+    }
+
+    /// The node's own network namespace.
+    pub(crate) fn place(&self) -> Place {
+        Place::netns(&netns_path(&self.scratch.netns("node")))
+    }
+
+    /// The chain as it is before Sockway comes.
+    pub(crate) fn conflist(&self) -> Value {
+        let sysctl: serde_json::Map<_, _> =
+            SYSCTLS.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        json!({
+            "cniVersion": "1.0.0",
+            "name": self.scratch.name(),
+            "plugins": [
+                {
+                    "type": "bridge",
+                    "bridge": BRIDGE,
+                    "isDefaultGateway": true,
+                    "ipam": {
+                        "type": "host-local",
+                        "ranges": [[{ "subnet": SUBNETS[0] }], [{ "subnet": SUBNETS[1] }]],
+                        "dataDir": self.scratch.path("ipam"),
+                    },
+                },
+                { "type": "tuning", "sysctl": sysctl },
+            ],
+        })
+    }
+
+    /// The conflist's path.
+    pub(crate) fn conflist_path(&self) -> PathBuf {
+        self.scratch.path("net.d").join(CONFLIST)
+    }
+
+    /// Replaces the conflist.
+    pub(crate) fn write_conflist(&self, conflist: &Value) -> Result<()> {
+        let path = self.conflist_path();
+        let text = serde_json::to_string_pretty(conflist)?;
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// The conflist as it is now.
+    pub(crate) fn read_conflist(&self) -> Result<Value> {
+        let path = self.conflist_path();
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
+    }
+
+    /// Where the maps are pinned.
+    pub(crate) fn pins(&self) -> Pins {
+        Pins::new(self.bpffs())
+    }
+
+    /// The directory that `sockway --bpffs` gets.
+    pub(crate) fn bpffs(&self) -> PathBuf {
+        self.scratch.path("bpf").join("sockway")
+    }
+
+    /// A `sockway` command with this node's directories.
+    pub(crate) fn sockway(&self, args: &[&str]) -> Run {
+        Run::new(&self.tools.sockway)
+            .args(args)
+            .env("SOCKWAY_CNI_BIN_DIR", self.scratch.path("bin"))
+            .env("SOCKWAY_CNI_CONF_DIR", self.scratch.path("net.d"))
+            .env("SOCKWAY_BPFFS", self.bpffs())
+            .env("SOCKWAY_CGROUP", self.scratch.cgroup())
+            .env("SOCKWAY_RUN_DIR", self.scratch.path("run"))
+            .env("SOCKWAY_CONF_NAME", "auto")
+    }
+
+    /// `sockway install` into this node.
+    pub(crate) fn install(&self) -> Result<String> {
+        self.sockway(&["install"]).output()
+    }
+
+    /// `sockway uninstall` from this node.
+    pub(crate) fn uninstall(&self) -> Result<String> {
+        self.sockway(&["uninstall"]).output()
+    }
+
+    /// `sockway status -o json`.
+    pub(crate) fn status(&self) -> Result<Value> {
+        let text = self.sockway(&["status", "--output", "json"]).output()?;
+        serde_json::from_str(&text).with_context(|| format!("parse the status {text:?}"))
+    }
+
+    /// One CNI verb on a pod's network namespace, whatever comes of it.
+    pub(crate) fn cni(&self, verb: &str, netns: &Path) -> Result<Ended> {
+        Run::new(&self.tools.cnitool)
+            .args([verb, self.scratch.name()])
+            .arg(netns)
+            .env("NETCONFPATH", self.scratch.path("net.d"))
+            .env("CNI_PATH", self.scratch.path("bin"))
+            .at(&self.place())?
+            .ended()
+    }
+
+    /// Makes a network namespace for a pod.
+    pub(crate) fn make_netns(&self, name: &str) -> Result<PathBuf> {
+        let name = self.scratch.netns(name);
+        Run::new("ip").args(["netns", "add", &name]).done()?;
+        let path = netns_path(&name);
+        Run::new("ip").args(["link", "set", "lo", "up"]).at(&Place::netns(&path))?.done()?;
+        Ok(path)
+    }
+
+    /// Removes a pod's network namespace.
+    pub(crate) fn remove_netns(&self, name: &str) -> Result<()> {
+        Run::new("ip").args(["netns", "delete", &self.scratch.netns(name)]).done()
+    }
+
+    /// ADD.
+    pub(crate) fn add(&self, netns: &Path) -> Result<Attachment> {
+        let Ended { code, stdout, stderr } = self.cni("add", netns)?;
+        if code != Some(0) {
+            bail!("cnitool add {}: {} {}", netns.display(), stdout.trim(), stderr.trim());
+        }
+        let result: Value =
+            serde_json::from_str(&stdout).with_context(|| format!("parse the result {stdout:?}"))?;
+        let ips = result["ips"].as_array().into_iter().flatten();
+        let ips: Vec<IpAddr> = ips
+            .filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok())
+            .collect();
+        let v4 = ips.iter().find(|ip| ip.is_ipv4());
+        let v6 = ips.iter().find(|ip| ip.is_ipv6());
+        let (Some(v4), Some(v6)) = (v4, v6) else {
+            bail!("the chain gave {ips:?}, not one address of each family: {stdout}");
+        };
+        Ok(Attachment { netns: netns.to_owned(), ips: [*v4, *v6], result })
+    }
+
+    /// DEL.
+    pub(crate) fn del(&self, netns: &Path) -> Result<()> {
+        let Ended { code, stdout, stderr } = self.cni("del", netns)?;
+        if code != Some(0) {
+            bail!("cnitool del {}: {} {}", netns.display(), stdout.trim(), stderr.trim());
+        }
+        Ok(())
+    }
+}
+
+/// Where `ip netns` keeps a name.
+fn netns_path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}

@@ -1,0 +1,170 @@
+//! A pod: a network namespace from the CNI chain, an Envoy, applications.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::node::{Attachment, Node};
+use super::place::Place;
+use super::process::Process;
+use super::rules;
+use super::sidecar::{self, INBOUND, OUTBOUND, Service, USER};
+
+/// State of a listening socket in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
+/// State of an established connection in `/proc/net/tcp`.
+const ESTABLISHED: &str = "01";
+
+/// A pod. Its processes end on drop; its namespace goes with the node.
+#[derive(Debug)]
+pub(crate) struct Pod {
+    /// Its name on the node.
+    pub(crate) name: String,
+    /// What the chain gave it.
+    pub(crate) attachment: Attachment,
+    place: Place,
+    envoy: Option<Process>,
+    apps: Vec<Process>,
+}
+
+impl Pod {
+    /// Makes a network namespace and runs ADD.
+    pub(crate) fn new(node: &Node, name: &str) -> Result<Self> {
+        let netns = node.make_netns(name)?;
+        let attachment = node.add(&netns)?;
+        let place =
+            Place { netns: Some(netns), cgroup: Some(node.scratch.cgroup()), user: None };
+        Ok(Self { name: name.to_owned(), attachment, place, envoy: None, apps: Vec::new() })
+    }
+
+    /// Where its processes run.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Its addresses: IPv4, IPv6.
+    pub(crate) const fn ips(&self) -> [IpAddr; 2] {
+        self.attachment.ips
+    }
+
+    /// Starts its Envoy behind Istio's rules.
+    pub(crate) fn start_sidecar(
+        &mut self,
+        node: &Node,
+        services: &[Service],
+        http: &[u16],
+        concurrency: u32,
+    ) -> Result<()> {
+        rules::set(&self.place)?;
+        let config = node.scratch.path(&format!("{}.json", self.name));
+        sidecar::write(&config, &sidecar::config(services, http))?;
+        let args = [
+            "--config-path",
+            &config.to_string_lossy(),
+            "--concurrency",
+            &concurrency.to_string(),
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+        ];
+        let args = args.map(str::to_owned);
+        let place = Place { user: Some(USER), ..self.place.clone() };
+        let name = format!("{}-envoy", self.name);
+        let logs = node.scratch.path("logs");
+        let mut envoy = Process::start(&name, &logs, &place, &node.tools.envoy, &args)?;
+        envoy.wait_for("listens", |_| {
+            let ports = self.ports_in(LISTEN)?;
+            Ok([INBOUND, OUTBOUND].iter().all(|p| ports.iter().filter(|q| *q == p).count() >= 2))
+        })?;
+        self.envoy = Some(envoy);
+        Ok(())
+    }
+
+    /// Starts a server of this program and waits until it listens.
+    pub(crate) fn serve(&mut self, node: &Node, name: &str, args: &[&str]) -> Result<()> {
+        let mut app = self.spawn(node, name, args)?;
+        app.wait_ready()?;
+        self.apps.push(app);
+        Ok(())
+    }
+
+    /// Starts this program in the pod.
+    pub(crate) fn spawn(&self, node: &Node, name: &str, args: &[&str]) -> Result<Process> {
+        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (name, logs) = (format!("{}-{name}", self.name), node.scratch.path("logs"));
+        Process::start(&name, &logs, &self.place, &node.tools.this, &args)
+    }
+
+    /// Ends all servers; what each of them wrote.
+    pub(crate) fn end_apps(&mut self, limit: Duration) -> Result<Vec<String>> {
+        self.apps.drain(..).map(|app| app.end(limit)).collect()
+    }
+
+    /// Ends Envoy.
+    pub(crate) fn end_sidecar(&mut self) {
+        self.envoy = None;
+    }
+
+    /// Envoy's process id, where it runs.
+    pub(crate) fn envoy_id(&self) -> Option<u32> {
+        self.envoy.as_ref().map(Process::id)
+    }
+
+    /// Connections established in the pod now.
+    pub(crate) fn established(&self) -> Result<usize> {
+        Ok(self.ports_in(ESTABLISHED)?.len())
+    }
+
+    /// Bytes that an interface has received.
+    pub(crate) fn received_bytes(&self, interface: &str) -> Result<u64> {
+        let text = self.place.within(|| read(Path::new("/proc/thread-self/net/dev")))?;
+        text.lines()
+            .find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))
+            .and_then(|fields| fields.split_whitespace().next()?.parse().ok())
+            .with_context(|| format!("no interface {interface} in pod {}", self.name))
+    }
+
+    /// Local ports of the pod's TCP sockets in a state.
+    fn ports_in(&self, state: &str) -> Result<Vec<u16>> {
+        let text = self.place.within(|| {
+            let table = |name: &str| read(&Path::new("/proc/thread-self/net").join(name));
+            Ok(table("tcp")? + &table("tcp6")?)
+        })?;
+        Ok(text.lines().filter_map(|line| port_in(line, state)).collect())
+    }
+}
+
+/// The local port of a line of `/proc/net/tcp`, if the socket is in that state.
+fn port_in(line: &str, state: &str) -> Option<u16> {
+    let mut fields = line.split_whitespace().skip(1);
+    let (local, _, found) = (fields.next()?, fields.next()?, fields.next()?);
+    let port = local.rsplit_once(':')?.1;
+    (found == state).then(|| u16::from_str_radix(port, 16).ok())?
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// Address and port in words.
+pub(crate) fn at(ip: IpAddr, port: u16) -> String {
+    SocketAddr::new(ip, port).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ESTABLISHED, LISTEN, port_in};
+
+    #[test]
+    fn ports_are_read_in_both_families() {
+        let v4 = "   0: 0100007F:3A99 00000000:0000 0A 00000000:00000000 00:00000000";
+        let v6 = "   1: 00000000000000000000000000000000:3A9E 0000:0000 01 0:0";
+        assert_eq!(port_in(v4, LISTEN), Some(15001));
+        assert_eq!(port_in(v4, ESTABLISHED), None);
+        assert_eq!(port_in(v6, ESTABLISHED), Some(15006));
+        assert_eq!(port_in("  sl  local_address rem_address   st", LISTEN), None);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the datapath counted between two moments.
+
+use std::fmt;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sockway_common::counters::Stats;
+use sockway_common::pair::hop;
+use sockway_datapath::{Pins, stats};
+
+/// The hops of a request through two sidecars, in its order.
+const HOPS: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
+
+/// Sums of one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures(Stats);
+
+/// One hop between two moments.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Hop {
+    /// Its name.
+    pub(crate) hop: String,
+    /// Connections with both ends on this node.
+    pub(crate) local: u64,
+    /// Those of them that were joined.
+    pub(crate) joined: u64,
+    /// Messages redirected.
+    pub(crate) messages: u64,
+    /// Bytes redirected.
+    pub(crate) bytes: u64,
+}
+
+impl Hop {
+    /// Share of connections that were joined, 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]
+        let share = self.joined as f64 / self.local.max(1) as f64;
+        share
+    }
+}
+
+/// All hops between two moments.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Hops(pub(crate) Vec<Hop>);
+
+impl Figures {
+    /// Now.
+    pub(crate) fn read(pins: &Pins) -> Result<Self> {
+        Ok(Self(stats::read(pins)?))
+    }
+
+    /// What was counted since `before`.
+    pub(crate) fn since(&self, before: &Self) -> Hops {
+        let (Self(now), Self(then)) = (self, before);
+        let hop = |kind: u32| {
+            let index = kind as usize;
+            let grown = |of: fn(&Stats) -> &[u64; hop::COUNT]| of(now)[index] - of(then)[index];
+            Hop {
+                hop: hop::name(kind).to_owned(),
+                local: grown(|stats| &stats.local).max(grown(|stats| &stats.paired)),
+                joined: grown(|stats| &stats.paired),
+                messages: grown(|stats| &stats.redirected_messages),
+                bytes: grown(|stats| &stats.redirected_bytes),
+            }
+        };
+        Hops(HOPS.into_iter().map(hop).collect())
+    }
+}
+
+impl fmt::Display for Hops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hops = self.0.iter().map(|hop| {
+            let share = 100.0 * hop.share();
+            format!("{} {}/{} joined ({share:.0} %), {} MiB", hop.hop, hop.joined, hop.local, hop.bytes >> 20)
+        });
+        f.write_str(&hops.collect::<Vec<_>>().join("; "))
+    }
+}

@@ -1,0 +1,85 @@
+//! The measurements, plain and accelerated in turn.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::hops::{Figures, Hops};
+use super::options::Options;
+use super::progress::Progress;
+use super::scene::{HTTP, Scene, TCP};
+use crate::load::report::Report as Load;
+
+/// Connections before each measurement, one after the other, from which the
+/// datapath learns how the applications read.
+const WARM_UP: u32 = 4;
+/// Longer than any measurement beyond its own duration, milliseconds.
+const SLACK: u64 = 30_000;
+
+/// One measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    /// True where new connections were accelerated.
+    pub(crate) accelerated: bool,
+    /// `tcp` or `http`.
+    pub(crate) protocol: &'static str,
+    /// Figures of the load.
+    pub(crate) load: Load,
+    /// Figures of the datapath.
+    pub(crate) hops: Hops,
+}
+
+/// All of them. Which mode comes first changes from round to round.
+pub(crate) fn run(scene: &Scene, options: &Options, progress: &Progress) -> Result<Vec<Round>> {
+    let Options { rounds, connections, size, .. } = options;
+    progress.step(&format!("{rounds} rounds, {connections} connections, requests of {size} bytes"));
+    progress.note(&format!(
+        "before each measurement {WARM_UP} connections one after the other: in scope auto an application is watched first"
+    ));
+    let mut done = Vec::new();
+    for round in 0..*rounds {
+        let modes = if round % 2 == 0 { [false, true] } else { [true, false] };
+        for accelerated in modes {
+            if accelerated { scene.accelerated()? } else { scene.plain()? }
+            for (protocol, port) in [("tcp", TCP), ("http", HTTP)] {
+                let mode = if accelerated { "accelerated" } else { "plain" };
+                progress.step(&format!("round {}: {protocol}, {mode}", round + 1));
+                let one = measure(scene, options, accelerated, (protocol, port))?;
+                progress.note(one.load.to_string().trim_end());
+                if accelerated {
+                    progress.note(&one.hops.to_string());
+                }
+                done.push(one);
+            }
+        }
+    }
+    scene.accelerated()?;
+    Ok(done)
+}
+
+fn measure(
+    scene: &Scene,
+    options: &Options,
+    accelerated: bool,
+    (protocol, port): (&'static str, u16),
+) -> Result<Round> {
+    let to = scene.service(0, port);
+    let cgroup = scene.node.scratch.cgroup();
+    let (connections, size) = (options.connections.to_string(), options.size.to_string());
+    let (duration, warm_up) = (options.duration.to_string(), WARM_UP.to_string());
+    let args = [
+        "-o", "json", "load", "client", "--protocol", protocol, "--to", &to,
+        "--connections", &connections, "--size", &size, "--duration", &duration,
+        "--warm-up", &warm_up, "--cpu-of", &cgroup.to_string_lossy(),
+    ];
+    let pins = scene.node.pins();
+    let before = Figures::read(&pins)?;
+    let client = scene.client.spawn(&scene.node, protocol, &args)?;
+    let text = client.finish(Duration::from_millis(options.duration + SLACK))?;
+    let load: Load = serde_json::from_str(&text).context("parse the load's report")?;
+    let hops = Figures::read(&pins)?.since(&before);
+    if !accelerated && hops.0.iter().any(|hop| hop.messages > 0 || hop.joined > 0) {
+        bail!("a plain measurement was not plain: {hops}");
+    }
+    Ok(Round { accelerated, protocol, load, hops })
+}

@@ -1,0 +1,208 @@
+//! The asking side: one request at a time on each connection.
+
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+use super::codec;
+use super::options::{Client, Protocol};
+use super::report::Report;
+use crate::pattern::{Direction, Pattern};
+use crate::stop;
+
+const READ_SIZE: usize = 64 * 1024;
+const TICK: Duration = Duration::from_millis(50);
+/// Requests on each connection of the warm-up.
+const WARM_UP_REQUESTS: u64 = 8;
+/// Significant figures of recorded times.
+const FIGURES: u8 = 3;
+
+/// One connection.
+struct Asker {
+    stream: TcpStream,
+    pattern: Pattern,
+    payload: Vec<u8>,
+    output: Vec<u8>,
+    written: usize,
+    input: Vec<u8>,
+    asked: Instant,
+    answered: u64,
+}
+
+impl Asker {
+    fn new(options: &Client, index: u64) -> Result<Self> {
+        let stream = TcpStream::connect(options.to)
+            .with_context(|| format!("connect to {}", options.to))?;
+        stream.set_nodelay(true).context("setsockopt TCP_NODELAY")?;
+        let mut asker = Self {
+            stream,
+            pattern: Pattern::new(index, Direction::Up),
+            payload: vec![0; options.size],
+            output: Vec::new(),
+            written: 0,
+            input: Vec::new(),
+            asked: Instant::now(),
+            answered: 0,
+        };
+        asker.ask(options.protocol)?;
+        Ok(asker)
+    }
+
+    /// Makes the next request; no two have the same payload.
+    fn ask(&mut self, protocol: Protocol) -> Result<()> {
+        self.pattern.peek(&mut self.payload);
+        self.pattern.skip(self.payload.len() as u64);
+        self.output.clear();
+        self.input.clear();
+        self.written = 0;
+        codec::request(protocol, &self.payload, &mut self.output)?;
+        self.asked = Instant::now();
+        Ok(())
+    }
+
+    /// Writes and reads as far as it goes; for each answer calls `done` with the time it took.
+    fn pump(
+        &mut self,
+        protocol: Protocol,
+        buffer: &mut [u8],
+        mut done: impl FnMut(Duration),
+    ) -> Result<()> {
+        loop {
+            while self.written < self.output.len() {
+                match self.stream.write(&self.output[self.written..]) {
+                    Ok(n) => self.written += n,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // Mio tells of an unfinished connect so.
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
+                    Err(error) => return Err(error).context("send"),
+                }
+            }
+            match self.stream.read(buffer) {
+                Ok(0) => bail!("the stream ended after {} answers", self.answered),
+                Ok(n) => self.input.extend_from_slice(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("recv"),
+            }
+            if let Some(payload) = codec::answered(protocol, &self.input, self.payload.len())? {
+                if payload != self.payload {
+                    let wrong = payload.iter().zip(&self.payload).take_while(|(a, b)| a == b).count();
+                    bail!("answer {}: wrong byte at offset {wrong}", self.answered);
+                }
+                self.answered += 1;
+                done(self.asked.elapsed());
+                self.ask(protocol)?;
+            }
+        }
+    }
+}
+
+/// Warms up, settles, measures, reports.
+pub(crate) fn run(options: &Client) -> Result<Report> {
+    for index in 0..options.warm_up {
+        warm_up(options, index as u64)?;
+    }
+    let mut poll = Poll::new().context("epoll_create")?;
+    let mut askers = Vec::new();
+    for index in 0..options.connections {
+        let mut asker = Asker::new(options, (options.warm_up + index) as u64)?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        poll.registry().register(&mut asker.stream, Token(index), interest)?;
+        askers.push(Some(asker));
+    }
+    let mut report = Report::default();
+    let mut times = Histogram::<u64>::new(FIGURES).context("make a histogram")?;
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; READ_SIZE];
+    let settled = Instant::now() + Duration::from_millis(options.settle);
+    let end = settled + Duration::from_millis(options.duration);
+    let mut begun: Option<(Instant, Option<Duration>)> = None;
+    let stall = Duration::from_millis(options.stall);
+    let mut scanned = Instant::now();
+    while Instant::now() < end && askers.iter().any(Option::is_some) {
+        stop::check()?;
+        match poll.poll(&mut events, Some(TICK)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(error).context("epoll_wait");
+            }
+            _ => {}
+        }
+        if begun.is_none() && Instant::now() >= settled {
+            begun = Some((Instant::now(), cpu(options)?));
+        }
+        for event in &events {
+            let slot = &mut askers[event.token().0];
+            let Some(asker) = slot else { continue };
+            let measuring = begun.is_some();
+            let result = asker.pump(options.protocol, &mut buffer, |time| {
+                if measuring {
+                    times.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+                }
+            });
+            if let Err(error) = result {
+                report.fault(format!("connection {}: {error:#}", event.token().0));
+                *slot = None;
+            }
+        }
+        if scanned.elapsed() > Duration::from_secs(1) {
+            scanned = Instant::now();
+            for (index, slot) in askers.iter_mut().enumerate() {
+                if slot.as_ref().is_some_and(|asker| asker.asked.elapsed() > stall) {
+                    report.fault(format!("connection {index}: hang, no answer for {stall:?}"));
+                    *slot = None;
+                }
+            }
+        }
+    }
+    let Some((begin, cpu_then)) = begun else {
+        bail!("no connection left before measuring began: {:?}", report.descriptions);
+    };
+    let over = begin.elapsed();
+    let cpu = cpu(options)?.zip(cpu_then).map(|(now, then)| now.saturating_sub(then));
+    report.measured(&times, over, cpu);
+    Ok(report)
+}
+
+/// One connection with a few requests, so that the application's address gets known.
+fn warm_up(options: &Client, index: u64) -> Result<()> {
+    let mut poll = Poll::new().context("epoll_create")?;
+    let mut asker = Asker::new(options, index)?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    poll.registry().register(&mut asker.stream, Token(0), interest)?;
+    let mut events = Events::with_capacity(8);
+    let mut buffer = vec![0; READ_SIZE];
+    let started = Instant::now();
+    while asker.answered < WARM_UP_REQUESTS {
+        stop::check()?;
+        if started.elapsed() > Duration::from_millis(options.stall) {
+            bail!("hang in the warm-up: {} answers on connection {index}", asker.answered);
+        }
+        match poll.poll(&mut events, Some(TICK)) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                return Err(error).context("epoll_wait");
+            }
+            _ => {}
+        }
+        if !events.is_empty() {
+            asker.pump(options.protocol, &mut buffer, |_| {}).context("warm-up")?;
+        }
+    }
+    Ok(())
+}
+
+/// CPU time that the cgroup has used, where it is asked for.
+fn cpu(options: &Client) -> Result<Option<Duration>> {
+    options.cpu_of.as_deref().map(usage).transpose()
+}
+
+fn usage(cgroup: &Path) -> Result<Duration> {
+    let path = cgroup.join("cpu.stat");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+    let usage = usage.and_then(|usage| usage.parse().ok());
+    usage.map(Duration::from_micros).with_context(|| format!("no usage_usec in {}", path.display()))
+}
