@@ -38,7 +38,7 @@ test-e2e: ## as root: pods, Envoys and verified traffic
 	@$(XTASK) test-e2e $(ARGS)
 
 lint: ## formatting, clippy, rules about the tree
-	@scripts/setup lint
+	@scripts/setup build lint
 	@$(XTASK) lint $(ARGS)
 
 bench: ## as root: measure plain against accelerated
@@ -54,5 +54,5 @@ kernels: ## the suites on other kernels, under qemu
 	@$(XTASK) kernels $(ARGS)
 
 fmt: ## format every crate
-	@scripts/setup lint
+	@scripts/setup build lint
 	@$(XTASK) fmt $(ARGS)

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The eBPF build for scripts/setup: a toolchain with the standard library's
 # sources, and bpf-linker built with the LLVM that it uses. Sourced, not run.
 
@@ -7,22 +8,32 @@ setup_build() {
     program gcc gcc
     [[ -e /usr/include/stdlib.h ]] || packages libc6-dev
     program make make
+    [[ -e /etc/ssl/certs/ca-certificates.crt || -e /etc/pki/tls/certs/ca-bundle.crt ]] || packages ca-certificates
     setup_rust
+    setup_xtask
     setup_bpf_linker
 }
 
 # Asks xtask, which knows what the build will use; sets `bpf_cargo` and `bpf_llvm`.
 find_bpf_toolchain() {
     local line
-    line=$(SOCKWAY_BPF_LLVM=${1:-} PATH=$(dirname "${tools[SOCKWAY_CARGO]}"):$PATH \
-        "${tools[SOCKWAY_CARGO]}" run --quiet --package xtask -- toolchain 9>&- 2>"$SOCKWAY_CACHE/toolchain.log") || return 1
+    line=$(SOCKWAY_BPF_LLVM=${1:-} target/debug/xtask toolchain 2>"$SOCKWAY_CACHE/toolchain.log") || return 1
     read -r bpf_cargo bpf_llvm <<<"$line"
 }
 
 # The major version of the LLVM that a bpf-linker is linked with; nothing when it does not run.
 llvm_of() {
     [[ -x $1 ]] && "$1" --version >/dev/null 2>&1 || return 0
-    ldd "$1" | sed -n 's/.*libLLVM[.-]\(so\.\)\{0,1\}\([0-9]*\).*/\2/p' | head -n 1
+    { ldd "$1" || true; } | sed -n 's/^[^a-z]*libLLVM[.-]\(so\.\)\{0,1\}\([0-9]*\).*/\2/p'
+}
+
+setup_xtask() {
+    local cargo=${tools[SOCKWAY_CARGO]} log=$SOCKWAY_CACHE/xtask.log
+    if ! CARGO_TARGET_DIR=target PATH=$(dirname "$cargo"):$PATH \
+        "$cargo" build --quiet --package xtask 9>&- 2>"$log"; then
+        cat "$log" >&2
+        fail "xtask, which runs the build, cannot be built; cargo's own message is above"
+    fi
 }
 
 setup_bpf_linker() {
@@ -52,8 +63,8 @@ add_library_sources() {
         return
     fi
     # A rustup that is a package must stay, and the distribution's rustc conflicts with it.
-    [[ -n $(cargo_packages) ]] || refresh_lists
-    package=$(cargo_packages | head -n 1)
+    [[ -n $(cargo_package) ]] || refresh_lists
+    package=$(cargo_package)
     if [[ -n $package ]] && ! installed rustup; then
         say "taking the distribution's Rust for the eBPF programs"
         packages "$package" "$(sibling_package "$package" rustc)" "$(sibling_package "$package" src)"

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Messages, packages and target/tools.env for scripts/setup. Sourced, not run.
 
 SOCKWAY_CACHE=${SOCKWAY_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/sockway}

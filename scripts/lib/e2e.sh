@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the demo and the end-to-end tests run: network tools, CNI plugins,
 # cnitool and Envoy. Sourced by scripts/setup, not run.
 
@@ -7,8 +8,8 @@ ENVOY_HASHES=(
     sha256:a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884
     sha256:55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea
 )
-CNITOOL=1.3.0         # speaks CNI 1.1; needs Go 1.21
-CNITOOL_OLD=1.1.2     # speaks CNI 1.0; builds with the Go 1.19 of Debian 12
+CNITOOL=1.3.0     # speaks CNI 1.1; needs Go 1.21
+CNITOOL_OLD=1.1.2 # speaks CNI 1.0; builds with the Go 1.19 of Debian 12
 
 setup_e2e() {
     program ip iproute2
@@ -34,7 +35,7 @@ setup_cni_plugins() {
 # The minor version of a Go 1.x, or 0.
 go_minor() {
     local minor
-    minor=$(GOTOOLCHAIN=local go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+    minor=$({ GOTOOLCHAIN=local go env GOVERSION 2>/dev/null || true; } | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
     printf '%s\n' "${minor:-0}"
 }
 

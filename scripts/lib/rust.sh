@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A Rust toolchain for scripts/setup. Sourced, not run.
 #
 # Any cargo of RUST_MINOR or newer will do: rustup's, or the distribution's
@@ -7,7 +8,7 @@ RUST_MINOR=95 # rust-version in Cargo.toml
 
 # "1.96" out of "cargo 1.96.0 (...)": the minor number, or nothing.
 minor_of() {
-    "$1" --version 2>/dev/null 9>&- | sed -n 's/^[a-z]* 1\.\([0-9]*\)\..*/\1/p'
+    { "$1" --version 2>/dev/null 9>&- || true; } | sed -n 's/^[a-z]* 1\.\([0-9]*\)\..*/\1/p'
 }
 
 new_enough() {
@@ -32,14 +33,15 @@ find_cargo() {
     return 1
 }
 
-# The distribution's cargo packages that are new enough, best first:
+# The best of the distribution's cargo packages that are new enough, or nothing:
 # cargo-web (Debian's for browsers, kept new), cargo, cargo-1.NN (Ubuntu).
-cargo_packages() {
+cargo_package() {
     local name version
     for name in cargo-web cargo $(apt-cache search -n '^cargo-1\.[0-9]+$' 2>/dev/null | awk '{ print $1 }' | sort -rV); do
         version=$(candidate "$name")
         if [[ -n $version ]] && dpkg --compare-versions "$version" ge "1.$RUST_MINOR"; then
             printf '%s\n' "$name"
+            return 0
         fi
     done
 }
@@ -59,15 +61,15 @@ sibling_package() {
 # The installed cargo package that a cargo comes from, or nothing.
 package_of() {
     has_apt || return 0
-    dpkg-query -S "$(readlink -f "$1")" 2>/dev/null | sed -n 's/^\([^:]*\):.*/\1/p'
+    { dpkg-query -S "$(readlink -f "$1")" 2>/dev/null || true; } | sed -n 's/^\([^:]*\):.*/\1/p'
 }
 
 setup_rust() {
     local cargo package
     if ! cargo=$(find_cargo); then
         say "no Rust 1.$RUST_MINOR or newer here yet"
-        [[ -n $(cargo_packages) ]] || refresh_lists
-        package=$(cargo_packages | head -n 1)
+        [[ -n $(cargo_package) ]] || refresh_lists
+        package=$(cargo_package)
         if [[ -n $package ]] && ! installed rustup; then
             packages "$package" "$(sibling_package "$package" rustc)" "$(sibling_package "$package" src)"
         else
@@ -85,29 +87,36 @@ install_with_rustup() {
         packages rustup
     fi
     say "installing Rust 1.$RUST_MINOR.0 with rustup"
-    rustup toolchain install "1.$RUST_MINOR.0" --profile minimal -c rust-src -c clippy -c rustfmt 9>&- &&
-        rustup default "1.$RUST_MINOR.0" 9>&- ||
+    { rustup toolchain install "1.$RUST_MINOR.0" --profile minimal -c rust-src -c clippy -c rustfmt &&
+        rustup default "1.$RUST_MINOR.0"; } 9>&- ||
         fail "rustup cannot install Rust 1.$RUST_MINOR.0; its own message is above"
 }
 
-# clippy and rustfmt of the toolchain in use.
+# clippy and rustfmt of the toolchain in use, and clippy of the one for ebpf/.
 setup_lint() {
-    local package
-    setup_rust
-    for part in clippy fmt; do
-        lint_tool_works "$part" && continue
-        package=$(package_of "${tools[SOCKWAY_CARGO]}")
-        if [[ -n $package && $package != rustup ]]; then
-            packages "$(sibling_package "$package" "$part")"
-        else
-            rustup component add clippy rustfmt 9>&- || true
-        fi
-        lint_tool_works "$part" ||
-            fail "cargo $part does not run with ${tools[SOCKWAY_CARGO]}; add the component (rustup component add clippy rustfmt)"
-    done
+    local bpf_cargo bpf_llvm
+    program git git
+    setup_build
+    lint_tool "${tools[SOCKWAY_CARGO]}" clippy
+    lint_tool "${tools[SOCKWAY_CARGO]}" fmt
+    find_bpf_toolchain "${tools[SOCKWAY_BPF_LLVM]}" || fail "the toolchain for ebpf/ is gone; run this again"
+    lint_tool "$bpf_cargo" clippy
+}
+
+lint_tool() {
+    local cargo=$1 part=$2 package
+    lint_tool_works "$cargo" "$part" && return 0
+    package=$(package_of "$cargo")
+    if [[ -n $package && $package != rustup ]]; then
+        packages "$(sibling_package "$package" "$part")"
+    else
+        say "adding clippy and rustfmt with rustup"
+        rustup component add clippy rustfmt 9>&- || true
+    fi
+    lint_tool_works "$cargo" "$part" ||
+        fail "cargo $part does not run with $cargo; add it (rustup component add clippy rustfmt, or the distribution's package)"
 }
 
 lint_tool_works() {
-    local cargo=${tools[SOCKWAY_CARGO]}
-    PATH=$(dirname "$cargo"):$PATH "$cargo" "$1" --version >/dev/null 2>&1 9>&-
+    PATH=$(dirname "$1"):$PATH "$(dirname "$1")/cargo-$2" --version >/dev/null 2>&1 9>&-
 }

@@ -25,6 +25,7 @@ pub struct Toolchain {
     cargo: PathBuf,
     rustc: PathBuf,
     release: String,
+    minor: u32,
     llvm_major: u32,
 }
 
@@ -72,10 +73,12 @@ impl Toolchain {
                 "writes bitcode of LLVM {llvm_major}, but bpf-linker is built with LLVM {linker}"
             );
         }
+        let cargo = cargo.to_path_buf();
         Ok(Self {
-            cargo: cargo.to_path_buf(),
+            cargo,
             rustc,
             release,
+            minor,
             llvm_major,
         })
     }
@@ -86,6 +89,7 @@ impl Toolchain {
             cargo,
             rustc: _,
             release,
+            minor: _,
             llvm_major,
         } = self;
         format!("{} (rustc {release}, LLVM {llvm_major})", cargo.display())
@@ -101,9 +105,26 @@ impl Toolchain {
         self.llvm_major
     }
 
+    /// The minor version of its compiler: 95 for 1.95.0.
+    pub fn minor(&self) -> u32 {
+        self.minor
+    }
+
     /// A cargo command, free of what an outer cargo or rustup left in the environment.
     pub fn cargo(&self) -> Command {
-        let mut command = Command::new(&self.cargo);
+        self.command(&self.cargo)
+    }
+
+    /// Its `cargo clippy`, likewise.
+    pub fn clippy(&self) -> Command {
+        let mut command = self.command(&self.cargo.with_file_name("cargo-clippy"));
+        // It starts the cargo named here, and else whichever is in PATH.
+        command.env("CARGO", &self.cargo).arg("clippy");
+        command
+    }
+
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command
             .env("RUSTC", &self.rustc)
             .env("RUSTC_BOOTSTRAP", "1");

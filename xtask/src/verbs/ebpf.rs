@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
@@ -27,25 +28,37 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 /// # Errors
 /// When no toolchain or linker fits, when the build fails, or the object cannot be written.
 pub fn build(workspace: &Workspace, arguments: &[String]) -> Result<PathBuf> {
-    let tools = workspace.tools();
-    let toolchain = Toolchain::for_bpf(tools)?;
+    let toolchain = Toolchain::for_bpf(workspace.tools())?;
     eprintln!("ebpf: with {}", toolchain.describe());
-    let target = workspace.target().join("ebpf");
     let mut cargo = toolchain.cargo();
-    cargo
-        .current_dir(workspace.root().join("ebpf"))
-        .args(["build", "--release"])
-        .args(arguments)
-        .env("CARGO_TARGET_DIR", &target)
-        .env("PATH", tools.path_with_bpf_linker()?);
+    settings(workspace, &mut cargo)?;
+    cargo.args(["build", "--release"]).args(arguments);
     if env::var_os("CI").is_some() {
         cargo.arg("--locked");
     }
     command::run(&mut cargo)?;
     let object = workspace.ebpf_object();
-    copy_if_changed(&target.join("bpfel-unknown-none/release/sockway"), &object)?;
+    let built = directory(workspace).join("bpfel-unknown-none/release/sockway");
+    copy_if_changed(&built, &object)?;
     eprintln!("ebpf: {}", object.display());
     Ok(object)
+}
+
+/// Makes a cargo command work on ebpf/ and find the linker.
+///
+/// # Errors
+/// When there is no `bpf-linker`.
+pub fn settings(workspace: &Workspace, cargo: &mut Command) -> Result<()> {
+    cargo
+        .current_dir(workspace.root().join("ebpf"))
+        .env("CARGO_TARGET_DIR", directory(workspace))
+        .env("PATH", workspace.tools().path_with_bpf_linker()?);
+    Ok(())
+}
+
+/// Apart from the other builds, whose lock it would hold.
+fn directory(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("ebpf")
 }
 
 /// Keeps the copy's time of change when nothing changed, so that nothing built from it is rebuilt.

@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 
-use super::{Verb, check_tree, fmt, no_arguments};
+use super::{Verb, check_tree, ebpf, fmt, no_arguments};
 use crate::Workspace;
 use crate::ring::{Count, Ring};
+use crate::toolchain::Toolchain;
 use crate::{cargo, command};
 
 /// See [`Verb`].
@@ -28,6 +29,7 @@ pub fn ring(workspace: &Workspace) -> Ring {
     Ring::run("lint", |count| {
         report("rustfmt", &fmt::format(workspace, &["--check"]), count);
         report("clippy", &clippy(workspace), count);
+        report("clippy of ebpf/", &clippy_ebpf(workspace), count);
         report("check-tree", &check_tree::check(workspace), count);
         Ok(())
     })
@@ -43,12 +45,24 @@ fn report(name: &str, result: &Result<()>, count: &mut Count) {
 
 fn clippy(workspace: &Workspace) -> Result<()> {
     let mut cargo = cargo::cargo(workspace);
-    cargo.args(["clippy", "--workspace", "--all-targets", "--quiet"]);
-    let minor = cargo::minor()?;
+    cargo.args(["clippy", "--workspace", "--all-targets", "--quiet", "--"]);
+    command::run(cargo.args(level(cargo::minor()?)))
+}
+
+/// The programs' crate is a workspace of its own, with a toolchain of its own.
+fn clippy_ebpf(workspace: &Workspace) -> Result<()> {
+    let toolchain = Toolchain::for_bpf(workspace.tools())?;
+    let mut clippy = toolchain.clippy();
+    ebpf::settings(workspace, &mut clippy)?;
+    clippy.args(["--release", "--quiet", "--"]);
+    command::run(clippy.args(level(toolchain.minor())))
+}
+
+/// What becomes of warnings with the compiler of that minor version.
+fn level(minor: u32) -> &'static [&'static str] {
     if minor <= NEWEST_MINOR {
-        cargo.args(["--", "-D", "warnings"]);
-    } else {
-        println!("clippy: 1.{minor} is newer than 1.{NEWEST_MINOR}, its warnings are no failure");
+        return &["-D", "warnings"];
     }
-    command::run(&mut cargo)
+    println!("clippy: 1.{minor} is newer than 1.{NEWEST_MINOR}, its warnings are no failure");
+    &[]
 }
