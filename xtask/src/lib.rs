@@ -4,6 +4,7 @@ pub mod cargo;
 pub mod command;
 pub mod e2e;
 pub mod elf;
+pub mod interrupt;
 pub mod members;
 pub mod ring;
 pub mod toolchain;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::interrupt;
+
 /// How many checks passed and failed.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Count {
@@ -52,7 +54,13 @@ impl Ring {
         println!("\n=== {name}");
         let started = Instant::now();
         let mut count = Count::default();
-        if let Err(error) = body(&mut count) {
+        let result = interrupt::survive().and_then(|()| {
+            if interrupt::came() {
+                bail!("not run: interrupted");
+            }
+            body(&mut count)
+        });
+        if let Err(error) = result {
             println!("{name}: {error:#}");
             count.failed = count.failed.max(1);
         }
@@ -111,6 +119,7 @@ pub fn count_tests(
         .stdout(Stdio::piped())
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
+    let running = interrupt::Running::new(&child);
     let stdout = child.stdout.take().context("a piped stdout is there")?;
     let mut here = Count::default();
     for line in BufReader::new(stdout).split(b'\n') {
@@ -124,7 +133,11 @@ pub fn count_tests(
     let status = child
         .wait()
         .with_context(|| format!("cannot wait for {program}"))?;
+    drop(running);
     count.merge(here);
+    if interrupt::came() {
+        bail!("interrupted");
+    }
     if here == Count::default() {
         bail!("{program} ran no test ({status})");
     }
