@@ -1,0 +1,338 @@
+//! The programs in the running kernel: joining, redirecting, order, back-pressure, life cycle.
+//!
+//! Needs root and the real eBPF object: `make test-privileged`.
+
+#[path = "support/bpffs.rs"]
+mod bpffs_support;
+mod support {
+    pub(crate) use super::bpffs_support as bpffs;
+    #[path = "node.rs"]
+    pub(crate) mod node;
+}
+
+use sockway_common::config::Offsets;
+use sockway_common::counters::Reason;
+use sockway_common::pair::hop;
+use sockway_common::scope;
+use sockway_datapath::{Datapath, Error};
+use support::bpffs::privileged;
+use support::node::{
+    Node, connect, defer_accept, dial, fill, listen, lo_bytes, message, receive, send,
+};
+
+const ADDRESSES: [&str; 5] = [
+    "10.9.0.1/32",
+    "10.9.0.2/32",
+    "127.0.0.6/32",
+    "fd00::1/128",
+    "fd00::2/128",
+];
+
+fn node(test: &str) -> Option<Node> {
+    if !privileged(test) {
+        return None;
+    }
+    assert!(
+        !Datapath::EMBEDDED_IS_STUB,
+        "{test}: built without the eBPF object: `make test-privileged`"
+    );
+    Some(Node::new(&ADDRESSES))
+}
+
+/// Echoes `rounds` messages of 1 KiB and checks them.
+fn ping_pong(client: &socket2::Socket, server: &socket2::Socket, rounds: usize) {
+    for round in 0..rounds {
+        let sent = message(round, 1024);
+        send(client, &sent);
+        assert_eq!(
+            receive(server, 1024),
+            sent,
+            "round {round}, towards the server"
+        );
+        send(server, &sent);
+        assert_eq!(
+            receive(client, 1024),
+            sent,
+            "round {round}, towards the client"
+        );
+    }
+}
+
+#[test]
+fn every_family_is_joined_and_leaves_nothing() {
+    let Some(node) = node("every_family") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    node.pod("fd00::1", scope::ALL);
+    let cases = [
+        ("10.9.0.1:15006", "10.9.0.2", "10.9.0.1:15006", hop::INBOUND),
+        (
+            "[fd00::1]:15006",
+            "fd00::2",
+            "[fd00::1]:15006",
+            hop::INBOUND,
+        ),
+        ("[::]:15006", "10.9.0.2", "10.9.0.1:15006", hop::INBOUND),
+        ("10.9.0.1:8080", "127.0.0.6", "10.9.0.1:8080", hop::APP),
+        (
+            "127.0.0.1:15001",
+            "10.9.0.1",
+            "127.0.0.1:15001",
+            hop::OUTBOUND,
+        ),
+        (
+            "127.0.0.1:15006",
+            "10.9.0.1",
+            "127.0.0.1:15006",
+            hop::SELF_INBOUND,
+        ),
+    ];
+    for (at, from, to, hop) in cases {
+        let before = node.stats();
+        let listener = listen(at);
+        let (client, server) = connect(&listener, from, to);
+        let lo = lo_bytes();
+        ping_pong(&client, &server, 100);
+        assert_eq!(lo_bytes(), lo, "{at}: bytes crossed lo");
+        drop((client, server, listener));
+        let after = node.stats();
+        let hop = hop as usize;
+        assert_eq!(after.paired[hop], before.paired[hop] + 1, "{at}: joined");
+        let messages = after.redirected_messages[hop] - before.redirected_messages[hop];
+        assert_eq!(messages, 200, "{at}: redirected messages");
+        assert_eq!(node.connection_rows(), [0; 4], "{at}: rows left");
+    }
+}
+
+#[test]
+fn everything_else_is_left_alone() {
+    let Some(node) = node("everything_else") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::OFF);
+    node.pod("fd00::1", scope::PROXY);
+    let cases = [
+        ("10.9.0.1:15006", "10.9.0.2", "10.9.0.1:15006"), // scope off
+        ("10.9.0.2:15006", "10.9.0.1", "10.9.0.2:15006"), // not registered
+        ("127.0.0.1:15001", "127.0.0.1", "127.0.0.1:15001"), // loopback to loopback
+        ("127.0.0.1:8080", "10.9.0.1", "127.0.0.1:8080"), // no Envoy port
+        ("[fd00::1]:15006", "fd00::2", "[fd00::1]:15006"), // proxy, but not Envoy's uid
+    ];
+    for (at, from, to) in cases {
+        let listener = listen(at);
+        let (client, server) = connect(&listener, from, to);
+        ping_pong(&client, &server, 3);
+        assert_eq!(node.connection_rows()[0], 0, "{at}: in the sockhash");
+    }
+    assert_eq!(node.stats().paired, [0; hop::COUNT]);
+}
+
+#[test]
+fn deferred_accept_keeps_its_order() {
+    let Some(node) = node("deferred_accept") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    defer_accept(&listener);
+    for round in 0..50 {
+        let client = dial("10.9.0.2", "10.9.0.1:15006");
+        // The first message opens the server's end; the second must not pass it.
+        let parts: Vec<_> = (0..8).map(|i| message(round * 8 + i, 100)).collect();
+        parts.iter().for_each(|part| send(&client, part));
+        let (server, _) = listener.accept().expect("accept");
+        server.set_nonblocking(true).expect("O_NONBLOCK");
+        assert_eq!(receive(&server, 800), parts.concat(), "round {round}");
+        // Everything sent so far is read: the direction may come back.
+        ping_pong(&client, &server, 20);
+    }
+    let stats = node.stats();
+    assert_ne!(
+        stats.tcp_messages[Reason::NoPeer as usize],
+        0,
+        "the first message went by TCP"
+    );
+    assert_ne!(stats.resumed, 0, "a direction came back from TCP");
+}
+
+#[test]
+fn a_reader_that_stops_stops_its_sender() {
+    let Some(node) = node("back_pressure") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    for size in [1, 1024, 64 * 1024] {
+        let (client, server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+        let part = message(size, size);
+        let taken = fill(&client, &part, 64 << 20);
+        assert!(
+            taken < 16 << 20,
+            "{size}-byte messages: {taken} bytes were taken"
+        );
+        let got = receive(&server, taken);
+        assert_eq!(got.len(), taken);
+        for (i, &byte) in got.iter().enumerate() {
+            assert_eq!(
+                byte,
+                part[i % size],
+                "{size}-byte messages: byte {i} of {taken}"
+            );
+        }
+        ping_pong(&client, &server, 20);
+    }
+    let stats = node.stats();
+    assert_ne!(stats.tcp_messages[Reason::Backlog as usize], 0);
+    assert_ne!(
+        stats.resumed, 0,
+        "the direction came back once the reader had read"
+    );
+}
+
+#[test]
+fn applications_are_watched_before_they_take_part() {
+    let Some(node) = node("auto") else { return };
+    node.install();
+    node.pod("10.9.0.1", scope::AUTO);
+    for (at, from) in [
+        ("10.9.0.1:8080", "127.0.0.6"),
+        ("127.0.0.1:15001", "10.9.0.1"),
+    ] {
+        let listener = listen(at);
+        let before = node.stats();
+        let (client, server) = connect(&listener, from, at);
+        ping_pong(&client, &server, 20);
+        let first = node.stats();
+        assert_eq!(
+            first.paired, before.paired,
+            "{at}: the first connection is only watched"
+        );
+        assert_eq!(
+            first.left[Reason::Observed as usize],
+            before.left[Reason::Observed as usize] + 1
+        );
+        let (client, server) = connect(&listener, from, at);
+        ping_pong(&client, &server, 20);
+        assert_ne!(
+            node.stats().paired,
+            before.paired,
+            "{at}: the second one takes part"
+        );
+    }
+}
+
+#[test]
+fn blocking_applications_stay_on_tcp() {
+    let Some(node) = node("blocking") else { return };
+    node.install();
+    node.pod("10.9.0.1", scope::AUTO);
+    let listener = listen("10.9.0.1:8080");
+    for _ in 0..5 {
+        let client = dial("127.0.0.6", "10.9.0.1:8080");
+        let (server, _) = listener.accept().expect("accept");
+        for round in 0..20 {
+            send(&client, &message(round, 64));
+            assert_eq!(receive(&server, 64), message(round, 64));
+            send(&server, &message(round, 64));
+            assert_eq!(receive(&client, 64), message(round, 64));
+        }
+    }
+    let stats = node.stats();
+    assert_eq!(stats.paired[hop::APP as usize], 0);
+    assert_eq!(
+        stats.left[Reason::Blocking as usize],
+        4,
+        "known after the first connection"
+    );
+}
+
+#[test]
+fn programs_are_replaced_and_taken_off_under_traffic() {
+    let Some(node) = node("life_cycle") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let (client, server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    ping_pong(&client, &server, 10);
+    send(&client, b"parked over the upgrade");
+    for _ in 0..3 {
+        let report = Datapath::install(&node.options()).expect("install again");
+        assert!(report.replaced, "not replaced in place");
+    }
+    assert_eq!(receive(&server, 23), b"parked over the upgrade");
+    let lo = lo_bytes();
+    ping_pong(&client, &server, 10);
+    assert_eq!(lo_bytes(), lo, "the old connection is no longer redirected");
+
+    Datapath::detach(&node.pins).expect("detach");
+    assert!(!Datapath::status(&node.pins).expect("status").attached);
+    let (plain, plain_server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    let lo = lo_bytes();
+    ping_pong(&plain, &plain_server, 10);
+    assert_ne!(lo_bytes(), lo, "a new connection is still joined");
+    ping_pong(&client, &server, 10);
+    drop((client, server));
+    assert_eq!(node.connection_rows()[0], 0, "drained");
+    Datapath::remove(&node.pins).expect("remove");
+    Datapath::remove(&node.pins).expect("remove what is gone");
+    assert!(!node.pins.root().exists());
+    assert!(matches!(
+        Datapath::status(&node.pins),
+        Err(Error::NotInstalled { .. })
+    ));
+}
+
+#[test]
+fn a_kernel_without_btf_loses_speed_only() {
+    let Some(node) = node("without_btf") else {
+        return;
+    };
+    let mut options = node.options();
+    options.offsets = Some(Offsets::NONE);
+    let report = Datapath::install(&options).expect("install");
+    assert!(!report.limits.is_empty());
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let (client, server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    ping_pong(&client, &server, 10);
+}
+
+#[test]
+fn kernels_without_msg_tot_len_count_the_queue() {
+    let Some(node) = node("without_msg_tot_len") else {
+        return;
+    };
+    let mut options = node.options();
+    let offsets = sockway_datapath::kernel::offsets(None).expect("BTF");
+    options.offsets = Some(Offsets {
+        psock_msg_tot_len: sockway_common::config::UNKNOWN,
+        ..offsets
+    });
+    Datapath::install(&options).expect("install");
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let (client, server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    let taken = fill(&client, &message(1, 4096), 64 << 20);
+    assert!(taken < 16 << 20, "{taken} bytes were taken");
+    assert_eq!(receive(&server, taken).len(), taken);
+    ping_pong(&client, &server, 100);
+}
+
+#[test]
+fn a_directory_that_is_no_bpffs_is_refused() {
+    let Some(node) = node("no_bpffs") else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut options = node.options();
+    options.pins = sockway_datapath::Pins::new(dir.path().join("sockway"));
+    let text = Datapath::install(&options)
+        .expect_err("refused")
+        .to_string();
+    assert!(text.contains("mount -t bpf"), "{text}");
+}

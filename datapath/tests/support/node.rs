@@ -1,0 +1,278 @@
+//! A node of the test's own: network namespace, cgroup, bpffs, datapath.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use aya::test_helpers::NetNsGuard;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
+use sockway_common::addr::IpKey;
+use sockway_common::counters::Stats;
+use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
+use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host, stats};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use super::bpffs::Bpffs;
+
+/// How long anything may take before it counts as a hang.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A cgroup that this process is in for as long as the test runs.
+struct Cgroup {
+    root: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    fn enter() -> Self {
+        let root = host::find_cgroup2()
+            .expect("read mounts")
+            .expect("a cgroup2 hierarchy");
+        let path = root.join(format!("sockway-test-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("make a cgroup");
+        move_to(&path);
+        Self { root, path }
+    }
+}
+
+fn move_to(cgroup: &Path) {
+    let pid = std::process::id().to_string();
+    std::fs::write(cgroup.join("cgroup.procs"), pid).expect("move into the cgroup");
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        move_to(&self.root);
+        let removed = std::fs::remove_dir(&self.path);
+        assert!(
+            removed.is_ok() || std::thread::panicking(),
+            "remove cgroup: {removed:?}"
+        );
+    }
+}
+
+/// Everything a test needs; taken down when dropped.
+pub(crate) struct Node {
+    pub(crate) pins: Pins,
+    cgroup: Cgroup,
+    _bpffs: Bpffs,
+    _netns: NetNsGuard,
+}
+
+impl Node {
+    /// A node with the addresses of its pods on `lo`, nothing installed.
+    pub(crate) fn new(addresses: &[&str]) -> Self {
+        let netns = NetNsGuard::new().expect("a network namespace");
+        for address in addresses {
+            let output = Command::new("ip")
+                .args(["address", "add", address, "dev", "lo", "nodad"])
+                .output()
+                .expect("run ip");
+            // iproute2 refuses `nodad` for IPv4 on no version in use here.
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        let bpffs = Bpffs::mount();
+        let pins = Pins::new(bpffs.path().join("sockway"));
+        Self {
+            pins,
+            cgroup: Cgroup::enter(),
+            _bpffs: bpffs,
+            _netns: netns,
+        }
+    }
+
+    pub(crate) fn options(&self) -> InstallOptions {
+        InstallOptions::new(self.pins.clone(), self.cgroup.path.clone())
+    }
+
+    pub(crate) fn install(&self) {
+        Datapath::install(&self.options()).unwrap_or_else(|e| panic!("install: {}", causes(&e)));
+    }
+
+    /// Registers an address as a pod of its own.
+    pub(crate) fn pod(&self, ip: &str, scope: u32) {
+        let ip: IpAddr = ip.parse().expect("an address");
+        let owner = OwnerKey::new(&ip.to_string(), "eth0");
+        let row = PodRow {
+            owner,
+            outbound_port: 15001,
+            inbound_port: 15006,
+            scope,
+        };
+        let mut sandbox = SandboxRow {
+            ip_count: 1,
+            ..SandboxRow::default()
+        };
+        sandbox.ips[0] = IpKey::from(ip);
+        Registry::open(&self.pins)
+            .and_then(|mut registry| registry.register(owner, &sandbox, &row))
+            .unwrap_or_else(|e| panic!("register: {}", causes(&e)));
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        stats::read(&self.pins).expect("read stats")
+    }
+
+    /// Rows that belong to connections: sockets, peers, pending, watched.
+    pub(crate) fn connection_rows(&self) -> [usize; 4] {
+        use sockway_common::layout::{PEERS, PENDING, SOCKETS, WATCHED};
+        [SOCKETS, PEERS, PENDING, WATCHED]
+            .map(|name| stats::rows(&self.pins, name).expect("count rows"))
+    }
+}
+
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// Bytes that `lo` of this namespace received so far.
+pub(crate) fn lo_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev").expect("read net/dev");
+    let line = text
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("lo:"))
+        .expect("lo");
+    line.split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .expect("a number")
+}
+
+/// A listening socket; `[::]` takes IPv4 as v4-mapped.
+pub(crate) fn listen(at: &str) -> Socket {
+    let at: SocketAddr = at.parse().expect("an address and port");
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None).expect("socket");
+    socket.set_reuse_address(true).expect("SO_REUSEADDR");
+    socket.bind(&at.into()).expect("bind");
+    socket.listen(1024).expect("listen");
+    socket
+}
+
+/// Makes a listener hand out connections only with their first data.
+pub(crate) fn defer_accept(listener: &Socket) {
+    let seconds: libc::c_int = 10;
+    let size = libc::socklen_t::try_from(size_of_val(&seconds)).expect("fits");
+    // SAFETY: the option's value is a live int, passed with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size,
+        )
+    };
+    assert_eq!(
+        result,
+        0,
+        "TCP_DEFER_ACCEPT: {}",
+        io::Error::last_os_error()
+    );
+}
+
+/// A non-blocking connection from `from` to `to`, established on both ends.
+pub(crate) fn connect(listener: &Socket, from: &str, to: &str) -> (Socket, Socket) {
+    let client = dial(from, to);
+    let (server, _) = listener.accept().expect("accept");
+    server.set_nonblocking(true).expect("O_NONBLOCK");
+    (client, server)
+}
+
+/// The connecting end only.
+pub(crate) fn dial(from: &str, to: &str) -> Socket {
+    let to: SocketAddr = to.parse().expect("an address and port");
+    let from: IpAddr = from.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("socket");
+    socket.set_nonblocking(true).expect("O_NONBLOCK");
+    socket.bind(&SocketAddr::new(from, 0).into()).expect("bind");
+    match socket.connect(&to.into()) {
+        Ok(()) => {}
+        Err(e) if e.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}
+        Err(e) => panic!("connect: {e}"),
+    }
+    wait(&socket, PollFlags::POLLOUT);
+    assert!(
+        socket.take_error().expect("SO_ERROR").is_none(),
+        "connect failed"
+    );
+    socket
+}
+
+fn wait(socket: &Socket, for_what: PollFlags) {
+    let mut fds = [PollFd::new(socket.as_fd(), for_what)];
+    let timeout = PollTimeout::try_from(PATIENCE).expect("fits");
+    assert_ne!(
+        poll(&mut fds, timeout).expect("poll"),
+        0,
+        "hang: waited for {for_what:?}"
+    );
+}
+
+/// Sends all of it.
+pub(crate) fn send(mut socket: &Socket, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match socket.write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait(socket, PollFlags::POLLOUT),
+            Err(e) => panic!("send: {e}"),
+        }
+    }
+}
+
+/// Receives exactly `count` bytes, or fewer where the stream ends.
+pub(crate) fn receive(mut socket: &Socket, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    let (mut at, start) = (0, Instant::now());
+    while at < count {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "hang: {at} of {count} bytes received"
+        );
+        match socket.read(&mut bytes[at..]) {
+            Ok(0) => break,
+            Ok(n) => at += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => wait(socket, PollFlags::POLLIN),
+            Err(e) => panic!("receive: {e}"),
+        }
+    }
+    bytes.truncate(at);
+    bytes
+}
+
+/// Sends until the kernel takes no more for 200 ms; how many bytes it took.
+pub(crate) fn fill(mut socket: &Socket, message: &[u8], at_most: usize) -> usize {
+    let mut total = 0;
+    while total < at_most {
+        match socket.write(message) {
+            Ok(n) => total += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut fds, PollTimeout::from(200u8)).expect("poll") == 0 {
+                    break;
+                }
+            }
+            Err(e) => panic!("send: {e}"),
+        }
+    }
+    total
+}
+
+/// A message of `size` bytes that no other `number` has.
+pub(crate) fn message(number: usize, size: usize) -> Vec<u8> {
+    (0..size)
+        .map(|i| u8::try_from((number * 31 + i * 7 + i / 251) % 256).expect("< 256"))
+        .collect()
+}
