@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sockway_common::scope;
 
@@ -33,6 +33,7 @@ pub struct Summary {
 pub struct Line<'a> {
     summary: &'a Summary,
     outcome: &'a str,
+    took: Duration,
 }
 
 impl Summary {
@@ -51,10 +52,11 @@ impl Summary {
 
     /// The line, with how the call ended.
     #[must_use]
-    pub const fn line<'a>(&'a self, outcome: &'a str) -> Line<'a> {
+    pub fn line<'a>(&'a self, outcome: &'a str) -> Line<'a> {
         Line {
             summary: self,
             outcome,
+            took: self.start.elapsed(),
         }
     }
 }
@@ -62,7 +64,7 @@ impl Summary {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary {
-            start,
+            start: _,
             verb,
             attachment,
             pod,
@@ -86,11 +88,7 @@ impl fmt::Display for Line<'_> {
         if let Some(scope) = scope {
             write!(f, " scope={}", scope::name(*scope))?;
         }
-        write!(
-            f,
-            " ms={:.2} outcome=",
-            start.elapsed().as_secs_f64() * 1000.0
-        )?;
+        write!(f, " ms={:.2} outcome=", self.took.as_secs_f64() * 1000.0)?;
         // Some texts quote the call: nobody but us writes lines to the log.
         for c in self.outcome.chars().take(SHOWN) {
             if c.is_control() {

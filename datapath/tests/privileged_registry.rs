@@ -246,7 +246,6 @@ fn writers_in_parallel_leave_the_right_rows() {
     }
     let bpffs = Bpffs::mount();
     let pins = pinned(&bpffs);
-    // Registries are opened here: other threads do not see this mount.
     let mut registries: Vec<_> = (0..4).map(|_| Registry::open(&pins).unwrap()).collect();
     std::thread::scope(|scope| {
         for (n, registry) in registries.iter_mut().enumerate() {

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount, umount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Uid;
 
@@ -58,8 +58,10 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        // The namespace ends with the thread; unmounting lets the directory go now.
-        let unmounted = umount(self.dir.path());
+        // The namespace ends with the thread; unmounting lets the directory go
+        // now. Detached, as processes that other tests fork hold files open for
+        // a moment.
+        let unmounted = umount2(self.dir.path(), MntFlags::MNT_DETACH);
         assert!(
             unmounted.is_ok() || std::thread::panicking(),
             "umount: {unmounted:?}"

@@ -1,0 +1,339 @@
+//! The verbs on real maps.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::support::bpffs::{Bpffs, privileged};
+use crate::support::call::{Answer, Call, conf, result, set, unset};
+use crate::support::pod::{PodNetns, pin_link, pin_maps, rows};
+use serde_json::{Value, json};
+use sockway_common::pod::{OwnerKey, field_text};
+use sockway_datapath::{Pins, Registry};
+
+/// A node with maps, and one pod's namespace.
+struct Node {
+    pins: Pins,
+    netns: PodNetns,
+    _bpffs: Bpffs,
+}
+
+impl Node {
+    fn new() -> Self {
+        let bpffs = Bpffs::mount();
+        let netns = PodNetns::with(&["10.0.0.7/24", "fd00::7/64"]);
+        Self {
+            pins: pin_maps(bpffs.path()),
+            netns,
+            _bpffs: bpffs,
+        }
+    }
+
+    fn conf(&self, version: &str) -> Value {
+        conf(version, self.pins.root().to_str().unwrap())
+    }
+
+    fn call(&self, verb: &str, id: &str, conf: &Value) -> Answer {
+        let call = Call::new(verb, conf).with("CNI_CONTAINERID", id);
+        call.with("CNI_NETNS", &self.netns.path()).run()
+    }
+}
+
+const BOTH: [&str; 2] = [
+    "10.0.0.7 c1 15001/15006 auto",
+    "fd00::7 c1 15001/15006 auto",
+];
+
+#[test]
+fn add_check_del_in_every_version() {
+    if !privileged("add_check_del_in_every_version") {
+        return;
+    }
+    let node = Node::new();
+    for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
+        let conf = node.conf(version);
+        for _ in 0..2 {
+            let answer = node.call("ADD", "c1", &conf);
+            answer.says(&conf["prevResult"].to_string());
+            answer.logs("INFO", "pod=ns/web-0 ips=10.0.0.7,fd00::7 scope=auto");
+            assert_eq!(rows(&node.pins), BOTH);
+        }
+        if !version.starts_with("0.3") {
+            node.call("CHECK", "c1", &conf).silent();
+        }
+        let answer = node.call("DEL", "c1", &conf);
+        answer.silent();
+        answer.logs("INFO", "2 addresses taken out");
+        assert!(rows(&node.pins).is_empty());
+        // As containerd does it once more.
+        let bare = unset(conf.clone(), "prevResult");
+        let again = Call::new("DEL", &bare)
+            .with("CNI_CONTAINERID", "c1")
+            .with("CNI_NETNS", "");
+        again.run().silent();
+    }
+    let registry = Registry::open(&node.pins).unwrap();
+    assert!(registry.sandboxes().unwrap().is_empty());
+}
+
+#[test]
+fn the_sandbox_row_tells_who_and_since_when() {
+    if !privileged("the_sandbox_row_tells_who_and_since_when") {
+        return;
+    }
+    let node = Node::new();
+    node.call("ADD", "c1", &node.conf("1.0.0"));
+    let registry = Registry::open(&node.pins).unwrap();
+    let row = registry
+        .sandbox(&OwnerKey::new("c1", "eth0"))
+        .unwrap()
+        .expect("a row");
+    assert_eq!(row.netns_inode, node.netns.inode());
+    let since = UNIX_EPOCH + Duration::from_nanos(row.since_unix_ns);
+    assert!(SystemTime::now().duration_since(since).unwrap() < Duration::from_mins(1));
+    let texts = [
+        &row.container_id[..],
+        &row.ifname,
+        &row.network,
+        &row.pod_namespace,
+        &row.pod_name,
+    ];
+    assert_eq!(
+        texts.map(field_text),
+        ["c1", "eth0", "terway-chainer", "ns", "web-0"]
+    );
+}
+
+#[test]
+fn addresses_come_from_the_netns_where_prev_result_has_none() {
+    if !privileged("addresses_come_from_the_netns_where_prev_result_has_none") {
+        return;
+    }
+    let node = Node::new();
+    // Nothing, one family, and a result without ips at all.
+    for prev in [
+        result("1.0.0", &[]),
+        result("1.0.0", &["10.0.0.7/24"]),
+        result("1.0.0", &["fd00::7/64"]),
+        json!({"cniVersion": "1.0.0"}),
+    ] {
+        let conf = set(node.conf("1.0.0"), "prevResult", prev.clone());
+        node.call("ADD", "c1", &conf).says(&prev.to_string());
+        assert_eq!(rows(&node.pins), BOTH, "{prev}");
+        node.call("CHECK", "c1", &conf).silent();
+        // DEL knows them from the attachment's own row, the namespace may be gone.
+        let del = Call::new("DEL", &conf).with("CNI_CONTAINERID", "c1");
+        del.with("CNI_NETNS", "/nonexistent").run().silent();
+        assert!(rows(&node.pins).is_empty());
+    }
+    // Another interface has none.
+    let conf = set(node.conf("1.0.0"), "prevResult", result("1.0.0", &[]));
+    let call = Call::new("ADD", &conf).with("CNI_NETNS", &node.netns.path());
+    call.with("CNI_IFNAME", "net1")
+        .run()
+        .logs("WARN", "interface net1");
+}
+
+#[test]
+fn a_late_del_leaves_the_next_pod_alone() {
+    if !privileged("a_late_del_leaves_the_next_pod_alone") {
+        return;
+    }
+    let node = Node::new();
+    let conf = node.conf("1.0.0");
+    node.call("ADD", "c0", &conf);
+    node.call("ADD", "c1", &conf);
+    assert_eq!(rows(&node.pins), BOTH);
+    node.call("DEL", "c0", &conf).silent();
+    assert_eq!(rows(&node.pins), BOTH);
+    // Another interface of the same container is another owner.
+    let call = Call::new("DEL", &conf)
+        .with("CNI_CONTAINERID", "c1")
+        .with("CNI_IFNAME", "net1");
+    call.run().silent();
+    assert_eq!(rows(&node.pins), BOTH);
+    node.call("CHECK", "c0", &conf)
+        .fails(105, "1.0.0", "10.0.0.7 is registered for container c1");
+}
+
+#[test]
+fn add_again_with_other_addresses_replaces() {
+    if !privileged("add_again_with_other_addresses_replaces") {
+        return;
+    }
+    let node = Node::new();
+    let old = node.conf("1.0.0");
+    let new = set(
+        old.clone(),
+        "prevResult",
+        result("1.0.0", &["10.0.0.8/24", "fd00::7/64"]),
+    );
+    node.call("ADD", "c1", &old);
+    node.call("ADD", "c1", &new);
+    let expected = [
+        "10.0.0.8 c1 15001/15006 auto",
+        "fd00::7 c1 15001/15006 auto",
+    ];
+    assert_eq!(rows(&node.pins), expected);
+    node.call("CHECK", "c1", &new).silent();
+    node.call("CHECK", "c1", &old)
+        .fails(105, "1.0.0", "10.0.0.7 is not registered");
+    let ports = set(new, "envoyPorts", json!({"inbound": 7, "outbound": 8}));
+    node.call("CHECK", "c1", &ports)
+        .fails(105, "1.0.0", "ports 15001 and 15006");
+}
+
+#[test]
+fn scope_comes_from_namespace_annotation_and_section() {
+    if !privileged("scope_comes_from_namespace_annotation_and_section") {
+        return;
+    }
+    let node = Node::new();
+    let annotated =
+        |word: &str| json!({"io.kubernetes.cri.pod-annotations": {"sockway.io/scope": word}});
+    let base = set(node.conf("1.0.0"), "scope", json!("proxy"));
+    let base = set(base, "envoyPorts", json!({"outbound": 1, "inbound": 2}));
+    let excluded = set(base.clone(), "excludeNamespaces", json!(["ns"]));
+    let table = [
+        (base.clone(), "proxy"),
+        (set(base, "runtimeConfig", annotated("all")), "all"),
+        (excluded.clone(), "off"),
+        (set(excluded, "runtimeConfig", annotated("all")), "off"),
+    ];
+    for (conf, scope) in table {
+        node.call("ADD", "c1", &conf);
+        assert_eq!(rows(&node.pins)[0], format!("10.0.0.7 c1 1/2 {scope}"));
+    }
+}
+
+#[test]
+fn a_section_that_is_not_understood_registers_nothing() {
+    if !privileged("a_section_that_is_not_understood_registers_nothing") {
+        return;
+    }
+    let node = Node::new();
+    pin_link(&node.pins);
+    let good = node.conf("1.1.0");
+    node.call("STATUS", "c1", &good).silent();
+    let bad = set(good.clone(), "scoop", json!("all"));
+    let answer = node.call("ADD", "c1", &bad);
+    answer.says(&good["prevResult"].to_string());
+    answer.logs("WARN", "unknown key \"scoop\"");
+    assert!(rows(&node.pins).is_empty());
+    node.call("STATUS", "c1", &bad)
+        .fails(51, "1.1.0", "unknown key \"scoop\"");
+    // What was registered before goes all the same.
+    node.call("ADD", "c1", &good);
+    node.call("DEL", "c1", &bad).silent();
+    assert!(rows(&node.pins).is_empty());
+}
+
+#[test]
+fn gc_keeps_what_is_valid_and_other_networks() {
+    if !privileged("gc_keeps_what_is_valid_and_other_networks") {
+        return;
+    }
+    let node = Node::new();
+    let add = |id: &str, network: &str, ip: &str| {
+        let conf = set(node.conf("1.1.0"), "name", json!(network));
+        let prev = result("1.1.0", &[ip, &format!("fd00::{id}/64")]);
+        node.call("ADD", id, &set(conf, "prevResult", prev));
+    };
+    add("a", "terway-chainer", "10.0.0.1/24");
+    add("b", "terway-chainer", "10.0.0.2/24");
+    add("c", "other", "10.0.0.3/24");
+    let gc = |valid: Value| {
+        let conf = unset(node.conf("1.1.0"), "prevResult");
+        let conf = set(conf, "cni.dev/valid-attachments", valid);
+        let answer = Call::new("GC", &conf)
+            .without("CNI_CONTAINERID")
+            .without("CNI_NETNS")
+            .run();
+        answer.silent();
+        rows(&node.pins)
+            .iter()
+            .filter(|row| row.starts_with("10."))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let [a, b, c] =
+        ["10.0.0.1 a", "10.0.0.2 b", "10.0.0.3 c"].map(|row| format!("{row} 15001/15006 auto"));
+    let both =
+        json!([{"containerID": "a", "ifname": "eth0"}, {"containerID": "b", "ifname": "eth0"}]);
+    assert_eq!(gc(both), [a.as_str(), &b, &c]);
+    assert_eq!(
+        gc(json!([{"containerID": "a", "ifname": "eth0"}])),
+        [a.as_str(), &c]
+    );
+    assert_eq!(
+        gc(json!([{"containerID": "a", "ifname": "net1"}])),
+        [c.as_str()]
+    );
+    assert_eq!(gc(Value::Null), [c.as_str()]);
+}
+
+#[test]
+fn status_tells_what_is_there() {
+    if !privileged("status_tells_what_is_there") {
+        return;
+    }
+    let node = Node::new();
+    let conf = node.conf("1.1.0");
+    let status = || Call::new("STATUS", &conf).run();
+    status().fails(51, "1.1.0", "no connection is joined");
+    pin_link(&node.pins);
+    status().silent();
+    fs::remove_file(node.pins.map("sandboxes")).unwrap();
+    status().fails(51, "1.1.0", "sandboxes is not there");
+    fs::rename(node.pins.dir(), node.pins.root().join("v999")).unwrap();
+    status().fails(51, "1.1.0", "layout v999");
+    fs::remove_dir(node.pins.root().join("v999/link_sockway_establish")).unwrap();
+    fs::remove_file(node.pins.root().join("v999/pods")).unwrap();
+    fs::remove_dir(node.pins.root().join("v999")).unwrap();
+    status().fails(50, "1.1.0", "not installed");
+}
+
+#[test]
+fn another_layout_or_open_pins_register_nothing() {
+    if !privileged("another_layout_or_open_pins_register_nothing") {
+        return;
+    }
+    let node = Node::new();
+    let conf = node.conf("1.0.0");
+    let strict = set(conf.clone(), "strict", json!(true));
+    let passes = |code: i32, part: &str| {
+        let answer = node.call("ADD", "c1", &conf);
+        answer.says(&conf["prevResult"].to_string());
+        answer.logs("WARN", part);
+        node.call("ADD", "c1", &strict).fails(code, "1.0.0", part);
+        node.call("DEL", "c1", &conf).silent();
+    };
+    fs::set_permissions(node.pins.dir(), Permissions::from_mode(0o777)).unwrap();
+    passes(102, "others could pin maps there");
+    fs::set_permissions(node.pins.dir(), Permissions::from_mode(0o700)).unwrap();
+    assert!(rows(&node.pins).is_empty());
+    fs::rename(node.pins.dir(), node.pins.root().join("v2")).unwrap();
+    passes(101, "layout v2");
+    fs::rename(node.pins.root().join("v2"), node.pins.dir()).unwrap();
+    assert!(rows(&node.pins).is_empty());
+}
+
+#[test]
+fn a_lock_that_stays_held_is_try_again() {
+    if !privileged("a_lock_that_stays_held_is_try_again") {
+        return;
+    }
+    let node = Node::new();
+    let conf = node.conf("1.0.0");
+    let dir = fs::File::open(node.pins.dir()).unwrap();
+    dir.lock().unwrap();
+    node.call("ADD", "c1", &conf)
+        .logs("WARN", "locked by another process");
+    let strict = set(conf, "strict", json!(true));
+    node.call("ADD", "c1", &strict)
+        .fails(11, "1.0.0", "try again");
+    node.call("DEL", "c1", &strict)
+        .fails(11, "1.0.0", "try again");
+    dir.unlock().unwrap();
+    node.call("DEL", "c1", &strict).silent();
+}

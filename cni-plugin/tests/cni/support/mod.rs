@@ -1,0 +1,6 @@
+//! What the tests share.
+
+#[path = "../../../../datapath/tests/support/bpffs.rs"]
+pub(crate) mod bpffs;
+pub(crate) mod call;
+pub(crate) mod pod;
