@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::build::LONG_VERSION;
-use crate::commands::{install, pods, reconcile, status, uninstall};
+use crate::commands::{install, pods, reconcile, run, status, uninstall};
 use crate::exit::{self, Exit};
 use crate::logging::{self, LogArgs};
 
@@ -21,6 +21,7 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Install(Box<install::InstallArgs>),
+    Run(Box<run::RunArgs>),
     Uninstall(uninstall::UninstallArgs),
     Status(status::StatusArgs),
     Pods(pods::PodsArgs),
@@ -30,9 +31,11 @@ enum Command {
 impl Cli {
     /// Runs the subcommand and says with which code the process ends.
     pub fn run(&self) -> Exit {
-        logging::start(self.log.level(LevelFilter::Info), false);
+        let stamped = matches!(self.command, Command::Run(_));
+        logging::start(self.log.level(LevelFilter::Info), stamped);
         let done = match &self.command {
             Command::Install(args) => args.run(),
+            Command::Run(args) => args.run(),
             Command::Uninstall(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Pods(args) => args.run(),

@@ -112,6 +112,11 @@ pub fn plan_removal(directory: &Path) -> Result<Vec<Change>> {
 }
 
 impl Change {
+    /// Whether anything would be written.
+    pub fn is_needed(&self) -> bool {
+        self.edit != Edit::Nothing
+    }
+
     fn apply(&self) -> Result<Outcome> {
         let written = match &self.edit {
             Edit::Nothing => Written::Unchanged,

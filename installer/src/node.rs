@@ -7,12 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
-use sockway_datapath::{Datapath, InstallOptions, Pins, host};
+use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, host};
 
 use crate::cgroup::{self, Choice};
-use crate::conflists::{self, Outcome};
+use crate::conflist::CNI_VERSIONS;
+use crate::conflists::{self, Change, Outcome};
 use crate::files::{self, Written};
 use crate::options::{CgroupArgs, CniArgs, RunDirArgs};
 use crate::plugin;
@@ -59,45 +60,50 @@ pub struct Report {
     pub conflists: Vec<Outcome>,
 }
 
-/// What [`check`] found.
+/// What of the node the checks found fit.
 #[derive(Clone, Debug)]
-pub struct Checked {
-    plugin: PathBuf,
-    versions: Vec<String>,
-    cgroup: Choice,
+pub struct Host {
+    /// The plugin to copy.
+    pub plugin: PathBuf,
+    /// Where to attach.
+    pub cgroup: Choice,
 }
 
 impl Wanted {
-    /// Checks everything that can be checked without changing anything.
+    /// Checks everything about the host and the options; changes nothing.
     ///
     /// # Errors
     ///
     /// What keeps the node from being installed on, with the remedy.
-    pub fn check(&self) -> Result<Checked> {
+    pub fn check_host(&self) -> Result<Host> {
         require_root()?;
         ensure!(
             !Datapath::EMBEDDED_IS_STUB,
             "this build holds no eBPF programs (it is one for checks only): build with `make build`"
         );
+        self.settings
+            .entry(self.pins.root(), None)
+            .map_err(|problems| anyhow!("the settings of the plugin: {problems}"))?;
         host::require_bpffs(self.pins.root())?;
         let cgroup = cgroup::choose(&self.cgroup, &self.run_dir, self.force)?;
         let plugin = plugin::find(self.plugin.as_deref())?;
+        plugin::probe(&plugin, CNI_VERSIONS[0])?;
         let directory = &self.cni.cni_bin_dir;
         ensure!(
             directory.is_dir(),
             "{} is not a directory: name the runtime's plugin directory with --cni-bin-dir",
             directory.display()
         );
-        let changes = conflists::plan(&self.cni, &self.settings, self.pins.root())?;
-        let versions: Vec<String> = changes.into_iter().map(|change| change.version).collect();
-        for version in &versions {
-            plugin::probe(&plugin, version)?;
-        }
-        Ok(Checked {
-            plugin,
-            versions,
-            cgroup,
-        })
+        Ok(Host { plugin, cgroup })
+    }
+
+    /// What has to change in conflists; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none that the plugin can be chained into.
+    pub fn plan_conflists(&self) -> Result<Vec<Change>> {
+        conflists::plan(&self.cni, &self.settings, self.pins.root())
     }
 
     /// Makes the node as wanted. May be run again at any time, also after having been killed.
@@ -105,39 +111,24 @@ impl Wanted {
     /// # Errors
     ///
     /// The step that failed. What this run did before it is taken back.
-    pub fn install(&self, checked: &Checked) -> Result<Report> {
-        let _lock = files::lock_directory(&self.cni.cni_conf_dir, files::LOCK_WAIT)?;
+    pub fn install(&self, host: &Host) -> Result<Report> {
         let mut undo = Undo::default();
-        let done = self.steps(checked, &mut undo);
+        let done = self.steps(host, &mut undo);
         if done.is_err() {
             undo.roll_back();
         }
         done
     }
 
-    fn steps(&self, checked: &Checked, undo: &mut Undo) -> Result<Report> {
-        let cgroup = checked.cgroup.path().to_owned();
-        let mounted = matches!(checked.cgroup, Choice::Mount(_));
-        if mounted {
-            host::mount_cgroup2(&cgroup)?;
-            let at = cgroup.clone();
-            undo.push(format!("cgroup2 at {}", at.display()), move || {
-                Ok(host::unmount(&at)?)
-            });
-        }
-        let datapath = self.datapath(&cgroup, undo)?;
+    fn steps(&self, host: &Host, undo: &mut Undo) -> Result<Report> {
+        let mounted = matches!(host.cgroup, Choice::Mount(_));
+        let InstallReport {
+            replaced, limits, ..
+        } = self.install_programs(host, undo)?;
+        let plugin_written = self.install_plugin(host, undo)?;
+        let conflists = self.install_conflists(undo)?;
+        let cgroup = host.cgroup.path().to_owned();
         let plugin = self.cni.plugin_path();
-        let plugin_written = copy_plugin(checked, &plugin, undo)?;
-        let conflists = conflists::apply(
-            || conflists::plan(&self.cni, &self.settings, self.pins.root()),
-            |outcome| {
-                let outcome = outcome.clone();
-                undo.push(format!("entry in {}", outcome.path.display()), move || {
-                    conflists::take_back(&outcome)
-                });
-            },
-        )?;
-        let (replaced, limits) = (datapath.replaced, datapath.limits);
         Ok(Report {
             cgroup,
             mounted,
@@ -149,32 +140,70 @@ impl Wanted {
         })
     }
 
-    fn datapath(&self, cgroup: &Path, undo: &mut Undo) -> Result<sockway_datapath::InstallReport> {
-        let fresh = !self.pins.dir().exists();
-        let mut options = InstallOptions::new(self.pins.clone(), cgroup.to_owned());
-        options.backlog_limit = self.backlog_limit;
-        if fresh {
+    /// Loads, pins and attaches the programs, or replaces them in place.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn install_programs(&self, host: &Host, undo: &mut Undo) -> Result<InstallReport> {
+        let cgroup = host.cgroup.path().to_owned();
+        if matches!(host.cgroup, Choice::Mount(_)) && !host::is_cgroup2(&cgroup) {
+            host::mount_cgroup2(&cgroup)?;
+            let at = cgroup.clone();
+            undo.push(format!("cgroup2 at {}", at.display()), move || {
+                Ok(host::unmount(&at)?)
+            });
+        }
+        if !self.pins.dir().exists() {
             // No pod is registered in maps that are new, so nothing is lost with them.
             let pins = self.pins.clone();
             undo.push("programs and maps", move || Ok(Datapath::remove(&pins)?));
         }
+        let mut options = InstallOptions::new(self.pins.clone(), cgroup);
+        options.backlog_limit = self.backlog_limit;
         Ok(Datapath::install(&options)?)
     }
-}
 
-fn copy_plugin(checked: &Checked, to: &Path, undo: &mut Undo) -> Result<Written> {
-    let was_there = to.exists();
-    let written = files::copy_program(&checked.plugin, to)?;
-    if !was_there {
-        let path = to.to_owned();
-        undo.push(format!("{}", to.display()), move || {
-            files::remove(&path).map(|_| ())
-        });
+    /// Copies the plugin's binary and checks that it runs where it is.
+    ///
+    /// # Errors
+    ///
+    /// With the path.
+    pub fn install_plugin(&self, host: &Host, undo: &mut Undo) -> Result<Written> {
+        let to = self.cni.plugin_path();
+        let was_there = to.exists();
+        let written = files::copy_program(&host.plugin, &to)?;
+        if !was_there {
+            let path = to.clone();
+            undo.push(to.display().to_string(), move || {
+                files::remove(&path).map(|_| ())
+            });
+        }
+        plugin::probe(&to, CNI_VERSIONS[0])?;
+        Ok(written)
     }
-    for version in &checked.versions {
-        plugin::probe(to, version)?;
+
+    /// Puts the entry into the conflists.
+    ///
+    /// # Errors
+    ///
+    /// Those of planning and of writing.
+    pub fn install_conflists(&self, undo: &mut Undo) -> Result<Vec<Outcome>> {
+        let _lock = files::lock_directory(&self.cni.cni_conf_dir, files::LOCK_WAIT)?;
+        let plan = || {
+            let changes = self.plan_conflists()?;
+            for change in &changes {
+                plugin::probe(&self.cni.plugin_path(), &change.version)?;
+            }
+            Ok(changes)
+        };
+        conflists::apply(plan, |outcome| {
+            let outcome = outcome.clone();
+            undo.push(format!("entry in {}", outcome.path.display()), move || {
+                conflists::take_back(&outcome)
+            });
+        })
     }
-    Ok(written)
 }
 
 /// Everything here changes the node as a whole.

@@ -27,6 +27,15 @@ Examples:
   sockway install --cni-conf-dir /etc/cni/net.d --conf-name 10-terway.conflist -o json")]
 pub struct InstallArgs {
     #[command(flatten)]
+    wanted: WantedArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What the node should be like; `run` takes the same.
+#[derive(Args, Debug)]
+pub struct WantedArgs {
+    #[command(flatten)]
     pins: PinArgs,
     #[command(flatten)]
     cni: CniArgs,
@@ -50,8 +59,6 @@ pub struct InstallArgs {
     force: bool,
 
     #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
     settings: Settings,
 }
 
@@ -62,7 +69,7 @@ struct Document<'a> {
     report: &'a Report,
 }
 
-impl InstallArgs {
+impl WantedArgs {
     /// What the node should be like.
     pub fn wanted(&self) -> Wanted {
         Wanted {
@@ -76,18 +83,21 @@ impl InstallArgs {
             force: self.force,
         }
     }
+}
 
+impl InstallArgs {
     /// Runs the subcommand.
     ///
     /// # Errors
     ///
     /// Where a check or a step fails.
     pub fn run(&self) -> Result<Exit> {
-        let wanted = self.wanted();
+        let wanted = self.wanted.wanted();
         let facts = Facts::gather(&wanted.pins);
         log::info!("{}", facts.line());
-        let checked = wanted.check().context("nothing was changed")?;
-        let report = wanted.install(&checked)?;
+        let host = wanted.check_host().context("nothing was changed")?;
+        wanted.plan_conflists().context("nothing was changed")?;
+        let report = wanted.install(&host)?;
         match self.output.output {
             Output::Json => ui::print_json(&Document {
                 host: &facts,

@@ -3,5 +3,6 @@
 pub mod install;
 pub mod pods;
 pub mod reconcile;
+pub mod run;
 pub mod status;
 pub mod uninstall;

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
 use sockway_datapath::{Datapath, Error, Pins, host, stats};
 
 use crate::conflists::{self, Outcome};
 use crate::exit::Exit;
+use crate::keep::lock;
 use crate::options::{CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
 use crate::{drain, files, node, ui};
 
@@ -71,6 +72,12 @@ impl UninstallArgs {
     /// Where a step fails; it can be run again.
     pub fn run(&self) -> Result<Exit> {
         node::require_root()?;
+        let run_dir = &self.run_dir.run_dir;
+        ensure!(
+            !lock::is_taken(run_dir)?,
+            "`sockway run` keeps this node and would put everything back: stop it first \
+             (the DaemonSet, or `systemctl stop sockway`)"
+        );
         let pins = self.pins.pins();
         let conflists = self.take_out_entries()?;
         let installed = pins.dir().exists();
@@ -132,6 +139,7 @@ impl UninstallArgs {
         if at.exists() {
             host::unmount(&at)?;
         }
+        lock::clear(&self.run_dir.run_dir)?;
         // Empty by now, unless somebody else keeps something there.
         match std::fs::remove_dir(&self.run_dir.run_dir) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

@@ -1,0 +1,9 @@
+//! Keeping a node as it should be: what `sockway run` does after the install.
+
+pub mod drift;
+pub mod keeper;
+pub mod lock;
+pub mod rhythm;
+pub mod shared;
+pub mod throttle;
+pub mod watch;

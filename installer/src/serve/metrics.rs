@@ -1,0 +1,341 @@
+//! Figures in Prometheus' text format.
+
+use std::fmt::Write as _;
+
+use sockway_common::layout;
+use sockway_datapath::{Error, Pins, stats};
+
+use crate::build::{COMMIT, VERSION};
+use crate::figures::Figures;
+use crate::keep::shared::Known;
+use crate::pods::{self, PodState};
+
+/// Maps whose fill is shown, with their capacity in rows.
+const MAPS: [(&str, usize); 3] = [
+    (layout::SOCKETS, layout::MAX_SOCKETS),
+    (layout::PEERS, layout::MAX_SOCKETS),
+    (layout::READERS, layout::MAX_READERS),
+];
+
+/// Collects families, each with its help and type before its samples.
+#[derive(Debug, Default)]
+pub struct Page {
+    text: String,
+}
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.text.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.text, "{before}{label}=\"{}\"", escape(text));
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{close} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+
+    fn each<'a>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        label: &str,
+        samples: impl Iterator<Item = (&'a str, u64)>,
+    ) {
+        self.family(name, kind, help);
+        for (text, value) in samples {
+            self.sample(name, &[(label, text)], value);
+        }
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', r"\\")
+        .replace('"', "\\\"")
+        .replace('\n', r"\n")
+}
+
+/// The whole page. `per_pod`: at most so many pods, those with the most bytes.
+pub fn page(pins: &Pins, known: &Known, per_pod: usize) -> String {
+    let mut page = Page::default();
+    keeper(&mut page, known);
+    if let Err(e) = datapath(&mut page, pins, per_pod) {
+        log::debug!("metrics: {e:#}");
+        page.one("sockway_datapath_readable", "gauge", READABLE, 0);
+    } else {
+        page.one("sockway_datapath_readable", "gauge", READABLE, 1);
+    }
+    page.text
+}
+
+const READABLE: &str = "Whether the programs' maps could be read (1) or not (0).";
+
+fn keeper(page: &mut Page, known: &Known) {
+    page.family(
+        "sockway_build_info",
+        "gauge",
+        "The build that keeps this node; always 1.",
+    );
+    page.sample(
+        "sockway_build_info",
+        &[("version", VERSION), ("commit", COMMIT)],
+        1,
+    );
+    let ready = u64::from(known.not_ready.is_empty());
+    page.one(
+        "sockway_ready",
+        "gauge",
+        "Whether the node is as it should be.",
+        ready,
+    );
+    let drift = known.drift.iter().map(|(k, v)| (*k, *v));
+    page.each(
+        "sockway_drift_total",
+        "counter",
+        "Drift found, by what drifted.",
+        "what",
+        drift,
+    );
+    let repairs = known.repairs.iter().map(|(k, v)| (*k, *v));
+    page.each(
+        "sockway_repairs_total",
+        "counter",
+        "Repairs made, by what.",
+        "what",
+        repairs,
+    );
+    for (name, help, value) in [
+        (
+            "sockway_repair_failures_total",
+            "Repairs that failed.",
+            known.failures,
+        ),
+        (
+            "sockway_repairs_throttled_total",
+            "Repairs put off because they came too often.",
+            known.throttled,
+        ),
+        (
+            "sockway_reconciled_pods_total",
+            "Pods registered by reconciliation.",
+            known.reconciled,
+        ),
+        (
+            "sockway_stale_pods_total",
+            "Stale pods removed by reconciliation.",
+            known.removed,
+        ),
+    ] {
+        page.one(name, "counter", help, value);
+    }
+    page.one(
+        "sockway_unregistered_pods",
+        "gauge",
+        "Live pods that the last reconciliation could not register.",
+        known.unregistered,
+    );
+}
+
+fn datapath(page: &mut Page, pins: &Pins, per_pod: usize) -> anyhow::Result<()> {
+    let figures = Figures::from(&stats::read(pins)?);
+    let pods = pods::gather(pins)?;
+    let sockets = stats::sockets(pins)?;
+    page.one(
+        "sockway_pods",
+        "gauge",
+        "Registered pods.",
+        pods.len() as u64,
+    );
+    let connections = sockets.div_ceil(2) as u64;
+    page.one(
+        "sockway_connections",
+        "gauge",
+        "Accelerated connections now.",
+        connections,
+    );
+    hops(page, &figures);
+    reasons(page, &figures);
+    page.one(
+        "sockway_resumed_total",
+        "counter",
+        "Times a direction went from TCP back to redirection.",
+        figures.resumed,
+    );
+    page.one(
+        "sockway_closed_ends_total",
+        "counter",
+        "Joined ends that closed.",
+        figures.closed,
+    );
+    fill(page, pins)?;
+    if per_pod > 0 {
+        of_pods(page, pods, per_pod);
+    }
+    Ok(())
+}
+
+fn hops(page: &mut Page, figures: &Figures) {
+    type Pick = fn(&crate::figures::HopFigures) -> u64;
+    let families: [(&str, &str, Pick); 5] = [
+        (
+            "sockway_connections_seen_total",
+            "Connections of a registered pod's hop.",
+            |h| h.seen,
+        ),
+        (
+            "sockway_connections_on_node_total",
+            "Of those, with both ends here.",
+            |h| h.on_node,
+        ),
+        (
+            "sockway_connections_joined_total",
+            "Of those, accelerated.",
+            |h| h.joined,
+        ),
+        (
+            "sockway_redirected_messages_total",
+            "Redirected messages.",
+            |h| h.redirected_messages,
+        ),
+        ("sockway_redirected_bytes_total", "Redirected bytes.", |h| {
+            h.redirected_bytes
+        }),
+    ];
+    for (name, help, pick) in families {
+        let samples = figures.hops.iter().map(|h| (h.hop, pick(h)));
+        page.each(name, "counter", help, "hop", samples);
+    }
+}
+
+fn reasons(page: &mut Page, figures: &Figures) {
+    type Pick = fn(&crate::figures::ReasonFigures) -> u64;
+    let families: [(&str, &str, Pick); 3] = [
+        (
+            "sockway_tcp_connections_total",
+            "Connections left to TCP, by reason.",
+            |r| r.connections,
+        ),
+        (
+            "sockway_tcp_messages_total",
+            "Messages of joined connections by TCP.",
+            |r| r.messages,
+        ),
+        (
+            "sockway_tcp_bytes_total",
+            "Bytes of joined connections by TCP.",
+            |r| r.bytes,
+        ),
+    ];
+    for (name, help, pick) in families {
+        let samples = figures.tcp.iter().map(|r| (r.reason, pick(r)));
+        page.each(name, "counter", help, "reason", samples);
+    }
+}
+
+fn fill(page: &mut Page, pins: &Pins) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    for (map, _) in MAPS {
+        rows.push((map, stats::rows(pins, map)? as u64));
+    }
+    page.each(
+        "sockway_map_rows",
+        "gauge",
+        "Rows in a map.",
+        "map",
+        rows.into_iter(),
+    );
+    let capacities = MAPS.iter().map(|(map, capacity)| (*map, *capacity as u64));
+    page.each(
+        "sockway_map_capacity_rows",
+        "gauge",
+        "Rows a map can hold.",
+        "map",
+        capacities,
+    );
+    Ok(())
+}
+
+fn of_pods(page: &mut Page, mut pods: Vec<PodState>, most: usize) {
+    type Pick = fn(&PodState) -> u64;
+    pods.retain(|pod| !pod.name.is_empty());
+    pods.sort_by_key(|pod| std::cmp::Reverse(pod.redirected_bytes + pod.tcp_bytes));
+    pods.truncate(most);
+    let families: [(&str, &str, Pick); 3] = [
+        (
+            "sockway_pod_connections_total",
+            "Accelerated connections of a pod.",
+            |p| p.connections,
+        ),
+        (
+            "sockway_pod_redirected_bytes_total",
+            "Redirected bytes of a pod.",
+            |p| p.redirected_bytes,
+        ),
+        (
+            "sockway_pod_tcp_bytes_total",
+            "Bytes of a pod's joined connections by TCP.",
+            |p| p.tcp_bytes,
+        ),
+    ];
+    for (name, help, pick) in families {
+        page.family(name, "counter", help);
+        for pod in &pods {
+            let labels = [
+                ("namespace", pod.namespace.as_str()),
+                ("pod", pod.name.as_str()),
+            ];
+            page.sample(name, &labels, pick(pod));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Page, escape, page};
+    use crate::keep::shared::Shared;
+    use sockway_datapath::Pins;
+    use std::collections::HashSet;
+    use std::time::Instant;
+
+    #[test]
+    fn values_are_escaped() {
+        assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
+        let mut page = Page::default();
+        page.sample("x", &[("a", "1"), ("b", "\"")], 7);
+        page.sample("y", &[], 8);
+        assert_eq!(page.text, "x{a=\"1\",b=\"\\\"\"} 7\ny 8\n");
+    }
+
+    #[test]
+    fn a_node_without_maps_still_has_a_page() {
+        let shared = Shared::new(Instant::now());
+        shared.lock().drift.insert("conflist", 3);
+        let text = page(&Pins::new("/proc/none"), &shared.lock().clone(), 10);
+        assert!(
+            text.contains("sockway_drift_total{what=\"conflist\"} 3\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("sockway_ready 0\n") && text.contains("sockway_datapath_readable 0\n")
+        );
+        // Each family once, with help and type before its samples.
+        let types: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next())
+            .collect();
+        assert_eq!(types.iter().collect::<HashSet<_>>().len(), types.len());
+        for sample in text.lines().filter(|l| !l.starts_with('#')) {
+            let name = sample.split(['{', ' ']).next().unwrap();
+            assert!(types.contains(&name), "{sample}");
+        }
+    }
+}
