@@ -66,7 +66,6 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the figures are the point")]
 fn add_and_del_do_not_depend_on_the_nodes_size() {
     if !privileged("add_and_del_do_not_depend_on_the_nodes_size") {
         return;
