@@ -22,7 +22,9 @@ pub(crate) fn privileged(test: &str) -> bool {
     if std::env::var(RING).as_deref() != Ok("1") {
         // Past libtest's capture, which hides what a passing test prints.
         let line = format!("{test}: not run: needs root and real BPF maps; set {RING}=1\n");
-        std::io::stderr().write_all(line.as_bytes()).expect("write to standard error");
+        std::io::stderr()
+            .write_all(line.as_bytes())
+            .expect("write to standard error");
         return false;
     }
     assert!(Uid::effective().is_root(), "{test}: {RING}=1 needs root");
