@@ -8,9 +8,6 @@ use anyhow::{Context as _, Result};
 use crate::Workspace;
 use crate::verbs::build;
 
-/// Where the release binaries are, for the programs that need them.
-const BIN_DIR: &str = "SOCKWAY_BIN_DIR";
-
 /// Builds everything and becomes `sockway-e2e SUBCOMMAND`.
 ///
 /// Becomes it rather than waits for it: on Ctrl-C the terminal's prompt shall be
@@ -27,12 +24,8 @@ pub fn become_it(workspace: &Workspace, subcommand: &str, arguments: &[String]) 
 
 /// `sockway-e2e SUBCOMMAND` with all tools' paths in its environment.
 pub fn command(workspace: &Workspace, subcommand: &str) -> Command {
-    let directory = build::directory(workspace);
-    let mut command = Command::new(directory.join("sockway-e2e"));
+    let mut command = Command::new(build::directory(workspace).join("sockway-e2e"));
     workspace.tools().export(&mut command);
-    command
-        .current_dir(workspace.root())
-        .env(BIN_DIR, directory)
-        .arg(subcommand);
+    command.current_dir(workspace.root()).arg(subcommand);
     command
 }

@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result};
 
 use crate::Workspace;
 
-/// What a test target that needs root and the real kernel is called, or begins with.
-const PRIVILEGED: &str = "privileged";
+/// What a test target begins with, or else a test's path contains, that needs
+/// root and a kernel to load programs into.
+pub const PRIVILEGED: &str = "privileged";
 
 /// The members' directories, as the root `Cargo.toml` names them.
 ///
@@ -36,9 +37,9 @@ fn list(text: &str) -> Option<Vec<&str>> {
 /// The integration tests of all members, in order.
 #[derive(Debug, Default)]
 pub struct Tests {
-    /// Run by anyone, anywhere.
+    /// Run by anyone, anywhere, apart from single tests in them.
     pub plain: Vec<String>,
-    /// Need root and a kernel to load programs into.
+    /// Privileged as a whole.
     pub privileged: Vec<String>,
 }
 

@@ -1,13 +1,13 @@
 //! `cargo xtask test-privileged`: the real programs in the running kernel.
 
-use std::env;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use super::{Verb, ebpf, no_arguments};
 use crate::Workspace;
-use crate::members::Tests;
+use crate::members::{PRIVILEGED, Tests};
 use crate::ring::{Count, Ring, count_tests, harness_line};
 use crate::{cargo, command};
 
@@ -33,22 +33,34 @@ fn tests(workspace: &Workspace, count: &mut Count) -> Result<()> {
     if user.trim() != "0" {
         bail!("needs root to load programs; run it as root, or run `make lint test-unit` only");
     }
-    let names = Tests::find(workspace)?.privileged;
-    if names.is_empty() {
-        bail!("no member has a test target whose name begins with \"privileged\"");
-    }
+    let tests = Tests::find(workspace)?;
     let object = ebpf::build(workspace, &[])?;
+    // Without any --test, cargo would run every target.
+    let whole = if tests.privileged.is_empty() {
+        Ok(())
+    } else {
+        let mut command = cargo(workspace, &object);
+        command.args(tests.privileged.iter().flat_map(|name| ["--test", name]));
+        count_tests(
+            command.args(["--", "--test-threads=1"]),
+            count,
+            harness_line,
+        )
+    };
+    let mut command = cargo(workspace, &object);
+    command.args(["--lib", "--bins"]);
+    command.args(tests.plain.iter().flat_map(|name| ["--test", name]));
+    command.args(["--", "--test-threads=1", PRIVILEGED]);
+    whole.and(count_tests(&mut command, count, harness_line))
+}
+
+/// `cargo test`, to be told which ones; one at a time, for the kernel's state is shared.
+fn cargo(workspace: &Workspace, object: &Path) -> Command {
     let mut cargo = cargo::cargo(workspace);
     workspace.tools().export(&mut cargo);
     cargo
         .args(["test", "--workspace", "--no-fail-fast"])
-        .args(names.iter().flat_map(|name| ["--test", name]))
-        // One at a time: the kernel's state is shared.
-        .args(["--", "--test-threads=1"])
         .env("SOCKWAY_EBPF_OBJECT", object)
         .env("SOCKWAY_PRIVILEGED", "1");
-    if env::var_os("RUST_BACKTRACE").is_none() {
-        cargo.env("RUST_BACKTRACE", "1");
-    }
-    count_tests(&mut cargo, count, harness_line)
+    cargo
 }

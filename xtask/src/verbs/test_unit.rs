@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::{Verb, no_arguments};
 use crate::Workspace;
 use crate::cargo;
-use crate::members::Tests;
+use crate::members::{PRIVILEGED, Tests};
 use crate::ring::{Ring, count_tests, harness_line};
 
 /// See [`Verb`].
@@ -27,6 +27,7 @@ pub fn ring(workspace: &Workspace) -> Ring {
         let mut targets = cargo::cargo(workspace);
         targets.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
         targets.args(tests.plain.iter().flat_map(|name| ["--test", name]));
+        targets.args(["--", "--skip", PRIVILEGED]);
         count_tests(&mut targets, count, harness_line)?;
         let mut examples = cargo::cargo(workspace);
         examples.args(["test", "--workspace", "--no-fail-fast", "--doc"]);
