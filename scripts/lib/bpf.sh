@@ -82,7 +82,7 @@ build_bpf_linker() {
     [[ -n $(candidate "llvm-$llvm-dev") ]] || installed "llvm-$llvm-dev" ||
         fail "bpf-linker needs LLVM $llvm (the one this Rust uses), and apt has no llvm-$llvm-dev here; add LLVM's own apt repository (its script llvm.sh $llvm does that), then run this again"
     packages "llvm-$llvm-dev" "libpolly-$llvm-dev" zlib1g-dev libzstd-dev libxml2-dev g++
-    say "building bpf-linker $BPF_LINKER with LLVM $llvm (one to three minutes, once; log in $log)"
+    say "building bpf-linker $BPF_LINKER with LLVM $llvm (some minutes, once; log in $log)"
     rm -rf "$home.new"
     # -L: without it the link cannot find libLLVM. rpath: so that it runs without the LLVM in any path.
     if ! env -u RUSTC_WRAPPER -u CARGO_BUILD_TARGET \
