@@ -30,7 +30,7 @@ llvm_of() {
 setup_xtask() {
     local cargo=${tools[SOCKWAY_CARGO]} log=$SOCKWAY_CACHE/xtask.log
     if ! CARGO_TARGET_DIR=target PATH=$(dirname "$cargo"):$PATH \
-        "$cargo" build --quiet --package xtask 9>&- 2>"$log"; then
+        "$cargo" ${CI:+--locked} build --quiet --package xtask 9>&- 2>"$log"; then
         cat "$log" >&2
         fail "xtask, which runs the build, cannot be built; cargo's own message is above"
     fi

@@ -9,9 +9,13 @@ use anyhow::{Context as _, Result};
 
 use crate::{Workspace, command};
 
-/// A cargo command in the workspace's root that builds into its target directory.
+/// A cargo command in the workspace's root that builds into its target directory;
+/// in CI one that refuses a `Cargo.lock` out of date.
 pub fn cargo(workspace: &Workspace) -> Command {
     let mut command = Command::new(path());
+    if env::var_os("CI").is_some() {
+        command.arg("--locked");
+    }
     command
         .current_dir(workspace.root())
         .env("CARGO_TARGET_DIR", workspace.target());

@@ -49,9 +49,6 @@ pub fn build(workspace: &Workspace) -> Result<()> {
                 .env_remove("CARGO_ENCODED_RUSTFLAGS")
                 .env("RUSTFLAGS", flags);
         }
-        if env::var_os("CI").is_some() {
-            cargo.arg("--locked");
-        }
         command::run(&mut cargo)?;
         let built = workspace.target().join(&target.triple).join("release");
         for package in *packages {
