@@ -13,8 +13,8 @@ use crate::files::{self, Snapshot, Written};
 use crate::settings::Settings;
 use crate::{confdir, options::CniArgs};
 
-/// How often a file is read again because another program wrote it meanwhile.
-const ATTEMPTS: usize = 5;
+/// How often to plan again because another program wrote meanwhile; for commands that run once.
+pub const ATTEMPTS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// One conflist and what it should become.
@@ -131,7 +131,8 @@ impl Change {
     }
 }
 
-/// Makes the changes that `plan` finds. Where another program writes at the same time, plans again.
+/// Makes the changes that `plan` finds. Where another program writes at the same time, plans again,
+/// `attempts` times in all.
 ///
 /// The file in effect comes last: what the other is made from has to be right first.
 /// `done` hears of each file that was written.
@@ -140,10 +141,11 @@ impl Change {
 ///
 /// Those of `plan` and of writing; and where another program does not stop writing.
 pub fn apply(
+    attempts: usize,
     plan: impl Fn() -> Result<Vec<Change>>,
     mut done: impl FnMut(&Outcome),
 ) -> Result<Vec<Outcome>> {
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..attempts {
         let mut outcomes = Vec::new();
         for change in plan()?.iter().rev() {
             let outcome = change.apply()?;
@@ -156,9 +158,13 @@ pub fn apply(
             outcomes.reverse();
             return Ok(outcomes);
         }
-        sleep(PAUSE);
+        if attempt + 1 < attempts {
+            sleep(PAUSE);
+        }
     }
-    bail!("another program keeps writing the CNI configuration: find and stop it, then try again")
+    bail!(
+        "another program writes the CNI configuration at the same time: find and stop it, then try again"
+    )
 }
 
 /// Takes back what a run put into a conflist.

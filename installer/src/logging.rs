@@ -8,11 +8,17 @@ use simplelog::{ConfigBuilder, WriteLogger};
 #[derive(Args, Clone, Copy, Debug)]
 pub struct LogArgs {
     /// Log more (twice: everything)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 1000, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
     /// Log only what failed
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        display_order = 1000,
+        conflicts_with = "verbose"
+    )]
     pub quiet: bool,
 }
 

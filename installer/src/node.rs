@@ -126,7 +126,7 @@ impl Wanted {
             replaced, limits, ..
         } = self.install_programs(host, undo)?;
         let plugin_written = self.install_plugin(host, undo)?;
-        let conflists = self.install_conflists(undo)?;
+        let conflists = self.install_conflists(conflists::ATTEMPTS, undo)?;
         let cgroup = host.cgroup.path().to_owned();
         let plugin = self.cni.plugin_path();
         Ok(Report {
@@ -183,12 +183,12 @@ impl Wanted {
         Ok(written)
     }
 
-    /// Puts the entry into the conflists.
+    /// Puts the entry into the conflists; see [`conflists::apply`] for `attempts`.
     ///
     /// # Errors
     ///
     /// Those of planning and of writing.
-    pub fn install_conflists(&self, undo: &mut Undo) -> Result<Vec<Outcome>> {
+    pub fn install_conflists(&self, attempts: usize, undo: &mut Undo) -> Result<Vec<Outcome>> {
         let _lock = files::lock_directory(&self.cni.cni_conf_dir, files::LOCK_WAIT)?;
         let plan = || {
             let changes = self.plan_conflists()?;
@@ -197,7 +197,7 @@ impl Wanted {
             }
             Ok(changes)
         };
-        conflists::apply(plan, |outcome| {
+        conflists::apply(attempts, plan, |outcome| {
             let outcome = outcome.clone();
             undo.push(format!("entry in {}", outcome.path.display()), move || {
                 conflists::take_back(&outcome)

@@ -27,9 +27,9 @@ Examples:
   sockway install --cni-conf-dir /etc/cni/net.d --conf-name 10-terway.conflist -o json")]
 pub struct InstallArgs {
     #[command(flatten)]
-    wanted: WantedArgs,
-    #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    wanted: WantedArgs,
 }
 
 /// What the node should be like; `run` takes the same.

@@ -23,7 +23,7 @@ use crate::serve::{Pages, http};
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Watches the conflist, the plugin's binary and the pins, and repairs within 2 s what others undo, at
-most 4 times in a row and then once in 1.8 s. Pods that are older than the install are registered.
+most 4 times in a row and then once in 1.9 s. Pods that are older than the install are registered.
 SIGTERM ends it and leaves the node as it is: everything goes on without it.
 
 Pages: /healthz (the process lives), /readyz (the node is as it should be, else why not), /metrics.
@@ -32,8 +32,6 @@ Examples:
   sockway run
   sockway run --listen 0.0.0.0:9475 --pod-metrics 100")]
 pub struct RunArgs {
-    #[command(flatten)]
-    wanted: WantedArgs,
     #[command(flatten)]
     sources: SourceArgs,
 
@@ -55,6 +53,9 @@ pub struct RunArgs {
     #[arg(long, value_name = "TIME", env = "SOCKWAY_RECONCILE_EVERY", default_value = "5m",
           value_parser = drain::duration)]
     reconcile_every: Duration,
+
+    #[command(flatten)]
+    wanted: WantedArgs,
 }
 
 /// Where to listen, if at all.

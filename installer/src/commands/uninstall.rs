@@ -113,7 +113,11 @@ impl UninstallArgs {
             return Ok(Vec::new());
         }
         let _lock = files::lock_directory(directory, files::LOCK_WAIT)?;
-        conflists::apply(|| conflists::plan_removal(directory), |_| {})
+        conflists::apply(
+            conflists::ATTEMPTS,
+            || conflists::plan_removal(directory),
+            |_| {},
+        )
     }
 
     fn drain(&self, pins: &Pins) -> Result<usize> {

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{apply, plan, plan_removal, take_back};
+use super::{ATTEMPTS, apply, plan, plan_removal, take_back};
 use crate::files::Written;
 use crate::options::CniArgs;
 use crate::settings::Settings;
@@ -19,7 +19,11 @@ fn cni(dir: &Path) -> CniArgs {
 }
 
 fn install(dir: &Path, settings: &Settings) -> anyhow::Result<Vec<Written>> {
-    let outcomes = apply(|| plan(&cni(dir), settings, Path::new(ROOT)), |_| {})?;
+    let outcomes = apply(
+        ATTEMPTS,
+        || plan(&cni(dir), settings, Path::new(ROOT)),
+        |_| {},
+    )?;
     Ok(outcomes.into_iter().map(|o| o.written).collect())
 }
 
@@ -46,10 +50,10 @@ fn in_and_out_again() {
             .unwrap()
             .contains(r#""scope":"all""#)
     );
-    apply(|| plan_removal(dir.path()), |_| {}).unwrap();
+    apply(ATTEMPTS, || plan_removal(dir.path()), |_| {}).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), TERWAY);
     assert!(
-        apply(|| plan_removal(dir.path()), |_| {})
+        apply(ATTEMPTS, || plan_removal(dir.path()), |_| {})
             .unwrap()
             .is_empty()
     );
@@ -75,7 +79,12 @@ fn istio_owned_mode_gets_the_entry_twice() {
     fs::write(dir.path().join("10-terway.conflist"), TERWAY).unwrap();
     let written = install(dir.path(), &Settings::default()).unwrap();
     assert_eq!(written, [Written::Changed, Written::Changed]);
-    assert_eq!(apply(|| plan_removal(dir.path()), |_| {}).unwrap().len(), 2);
+    assert_eq!(
+        apply(ATTEMPTS, || plan_removal(dir.path()), |_| {})
+            .unwrap()
+            .len(),
+        2
+    );
     assert_eq!(
         fs::read_to_string(dir.path().join("02-istio-cni.conflist")).unwrap(),
         ISTIO
@@ -90,6 +99,7 @@ fn a_change_is_taken_back() {
     let mut heard = Vec::new();
     let settings = Settings::default();
     apply(
+        ATTEMPTS,
         || plan(&cni(dir.path()), &settings, Path::new(ROOT)),
         |o| heard.push(o.clone()),
     )
@@ -139,6 +149,7 @@ fn a_writer_that_never_stops_is_given_up_on() {
     fs::write(&path, TERWAY).unwrap();
     let settings = Settings::default();
     let error = apply(
+        ATTEMPTS,
         || {
             let changes = plan(&cni(dir.path()), &settings, Path::new(ROOT));
             let text = fs::read_to_string(&path).unwrap();
@@ -148,7 +159,7 @@ fn a_writer_that_never_stops_is_given_up_on() {
         |_| {},
     )
     .unwrap_err();
-    assert!(error.to_string().contains("keeps writing"), "{error}");
+    assert!(error.to_string().contains("at the same time"), "{error}");
 }
 
 /// The examples in conf/ are what `sockway install` takes and leaves as it is, and what it would
@@ -166,7 +177,7 @@ fn the_examples_are_right() {
             [Written::Unchanged]
         );
 
-        apply(|| plan_removal(dir.path()), |_| {}).unwrap();
+        apply(ATTEMPTS, || plan_removal(dir.path()), |_| {}).unwrap();
         let without = fs::read_to_string(&path).unwrap();
         assert!(!without.contains("sockway"), "{without}");
         install(dir.path(), &Settings::default()).unwrap();

@@ -95,7 +95,7 @@ impl Keeper {
         if !drift.is_empty() {
             self.repair(drift, rhythm, now, &mut trouble);
         }
-        if trouble.is_empty() && now >= self.next_reconcile {
+        if trouble.is_empty() && Instant::now() >= self.next_reconcile {
             self.reconcile(now);
         }
         self.conclude(trouble, rhythm, now);
@@ -165,7 +165,8 @@ impl Keeper {
                 log::info!("wrote {}", self.wanted.cni.plugin_path().display());
             }
             Drift::Conflist(path) => {
-                self.wanted.install_conflists(&mut undo)?;
+                // One attempt: more would be writes that the rhythm knows nothing of.
+                self.wanted.install_conflists(1, &mut undo)?;
                 self.next_reconcile = Instant::now();
                 log::info!("put the entry into {}", path.display());
             }

@@ -13,7 +13,7 @@ const ROUTINE: Duration = Duration::from_secs(30);
 /// Repairs that may follow each other at once.
 const BURST: u32 = 4;
 /// The pace of repairs after that: within the 2 s in which drift is to be repaired.
-const PACE: Duration = Duration::from_millis(1_800);
+const PACE: Duration = Duration::from_millis(1_900);
 
 /// The rhythm of one node.
 #[derive(Clone, Debug)]
