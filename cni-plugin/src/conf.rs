@@ -186,19 +186,17 @@ impl<'a> NetConf<'a> {
         self.keys.raw("runtimeConfig")
     }
 
-    /// The attachments that GC is told to keep.
+    /// The attachments that GC is told to keep; `None` where no list is given.
+    /// libcni writes null for an empty one.
     ///
     /// # Errors
-    /// [`Error::Decode`]; [`Error::Config`] where the key is absent: then every
-    /// attachment would count as stale. libcni writes null for an empty list.
-    pub fn valid_attachments(&self) -> Result<Vec<ValidAttachment>, Error> {
+    /// [`Error::Decode`].
+    pub fn valid_attachments(&self) -> Result<Option<Vec<ValidAttachment>>, Error> {
         const KEY: &str = "cni.dev/valid-attachments";
         if !self.keys.0.contains_key(KEY) {
-            return Err(Error::Config(format!(
-                "{KEY} is missing: GC needs to know what to keep"
-            )));
+            return Ok(None);
         }
-        Ok(self.keys.get(KEY)?.unwrap_or_default())
+        Ok(Some(self.keys.get(KEY)?.unwrap_or_default()))
     }
 }
 

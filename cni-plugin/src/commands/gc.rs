@@ -1,7 +1,9 @@
 //! GC: takes out every attachment of this network that is not listed as valid.
 //!
 //! The list speaks for one network. Another network's attachments stay, and so
-//! do rows that name no network: they are the installer's to reconcile.
+//! do rows that name no network: they are the installer's to reconcile. Where
+//! there is no list at all (cnitool gives none, after a DEL of everything that
+//! it knows) nothing is known to be stale, which is not the runtime's fault.
 
 use std::collections::HashSet;
 
@@ -19,7 +21,15 @@ use crate::summary::Summary;
 /// wrong: unlike DEL, a GC that fails holds no pod up.
 pub fn run(call: &Call<'_>, _: &mut Summary) -> Result<Done, Error> {
     call.conf.needs("1.1.0", "GC")?;
-    let valid = call.conf.valid_attachments()?;
+    let Some(valid) = call.conf.valid_attachments()? else {
+        return Ok(Done {
+            degraded: true,
+            ..Done::new(
+                Reply::nothing(),
+                "nothing taken out: cni.dev/valid-attachments does not say what to keep",
+            )
+        });
+    };
     let valid: HashSet<OwnerKey> = valid
         .iter()
         .map(|a| OwnerKey::new(&a.container_id, &a.ifname))

@@ -102,22 +102,21 @@ fn prev_result_is_an_object_or_missing() {
 }
 
 #[test]
-fn gc_needs_its_list() {
-    let with = |tail: &str| format!("{{\"cniVersion\":\"1.1.0\",\"name\":\"n\"{tail}}}");
-    let text = with("");
-    assert_eq!(
-        conf(&text).unwrap().valid_attachments().unwrap_err().code(),
-        7
-    );
-    let text = with(",\"cni.dev/valid-attachments\":[{\"containerID\":1}]");
-    assert_eq!(
-        conf(&text).unwrap().valid_attachments().unwrap_err().code(),
-        6
-    );
-    let text = with(",\"cni.dev/valid-attachments\":null");
-    assert!(conf(&text).unwrap().valid_attachments().unwrap().is_empty());
-    let text = with(",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\",\"ifname\":\"e\"}]");
-    assert_eq!(conf(&text).unwrap().valid_attachments().unwrap().len(), 1);
+fn an_empty_list_of_gc_is_not_an_absent_one() {
+    let valid = |tail: &str| {
+        let text = format!("{{\"cniVersion\":\"1.1.0\",\"name\":\"n\"{tail}}}");
+        let valid = conf(&text).unwrap().valid_attachments();
+        valid
+            .map(|list| list.map(|list| list.len()))
+            .map_err(|error| error.code())
+    };
+    assert_eq!(valid(""), Ok(None));
+    assert_eq!(valid(",\"cni.dev/valid-attachments\":null"), Ok(Some(0)));
+    assert_eq!(valid(",\"cni.dev/valid-attachments\":[]"), Ok(Some(0)));
+    let one = ",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\",\"ifname\":\"e\"}]";
+    assert_eq!(valid(one), Ok(Some(1)));
+    let wrong = ",\"cni.dev/valid-attachments\":[{\"containerID\":1}]";
+    assert_eq!(valid(wrong), Err(6));
 }
 
 #[test]

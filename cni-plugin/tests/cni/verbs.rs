@@ -196,7 +196,9 @@ fn status_and_gc_are_there_in_1_1_0() {
         if version == "1.1.0" {
             bare("STATUS", &here(version)).fails(50, version, "/nonexistent/bpffs");
             bare("GC", &gc).silent();
-            bare("GC", &here(version)).fails(7, version, "cni.dev/valid-attachments is missing");
+            let answer = bare("GC", &here(version));
+            answer.silent();
+            answer.logs("WARN", "cni.dev/valid-attachments does not say");
         } else {
             bare("STATUS", &here(version)).fails(1, version, "STATUS needs cniVersion 1.1.0");
             bare("GC", &gc).fails(1, version, "GC needs cniVersion 1.1.0");
