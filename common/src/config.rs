@@ -25,6 +25,10 @@ pub struct Offsets {
     pub sk_lock_owned: u32,
     /// `sock.sk_rcvlowat`: int.
     pub sk_rcvlowat: u32,
+    /// `sock.sk_rcvbuf`: int.
+    pub sk_rcvbuf: u32,
+    /// `sock.sk_backlog.rmem_alloc`: int; counts redirected bytes from 6.13 on.
+    pub sk_rmem_alloc: u32,
     /// `sock.sk_bpf_storage`: pointer, null for sockets without any socket storage.
     pub sk_bpf_storage: u32,
     /// `sock.sk_uid`: u32, the owner that iptables' owner match sees.
@@ -62,7 +66,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 25;
+pub const OFFSETS: usize = 27;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -75,6 +79,8 @@ impl Offsets {
         sk_cookie: UNKNOWN,
         sk_lock_owned: UNKNOWN,
         sk_rcvlowat: UNKNOWN,
+        sk_rcvbuf: UNKNOWN,
+        sk_rmem_alloc: UNKNOWN,
         sk_bpf_storage: UNKNOWN,
         sk_uid: UNKNOWN,
         socket_file: UNKNOWN,
@@ -137,24 +143,30 @@ impl Offsets {
         ])
     }
 
+    #[inline(always)]
+    const fn sees_buffer(&self) -> bool {
+        known(&[self.sk_rcvbuf, self.sk_rmem_alloc])
+    }
+
     /// The reader's backlog can be looked at as one number (rule 2).
     #[inline(always)]
     #[must_use]
     pub const fn sees_backlog(&self) -> bool {
-        known(&[self.sk_cookie, self.sk_user_data, self.psock_msg_tot_len])
+        self.sees_buffer() && known(&[self.sk_cookie, self.sk_user_data, self.psock_msg_tot_len])
     }
 
     /// The reader's backlog can be counted message by message (rule 2, older kernels).
     #[inline(always)]
     #[must_use]
     pub const fn counts_backlog(&self) -> bool {
-        known(&[
-            self.sk_cookie,
-            self.sk_user_data,
-            self.psock_ingress_msg,
-            self.msg_list,
-            self.msg_size,
-        ])
+        self.sees_buffer()
+            && known(&[
+                self.sk_cookie,
+                self.sk_user_data,
+                self.psock_ingress_msg,
+                self.msg_list,
+                self.msg_size,
+            ])
     }
 }
 

@@ -5,9 +5,6 @@
 /// would park hundreds of times the limit in kernel memory.
 pub const MESSAGE_COST: u32 = 1024;
 
-/// The least credit that a look grants, so that looks stay rare.
-pub const MIN_CREDIT: u32 = 16 * 1024;
-
 /// Sends to skip at most between two looks at a direction on TCP.
 pub const MAX_BACKOFF: u32 = 64;
 
@@ -59,11 +56,33 @@ pub const fn backlog_cost(bytes: u32, messages: u32, smallest: u32) -> u64 {
     bytes as u64 + messages as u64 * MESSAGE_COST as u64
 }
 
-/// Credit for the next sends, or `None` where the reader is behind by more than `limit`.
+/// What is known of a reader before a redirect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reader {
+    /// What waits in its redirected queue: [`backlog_cost`].
+    pub cost: u64,
+    /// `SO_RCVBUF` as the kernel holds it, bytes.
+    pub rcvbuf: u32,
+    /// Bytes charged to the receive buffer; from 6.13 on redirected ones too.
+    pub rmem: u32,
+}
+
+/// Credit that lets at least one message of `size` bytes through, or `None`
+/// where the reader is too far behind.
+///
+/// Two bounds. `limit` is what an operator lets wait in the queue. The other
+/// is the receive buffer: kernels from 6.13 on charge redirected bytes to it
+/// (net/ipv4/tcp_bpf.c `bpf_tcp_ingress`), and over its size the kernel drops
+/// what still comes by TCP: data and FIN, which are sent again late, and an RST
+/// that meets a reader inside a call, which never is. So batches keep to half
+/// the buffer, and leave the other half to TCP; a single large message may
+/// fill it.
 #[inline(always)]
 #[must_use]
-pub const fn credit(cost: u64, limit: u32) -> Option<u32> {
-    if cost >= limit as u64 {
+pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
+    let Reader { cost, rcvbuf, rmem } = *reader;
+    let charge = charge(size);
+    if cost + charge as u64 > limit as u64 || rmem as u64 + size as u64 > rcvbuf as u64 {
         return None;
     }
     #[expect(
@@ -71,7 +90,9 @@ pub const fn credit(cost: u64, limit: u32) -> Option<u32> {
         reason = "cost < limit, which is a u32"
     )]
     let left = limit - cost as u32;
-    Some(if left < MIN_CREDIT { MIN_CREDIT } else { left })
+    let room = (rcvbuf / 2).saturating_sub(rmem);
+    let credit = if room < left { room } else { left };
+    Some(if credit < charge { charge } else { credit })
 }
 
 /// What a message takes from the credit.
@@ -95,7 +116,7 @@ pub const fn next_backoff(backoff: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ends, MESSAGE_COST, MIN_CREDIT, backlog_cost, credit, drained};
+    use super::{Ends, MESSAGE_COST, Reader, backlog_cost, credit, drained};
 
     #[test]
     fn drained_needs_all_three() {
@@ -131,8 +152,57 @@ mod tests {
 
     #[test]
     fn credit_ends_at_the_limit() {
-        assert_eq!(credit(0, 1 << 20), Some(1 << 20));
-        assert_eq!(credit(1 << 20, 1 << 20), None);
-        assert_eq!(credit((1 << 20) - 1, 1 << 20), Some(MIN_CREDIT));
+        let reader = Reader {
+            cost: 0,
+            rcvbuf: 8 << 20,
+            rmem: 0,
+        };
+        assert_eq!(credit(&reader, 1 << 20, 1024), Some(1 << 20));
+        assert_eq!(
+            credit(
+                &Reader {
+                    cost: 1 << 20,
+                    ..reader
+                },
+                1 << 20,
+                1
+            ),
+            None
+        );
+        assert_eq!(
+            credit(&reader, 1 << 20, 1 << 20),
+            None,
+            "the message costs more than its bytes"
+        );
+    }
+
+    #[test]
+    fn redirected_bytes_leave_half_the_buffer_to_tcp() {
+        let reader = Reader {
+            cost: 0,
+            rcvbuf: 128 << 10,
+            rmem: 0,
+        };
+        assert_eq!(credit(&reader, 1 << 20, 1024), Some(64 << 10));
+        let half_full = Reader {
+            rmem: 64 << 10,
+            ..reader
+        };
+        assert_eq!(
+            credit(&half_full, 1 << 20, 1024),
+            Some(2048),
+            "one message at a time"
+        );
+        assert_eq!(
+            credit(&half_full, 1 << 20, 65 << 10),
+            None,
+            "over the buffer"
+        );
+        let large = credit(&reader, 1 << 20, 100 << 10);
+        assert_eq!(
+            large,
+            Some(101 << 10),
+            "a single large message fits the empty buffer"
+        );
     }
 }

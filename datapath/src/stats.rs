@@ -8,7 +8,9 @@ use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
 use sockway_common::layout;
+use sockway_common::pair::ReaderKey;
 use sockway_common::pod::PodStats;
+use sockway_common::reader::ReaderRow;
 
 use crate::{Error, Pins};
 
@@ -131,4 +133,18 @@ where
     F: FnOnce(Map) -> Result<usize, MapError>,
 {
     keys(map).map_err(map_error(name, "list"))
+}
+
+/// What is known of how applications read, by their addresses.
+///
+/// # Errors
+///
+/// As for opening and reading a pinned map.
+pub fn readers(pins: &Pins) -> Result<Vec<(ReaderKey, ReaderRow)>, Error> {
+    let name = layout::READERS;
+    let hash = aya::maps::HashMap::<_, ReaderKey, ReaderRow>::try_from(Map::LruHashMap(open(
+        pins, name,
+    )?))
+    .map_err(map_error(name, "open"))?;
+    hash.iter().collect::<Result<_, _>>().map_err(map_error(name, "read"))
 }

@@ -122,6 +122,14 @@ pub(crate) fn ends(sender: u64, receiver: u64) -> Option<Ends> {
     })
 }
 
+/// `(sk_rcvbuf, sk_rmem_alloc)` of a reader, bytes.
+#[inline(always)]
+pub(crate) fn receive_buffer(sock: u64) -> Option<(u32, u32)> {
+    let rcvbuf = read(sock, config!(offsets.sk_rcvbuf))?;
+    let rmem = read(sock, config!(offsets.sk_rmem_alloc))?;
+    Some((rcvbuf, rmem))
+}
+
 /// What is known of a reader's redirected queue.
 pub(crate) enum Backlog {
     /// Bytes that wait.

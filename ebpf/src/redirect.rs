@@ -36,7 +36,7 @@ pub(crate) fn run(ctx: &SkMsgContext) {
         }
     }
     let charge = flow::charge(size);
-    if state.credit < charge && !renew(state) {
+    if state.credit < charge && !renew(state, size) {
         return account::by_tcp(state, size);
     }
     state.credit = state.credit.saturating_sub(charge);
@@ -138,9 +138,14 @@ fn check_file(state: &mut SockState) -> Result<(), (Reason, bool)> {
 
 /// Rule 2: looks at the reader's backlog; false sends the direction to TCP.
 #[inline(never)]
-fn renew(state: &mut SockState) -> bool {
-    if kernel::cookie(state.peer_sock) != Some(state.peer_cookie) {
-        return renew_blind(state);
+fn renew(state: &mut SockState, size: u32) -> bool {
+    match kernel::cookie(state.peer_sock) {
+        Some(cookie) if cookie == state.peer_cookie => {}
+        Some(_) => {
+            go_tcp(state, Reason::PeerGone, true);
+            return false;
+        }
+        None => return renew_blind(state),
     }
     if state.scope == scope::AUTO
         && state.reader.kind != 0
@@ -158,12 +163,16 @@ fn renew(state: &mut SockState) -> bool {
         }
         Backlog::Unknown => return renew_blind(state),
     };
+    let Some((rcvbuf, rmem)) = kernel::receive_buffer(state.peer_sock) else {
+        return renew_blind(state);
+    };
     let cost = flow::backlog_cost(bytes, state.unread_messages, state.smallest);
     if bytes == 0 {
         state.unread_messages = 0;
         state.smallest = u32::MAX;
     }
-    match flow::credit(cost, kernel::backlog_limit()) {
+    let reader = flow::Reader { cost, rcvbuf, rmem };
+    match flow::credit(&reader, kernel::backlog_limit(), size) {
         Some(credit) => {
             state.credit = credit;
             true
@@ -178,10 +187,6 @@ fn renew(state: &mut SockState) -> bool {
 /// Where the backlog cannot be seen: one total for the connection, then TCP.
 #[inline(always)]
 fn renew_blind(state: &mut SockState) -> bool {
-    if kernel::cookie(state.peer_sock).is_some() {
-        go_tcp(state, Reason::PeerGone, true);
-        return false;
-    }
     if state.unread_messages == 0 {
         state.credit = kernel::total_cap();
         return true;
