@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::build::LONG_VERSION;
-use crate::commands::{install, pods, reconcile, run, status, uninstall};
+use crate::commands::{explain, install, pods, reconcile, run, status, top, uninstall};
 use crate::exit::{self, Exit};
 use crate::logging::{self, LogArgs};
 
@@ -25,6 +25,8 @@ enum Command {
     Uninstall(uninstall::UninstallArgs),
     Status(status::StatusArgs),
     Pods(pods::PodsArgs),
+    Top(top::TopArgs),
+    Explain(explain::ExplainArgs),
     Reconcile(reconcile::ReconcileArgs),
 }
 
@@ -39,10 +41,12 @@ impl Cli {
             Command::Uninstall(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Pods(args) => args.run(),
+            Command::Top(args) => args.run(),
+            Command::Explain(args) => args.run(),
             Command::Reconcile(args) => args.run(),
         };
         done.unwrap_or_else(|error| {
-            log::error!("{error:#}");
+            log::error!("{}", exit::chain(&error));
             Exit::Failed
         })
     }

@@ -28,6 +28,19 @@ Exit codes:
   4  installed, but something is not as it should be (status)
   5  connections are still accelerated; run uninstall again (uninstall)";
 
+/// An error and its causes in one line. Some libraries' messages already hold
+/// that of their cause, which is then not said twice.
+pub fn chain(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |mut text, cause| {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text.push_str(if text.is_empty() { "" } else { ": " });
+            text.push_str(&cause);
+        }
+        text
+    })
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
@@ -36,7 +49,19 @@ impl From<Exit> for std::process::ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exit, HELP};
+    use super::{Exit, HELP, chain};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let inner = anyhow::anyhow!("no such file");
+        let error = inner
+            .context("cannot read x: no such file")
+            .context("nothing was changed");
+        assert_eq!(
+            chain(&error),
+            "nothing was changed: cannot read x: no such file"
+        );
+    }
 
     #[test]
     fn help_lists_every_code() {

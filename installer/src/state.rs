@@ -95,7 +95,7 @@ impl State {
         if state.datapath.is_some()
             && let Err(e) = state.add_maps(pins)
         {
-            state.problems.push(format!("{e:#}"));
+            state.problems.push(crate::exit::chain(&e));
         }
         state.judge();
         state
@@ -180,7 +180,7 @@ fn conflists(cni: &CniArgs, problems: &mut Vec<String>) -> Vec<ConflistState> {
     let targets = match confdir::targets(&cni.cni_conf_dir, cni.conf_name()) {
         Ok(targets) => targets,
         Err(e) => {
-            problems.push(format!("{e:#}"));
+            problems.push(crate::exit::chain(&e));
             return Vec::new();
         }
     };
@@ -189,7 +189,7 @@ fn conflists(cni: &CniArgs, problems: &mut Vec<String>) -> Vec<ConflistState> {
         .filter_map(|path| match conflist(path) {
             Ok(state) => Some(state),
             Err(e) => {
-                problems.push(format!("{e:#}"));
+                problems.push(crate::exit::chain(&e));
                 None
             }
         })

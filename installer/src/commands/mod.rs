@@ -1,8 +1,10 @@
 //! One file for each subcommand.
 
+pub mod explain;
 pub mod install;
 pub mod pods;
 pub mod reconcile;
 pub mod run;
 pub mod status;
+pub mod top;
 pub mod uninstall;

@@ -91,7 +91,11 @@ impl Keeper {
             drift.push(Drift::Programs);
         }
         drift.sort();
-        let mut trouble: Vec<String> = looked.err().map(|e| format!("{e:#}")).into_iter().collect();
+        let mut trouble: Vec<String> = looked
+            .err()
+            .map(|e| crate::exit::chain(&e))
+            .into_iter()
+            .collect();
         if !drift.is_empty() {
             self.repair(drift, rhythm, now, &mut trouble);
         }
@@ -129,7 +133,7 @@ impl Keeper {
         for one in drift {
             if let Err(e) = self.repair_one(&one) {
                 self.shared.lock().failures += 1;
-                trouble.push(format!("{e:#}"));
+                trouble.push(crate::exit::chain(&e));
                 // What comes later is of no use, or harmful, without this.
                 return;
             }
