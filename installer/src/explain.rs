@@ -115,7 +115,7 @@ fn application(key: &ReaderKey, row: ReaderRow) -> Application {
         .filter(|(bit, _)| row.seen & bit != 0)
         .map(|(_, text)| text)
         .collect();
-    let verdict = match (reader::fit(row), why.is_empty()) {
+    let verdict = match (reader::fit(&row), why.is_empty()) {
         (true, _) => "fit",
         (false, true) => "watched",
         (false, false) => "unfit",
