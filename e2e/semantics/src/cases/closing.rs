@@ -1,0 +1,311 @@
+//! How connections end: half-close, close, reset.
+
+use std::net::Shutdown::{Both, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::Error as Errno;
+use nix::poll::PollFlags;
+
+use crate::case::Case;
+use crate::end::End;
+use crate::payload;
+use crate::scene::{Scene, Setup, pause};
+use crate::sys::{self, Got};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("half-close, then read", "shutdown(2): after SHUT_WR the other direction goes on", half_close_read)
+        .every_family(),
+    Case::new("half-close of the peer", "shutdown(2): after the peer's end of stream writing goes on", half_close_write)
+        .both(),
+    Case::new("half-close while waiting", "recv(2): a waiting read returns what comes after SHUT_WR", half_close_waiting),
+    Case::new("end after data", "close(2): everything sent before arrives, then the end", end_after_data).both(),
+    Case::new("end again", "recv(2): 0 at the end of the stream, every time", end_again),
+    Case::new("end wakes the reader", "recv(2): a waiting read returns 0 when the peer closes", end_wakes),
+    Case::new("reset wakes the reader", "recv(2): a waiting read returns ECONNRESET when the peer aborts", reset_wakes),
+    Case::new("shutdown in every order", "shutdown(2): both halves, either first", orders),
+    Case::new("SHUT_RD", "shutdown(2): reads return what is there, then 0", shut_read),
+    Case::new("SHUT_RDWR wakes the reader", "shutdown(2): a read waiting in another thread returns 0", shut_both_wakes),
+    Case::new("send after SHUT_WR", "send(2): EPIPE", send_after_shutdown),
+    Case::new("send after the peer closed", "RFC 9293: reset, then EPIPE", send_after_close),
+    Case::new("unread data at close", "RFC 1122 4.2.2.13: closing with unread data resets", unread_at_close),
+    Case::new("unread data at Envoy's close", "RFC 1122 4.2.2.13: the application sees ECONNRESET", unread_at_peer_close),
+    Case::new("SO_LINGER 0", "socket(7): close resets, the peer sees ECONNRESET", abort),
+    Case::new("SO_LINGER 0 of the peer", "send(2), recv(2): ECONNRESET, then EPIPE", peer_aborts),
+    Case::new("reset behind data", "RFC 9293: data that arrived is read before the reset", reset_behind_data),
+    Case::new("SO_LINGER 2", "socket(7): close returns once all is acknowledged, and all arrives", lingers),
+    Case::new("listener closed", "listen(2): connections not accepted are reset", listener_closed).may_be_left(),
+    Case::new("close and echo again", "a closed connection leaves nothing to the next", reconnect).both(),
+];
+
+/// Some traffic both ways, so that the connection is in use.
+pub(super) fn warm(t: &mut Scene, app: &End, envoy: &End) -> Result<()> {
+    for round in 0..3 {
+        let sent = payload::bytes(round, 50);
+        envoy.put(&sent)?;
+        t.bytes("the application reads", &app.take(50)?, &sent);
+        app.put(&sent)?;
+        t.bytes("Envoy reads", &envoy.take(50)?, &sent);
+    }
+    Ok(())
+}
+
+fn half_close_read(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let sent = payload::bytes(1, 20_000);
+    app.put(&sent)?;
+    app.shutdown(Write)?;
+    t.is("Envoy reads to the end", envoy.rest() == (sent.clone(), Ok(())), true);
+    envoy.put(&sent)?;
+    envoy.shutdown(Write)?;
+    t.is("the application reads to the end", app.rest() == (sent, Ok(())), true);
+    Ok(())
+}
+
+fn half_close_write(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let sent = payload::bytes(2, 20_000);
+    envoy.put(&sent)?;
+    envoy.shutdown(Write)?;
+    t.is("the application reads to the end", app.rest() == (sent.clone(), Ok(())), true);
+    for part in sent.chunks(5000) {
+        app.put(part)?;
+        pause(10);
+    }
+    drop(app);
+    t.is("Envoy reads to the end", envoy.rest() == (sent, Ok(())), true);
+    Ok(())
+}
+
+fn half_close_waiting(t: &mut Scene) -> Result<()> {
+    for round in 0..5 {
+        let (app, envoy) = t.connect()?;
+        warm(t, &app, &envoy)?;
+        app.shutdown(Write)?;
+        let read = thread::scope(|scope| -> Result<_> {
+            let reader = scope.spawn(|| app.rest());
+            pause(30);
+            envoy.put(&payload::bytes(round, 500))?;
+            envoy.shutdown(Write)?;
+            reader.join().ok().context("the reader panicked")
+        })?;
+        t.is("the reader ends", read.1, Ok(()));
+        t.bytes("the reader", &read.0, &payload::bytes(round, 500));
+    }
+    Ok(())
+}
+
+fn end_after_data(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let sent = payload::bytes(3, 500_000);
+    let read = thread::scope(|scope| -> Result<_> {
+        let sender = scope.spawn(|| envoy.put(&sent).map(|()| drop(envoy)));
+        let read = app.rest();
+        sender.join().ok().context("the sender panicked")??;
+        Ok(read)
+    })?;
+    t.is("the application ends", read.1, Ok(()));
+    t.bytes("the application reads", &read.0, &sent);
+    Ok(())
+}
+
+fn end_again(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    envoy.shutdown(Write)?;
+    for _ in 0..5 {
+        t.is("recv", app.recv(&mut [0; 10], 0), Ok(0));
+    }
+    Ok(())
+}
+
+/// What a waiting read returns when `act` is done meanwhile.
+fn waiting_read(app: &End, act: impl FnOnce() + Send) -> Result<Got<usize>> {
+    thread::scope(|scope| {
+        let later = scope.spawn(|| {
+            pause(100);
+            act();
+        });
+        let got = app.recv(&mut [0; 100], 0);
+        later.join().ok().context("the other thread panicked")?;
+        Ok(got)
+    })
+}
+
+fn end_wakes(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    t.is("recv", waiting_read(&app, || drop(envoy))?, Ok(0));
+    Ok(())
+}
+
+fn reset_wakes(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    envoy.socket().set_linger(Some(Duration::ZERO))?;
+    t.is("recv", waiting_read(&app, || drop(envoy))?, Err(Errno::ECONNRESET));
+    t.is("recv again", app.recv(&mut [0; 1], 0), Ok(0));
+    Ok(())
+}
+
+fn orders(t: &mut Scene) -> Result<()> {
+    for (first, second) in [(Write, Read), (Read, Write), (Both, Both), (Write, Both), (Read, Both)] {
+        let (app, envoy) = t.connect()?;
+        warm(t, &app, &envoy)?;
+        t.is("first", app.shutdown(first), Ok(()));
+        t.is("second", app.shutdown(second), Ok(()));
+        t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
+        t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
+        t.is("Envoy shuts down", envoy.shutdown(Write), Ok(()));
+        pause(20);
+        let after = app.now(PollFlags::POLLIN)?;
+        t.is("poll", after, PollFlags::POLLIN | PollFlags::POLLHUP);
+    }
+    Ok(())
+}
+
+fn shut_read(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    envoy.put(b"there")?;
+    pause(20);
+    app.shutdown(Read)?;
+    t.is("poll", app.now(PollFlags::POLLIN)?, PollFlags::POLLIN);
+    t.is("recv", app.recv(&mut [0; 10], 0), Ok(5));
+    t.is("recv again", app.recv(&mut [0; 10], 0), Ok(0));
+    app.put(b"still")?;
+    t.bytes("writing goes on", &envoy.take(5)?, b"still");
+    Ok(())
+}
+
+fn shut_both_wakes(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let other = app.dup()?;
+    t.is("recv", waiting_read(&app, || drop(other.shutdown(Both)))?, Ok(0));
+    t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
+    Ok(())
+}
+
+fn send_after_shutdown(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    app.shutdown(Write)?;
+    t.is("send", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
+    envoy.put(b"back")?;
+    t.bytes("the other direction", &app.take(4)?, b"back");
+    Ok(())
+}
+
+/// Sends until an error comes, which must be soon.
+fn send_until_error(app: &End) -> Got<usize> {
+    for _ in 0..50 {
+        sys::send(app, b"x", 0)?;
+        pause(10);
+    }
+    Ok(50)
+}
+
+fn send_after_close(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    drop(envoy);
+    pause(20);
+    t.is("the first send", sys::send(&app, b"x", 0), Ok(1));
+    t.is("in the end", send_until_error(&app), Err(Errno::EPIPE));
+    t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
+    Ok(())
+}
+
+fn unread_at_close(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    envoy.put(b"never read")?;
+    pause(20);
+    drop(app);
+    t.is("Envoy reads", envoy.rest(), (vec![], Err(Errno::ECONNRESET)));
+    t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
+    Ok(())
+}
+
+fn unread_at_peer_close(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    app.put(b"never read")?;
+    pause(20);
+    drop(envoy);
+    t.is("the application reads", app.rest(), (vec![], Err(Errno::ECONNRESET)));
+    t.is("the application sends", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
+    Ok(())
+}
+
+fn abort(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    app.socket().set_linger(Some(Duration::ZERO))?;
+    drop(app);
+    t.is("Envoy reads", envoy.rest(), (vec![], Err(Errno::ECONNRESET)));
+    t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
+    Ok(())
+}
+
+fn peer_aborts(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    envoy.socket().set_linger(Some(Duration::ZERO))?;
+    drop(envoy);
+    pause(20);
+    t.is("send", sys::send(&app, b"x", 0), Err(Errno::ECONNRESET));
+    t.is("send again", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
+    t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
+    Ok(())
+}
+
+fn reset_behind_data(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let sent = payload::bytes(4, 1000);
+    envoy.put(&sent)?;
+    pause(20);
+    envoy.socket().set_linger(Some(Duration::ZERO))?;
+    drop(envoy);
+    pause(20);
+    let (got, end) = app.rest();
+    t.bytes("read", &got, &sent);
+    t.is("then", end, Err(Errno::ECONNRESET));
+    Ok(())
+}
+
+fn lingers(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let sent = payload::bytes(5, 50_000);
+    app.socket().set_linger(Some(Duration::from_secs(2)))?;
+    app.put(&sent)?;
+    let started = Instant::now();
+    drop(app);
+    t.took("close", started, 0..=1000);
+    t.is("Envoy reads to the end", envoy.rest() == (sent, Ok(())), true);
+    Ok(())
+}
+
+fn listener_closed(t: &mut Scene) -> Result<()> {
+    let listener = t.listen(&Setup::default())?;
+    let active = t.dial(&Setup::default())?;
+    let also = t.dial(&Setup::default())?;
+    active.put(b"before")?;
+    pause(20);
+    drop(listener);
+    pause(20);
+    t.is("with bytes sent", active.rest(), (vec![], Err(Errno::ECONNRESET)));
+    t.is("with none", also.rest(), (vec![], Err(Errno::ECONNRESET)));
+    Ok(())
+}
+
+fn reconnect(t: &mut Scene) -> Result<()> {
+    for _ in 0..20 {
+        let (app, envoy) = t.connect()?;
+        warm(t, &app, &envoy)?;
+    }
+    Ok(())
+}

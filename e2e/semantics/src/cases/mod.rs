@@ -1,0 +1,44 @@
+//! The cases, by topic.
+
+mod basics;
+mod buffers;
+mod closing;
+mod readiness;
+mod reading;
+mod sending;
+
+use crate::case::Case;
+
+/// Every case.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        basics::CASES,
+        reading::CASES,
+        readiness::CASES,
+        closing::CASES,
+        sending::CASES,
+        buffers::CASES,
+    ].into_iter().flatten()
+}
+
+/// The case of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Case> {
+    all().find(|case| case.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{all, find};
+    use crate::exceptions;
+
+    #[test]
+    fn names_are_unique_and_exceptions_name_cases() {
+        for case in all() {
+            assert_eq!(all().filter(|other| other.name == case.name).count(), 1, "{}", case.name);
+        }
+        for exception in exceptions::KNOWN {
+            let case = find(exception.case).expect("a case of that name");
+            assert_eq!(exception.kinds & !case.kinds, 0, "{}", case.name);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One run of one case, in a process of its own.
+
+use std::cell::Cell;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
+use serde::{Deserialize, Serialize};
+use sockway_common::addr::IpKey;
+use sockway_common::pod::PodStats;
+use sockway_datapath::{Pins, stats};
+
+use crate::case::Warmup;
+use crate::cases;
+use crate::facts::{Fact, Facts};
+use crate::payload;
+use crate::place::{self, Pod};
+use crate::scene::{Scene, Unavailable};
+use crate::variant::{Family, Kind, Mode};
+
+/// Messages of a warm-up connection: more than the reads after which an address is known.
+const WARMUP_MESSAGES: u64 = sockway_common::reader::FIT_READS as u64 + 4;
+
+/// What to run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Job {
+    /// Name of the case.
+    pub(crate) case: String,
+    /// The application.
+    pub(crate) kind: Kind,
+    /// Its addresses.
+    pub(crate) family: Family,
+    /// Plain or accelerated.
+    pub(crate) mode: Mode,
+    /// Number of the pod.
+    pub(crate) pod: u16,
+    /// Root of the pins.
+    pub(crate) pins: PathBuf,
+    /// The cgroup that the programs are attached to.
+    pub(crate) cgroup: PathBuf,
+}
+
+/// What a run says, line by line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Line {
+    /// The warm-up is over; what was counted until now.
+    Begin(Counted),
+    /// Something was seen.
+    Fact(Fact),
+    /// The case is over, with an error or not.
+    End(Option<String>),
+    /// The kernel lacks what the case needs.
+    Unavailable(String),
+}
+
+/// What was counted for a run's pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    /// Connections that were joined.
+    pub(crate) paired: u64,
+    /// Messages that were redirected.
+    pub(crate) redirected: u64,
+}
+
+impl Counted {
+    /// The figures of a pod.
+    pub(crate) fn read(pins: &Pins, pod: Pod) -> Result<Self> {
+        let own = [IpKey::from(std::net::IpAddr::V4(pod.v4)), std::net::IpAddr::V6(pod.v6).into()];
+        let rows = stats::pods(pins).context("read the pods' figures")?;
+        let mut sum = PodStats::default();
+        for (_, row) in rows.iter().filter(|(ip, _)| own.contains(ip)) {
+            sum.add(row);
+        }
+        Ok(Self { paired: sum.paired, redirected: sum.redirected_messages })
+    }
+}
+
+/// Runs a job and writes what is seen to the standard output.
+pub(crate) fn run(job: &str) -> Result<()> {
+    // A parent that dies takes its runs along.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let job: Job = serde_json::from_str(job).context("read the job")?;
+    let Some(case) = cases::find(&job.case) else { bail!("no case is called {:?}", job.case) };
+    let pod = Pod::of(job.pod);
+    let pins = Pins::new(job.pins);
+    if job.mode != Mode::Plain {
+        let procs = job.cgroup.join("cgroup.procs");
+        std::fs::write(&procs, std::process::id().to_string())
+            .with_context(|| format!("write {}", procs.display()))?;
+    }
+    place::enter(pod)?;
+    let mut scene = Scene::new(job.kind, job.family, pod, Facts::new(|_| ()));
+    if job.mode != Mode::Plain {
+        let warmup = if job.mode == Mode::Sudden { Warmup::Echo } else { case.warmup };
+        warm_up(&mut scene, warmup, case.run)?;
+    }
+    say(&Line::Begin(Counted::read(&pins, pod)?))?;
+    let lost = Rc::new(Cell::new(false));
+    let (not_said, seen) = (Rc::clone(&lost), |fact: &Fact| say(&Line::Fact(fact.clone())));
+    scene.swap_facts(Facts::new(move |fact| not_said.set(seen(fact).is_err() || not_said.get())));
+    let end = match (case.run)(&mut scene) {
+        Ok(()) => Line::End(None),
+        Err(error) => match error.downcast_ref::<Unavailable>() {
+            Some(why) => Line::Unavailable(why.to_string()),
+            None => Line::End(Some(format!("{error:#}"))),
+        },
+    };
+    if lost.get() {
+        bail!("could not write all that was seen");
+    }
+    say(&end)
+}
+
+/// Shows the address what kind of application it belongs to.
+///
+/// The case comes first: an address that is known as fit is watched no more.
+fn warm_up(scene: &mut Scene, warmup: Warmup, case: fn(&mut Scene) -> Result<()>) -> Result<()> {
+    if let Warmup::Same(rounds) = warmup {
+        for _ in 0..rounds {
+            // What it sees is of no interest yet; how it goes about it is what counts.
+            drop(case(scene));
+        }
+    }
+    let (app, envoy) = scene.connect().context("warm up")?;
+    for message in 0..WARMUP_MESSAGES {
+        let bytes = payload::bytes(message, 64);
+        envoy.put(&bytes).context("warm up: Envoy sends")?;
+        let got = app.take(64).context("warm up: the application reads")?;
+        app.put(&got).context("warm up: the application answers")?;
+        if envoy.take(64).context("warm up: Envoy reads")? != bytes {
+            bail!("warm up: not what was sent came back");
+        }
+    }
+    Ok(())
+}
+
+fn say(line: &Line) -> Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(&text)?;
+    out.flush().context("write to the standard output")
+}

@@ -1,0 +1,156 @@
+//! The node of a suite: mounts, a cgroup and a datapath of its own.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use sockway_common::addr::IpKey;
+use sockway_common::pod::{
+    DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT, OwnerKey, PodRow, SandboxRow,
+};
+use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host};
+
+use crate::place::Pod;
+
+/// What a suite's cgroup is called, before its process id.
+const PREFIX: &str = "sockway-semantics-";
+/// How long the kernel may take to let go of a cgroup.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything the runs share; taken down when dropped.
+pub(crate) struct Node {
+    dir: tempfile::TempDir,
+    mounted: Vec<PathBuf>,
+    cgroup: PathBuf,
+    pins: Pins,
+    registry: Mutex<Registry>,
+    /// Rules that work with less on this kernel.
+    pub(crate) limits: Vec<&'static str>,
+}
+
+impl Node {
+    /// Installs the programs in a cgroup and a mount namespace of this process's own.
+    ///
+    /// This process must have one thread: only its later children see the mounts.
+    pub(crate) fn new() -> Result<Self> {
+        let dir = tempfile::tempdir().context("make a directory")?;
+        unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace (needs root)")?;
+        const NONE: Option<&str> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(NONE, "/", NONE, private, NONE).context("make mounts private")?;
+        let mut mounted = Vec::new();
+        let bpf = dir.path().join("bpf");
+        mount_at(&bpf, "bpf")?;
+        mounted.push(bpf.clone());
+        let root = if let Some(root) = host::find_cgroup2()? {
+            root
+        } else {
+            let at = dir.path().join("cgroup2");
+            mount_at(&at, "cgroup2")?;
+            mounted.push(at.clone());
+            at
+        };
+        sweep(&root)?;
+        let cgroup = root.join(format!("{PREFIX}{}", std::process::id()));
+        fs::create_dir(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
+        let pins = Pins::new(bpf.join("sockway"));
+        let report = Datapath::install(&InstallOptions::new(pins.clone(), cgroup.clone()))
+            .inspect_err(|_| drop(fs::remove_dir(&cgroup)))
+            .context("load and attach the programs")?;
+        let registry = Mutex::new(Registry::open(&pins)?);
+        Ok(Self { dir, mounted, cgroup, pins, registry, limits: report.limits })
+    }
+
+    /// The cgroup whose sockets take part.
+    pub(crate) fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
+    /// Where the maps are.
+    pub(crate) fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Registers a run's pod.
+    pub(crate) fn register(&self, pod: Pod, scope: u32) -> Result<()> {
+        let owner = owner(pod);
+        let row = PodRow {
+            owner,
+            outbound_port: DEFAULT_OUTBOUND_PORT,
+            inbound_port: DEFAULT_INBOUND_PORT,
+            scope,
+        };
+        let mut sandbox = SandboxRow { ip_count: 2, scope, ..SandboxRow::default() };
+        sandbox.ips[0] = IpKey::from(IpAddr::V4(pod.v4));
+        sandbox.ips[1] = IpKey::from(IpAddr::V6(pod.v6));
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.register(owner, &sandbox, &row).context("register a pod")
+    }
+
+    /// Takes a run's pod out again.
+    pub(crate) fn unregister(&self, pod: Pod) -> Result<()> {
+        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        registry.unregister(&owner(pod), &[]).context("unregister a pod")?;
+        Ok(())
+    }
+
+    fn take_down(&self) -> Result<()> {
+        Datapath::remove(&self.pins)?;
+        remove_cgroup(&self.cgroup)?;
+        for at in self.mounted.iter().rev() {
+            // Lazily: the registry still holds its lock in there.
+            umount2(at, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", at.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Err(error) = self.take_down() {
+            eprintln!("sockway-semantics: clean-up of {}: {error:#}", self.dir.path().display());
+        }
+    }
+}
+
+fn owner(pod: Pod) -> OwnerKey {
+    OwnerKey::new(&pod.v4.to_string(), "eth0")
+}
+
+fn mount_at(at: &Path, fstype: &str) -> Result<()> {
+    fs::create_dir(at).with_context(|| format!("create {}", at.display()))?;
+    mount(Some("none"), at, Some(fstype), MsFlags::empty(), None::<&str>)
+        .with_context(|| format!("mount {fstype} at {}", at.display()))
+}
+
+/// A killed run's last sockets may keep its cgroup for a moment.
+fn remove_cgroup(path: &Path) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match fs::remove_dir(path) {
+            Ok(()) => return Ok(()),
+            Err(error) if started.elapsed() > PATIENCE => {
+                return Err(error).with_context(|| format!("remove {}", path.display()));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Removes the cgroups of suites that were killed.
+fn sweep(root: &Path) -> Result<()> {
+    for entry in fs::read_dir(root).with_context(|| format!("list {}", root.display()))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The system calls that no crate wraps as the cases need them: the only `unsafe` here.
+
+mod descriptors;
+mod messages;
+mod options;
+mod processes;
+
+pub(crate) use descriptors::{pending, read, recv, send, wait_for, write};
+pub(crate) use messages::{
+    Control, Received, receive_descriptor, recv_discarding, recv_many, recv_parts, send_descriptor,
+    send_many, send_parts,
+};
+pub(crate) use options::{get, set, set_bytes, tcp_info};
+pub(crate) use processes::{Forked, fork, handle, interrupt_thread, thread_id};
+
+use nix::errno::Errno;
+
+/// What a call gave.
+pub(crate) type Got<T> = Result<T, Errno>;
+
+/// A byte count out of a call's result.
+fn count(result: isize) -> Got<usize> {
+    usize::try_from(result).map_err(|_| Errno::last())
+}
+
+/// Success or not out of a call's result.
+fn done(result: i32) -> Got<()> {
+    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+}
+
+/// The number behind an [`std::io::Error`].
+pub(crate) fn errno(error: &std::io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
