@@ -1,0 +1,64 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::cnitool;
+use crate::report::Report;
+use crate::tools::Tools;
+use crate::world::{self, Part};
+
+/// Runs the CNI plugin under the runtimes that will run it
+#[derive(Debug, Parser)]
+#[command(name = "sockway-conformance", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// cnitool, libcni and the specification by hand: every verb, version and order
+    Cnitool(Filter),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Filter {
+    /// Only cases whose name holds one of these
+    filter: Vec<String>,
+}
+
+impl Filter {
+    /// Whether a case of that name runs.
+    pub(crate) fn takes(&self, name: &str) -> bool {
+        self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part))
+    }
+}
+
+/// Runs the subcommand in a world of its own.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match world::part() {
+        Part::Outside => world::enter(),
+        Part::Init => world::init(),
+        Part::Worker(world) => work(&cli.verb, &world),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("sockway-conformance: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(verb: &Verb, world: &world::World) -> Result<ExitCode> {
+    let tools = Tools::find()?;
+    let mut report = Report::new();
+    match verb {
+        Verb::Cnitool(filter) => cnitool::run(world, &tools, filter, &mut report)?,
+    }
+    Ok(report.finish())
+}
