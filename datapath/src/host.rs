@@ -44,7 +44,10 @@ fn unescape(field: &str) -> String {
     text
 }
 
-/// The shortest mount point of a cgroup2 hierarchy: its root; `None` where none is mounted.
+/// Where the cgroup2 hierarchy is mounted; `None` where it is not.
+///
+/// Its root goes before a part of it, such as a container sees when it has a
+/// cgroup namespace of its own; then the shortest mount point.
 ///
 /// # Errors
 ///
@@ -52,7 +55,14 @@ fn unescape(field: &str) -> String {
 pub fn find_cgroup2() -> Result<Option<PathBuf>, Error> {
     Ok(mounts_of("cgroup2")?
         .into_iter()
-        .min_by_key(|at| at.as_os_str().len()))
+        .min_by_key(|at| (!is_cgroup2_root(at), at.as_os_str().len())))
+}
+
+/// True for the root of the hierarchy, as far as the caller's namespace shows it.
+#[must_use]
+pub fn is_cgroup2_root(path: &Path) -> bool {
+    // Every cgroup but the root has this file.
+    is_cgroup2(path) && !path.join("cgroup.type").exists()
 }
 
 /// True where `path` lies in a cgroup2 hierarchy.

@@ -43,8 +43,7 @@ pub fn choose(cgroup: &CgroupArgs, run_dir: &RunDirArgs, force: bool) -> Result<
     let Some(found) = host::find_cgroup2()? else {
         return Ok(Choice::Mount(run_dir.private_cgroup()));
     };
-    // Every cgroup but the root of the hierarchy has this file.
-    if found.join("cgroup.type").exists() && !force {
+    if !host::is_cgroup2_root(&found) && !force {
         bail!(
             "{} is only a part of the cgroup2 hierarchy (a container's own?): sockets of other pods would \
              not be seen; mount the host's hierarchy into the container and name it with --cgroup (--force attaches here nevertheless)",

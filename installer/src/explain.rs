@@ -258,9 +258,9 @@ mod tests {
     fn key(kind: u32) -> ReaderKey {
         ReaderKey {
             ip: IpKey::from_v4([10, 0, 0, 1]),
-            pod: IpKey::default(),
             port: 8080,
             kind,
+            ..ReaderKey::default()
         }
     }
 

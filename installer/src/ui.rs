@@ -151,7 +151,7 @@ pub fn print(text: &str) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As for [`print`].
+/// As for [`print`](print()).
 pub fn print_json(document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document).context("cannot write the report as JSON")?;
     print(&(text + "\n"))

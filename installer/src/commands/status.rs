@@ -29,6 +29,10 @@ pub struct StatusArgs {
     cni: CniArgs,
     #[command(flatten)]
     output: OutputArgs,
+
+    /// Succeed where nothing of Sockway is left to take off, for a probe after uninstall
+    #[arg(long)]
+    gone: bool,
 }
 
 impl StatusArgs {
@@ -43,7 +47,11 @@ impl StatusArgs {
             Output::Json => ui::print_json(&state)?,
             Output::Text => ui::print(&text(&state, Paint::auto()))?,
         }
-        Ok(state.exit())
+        Ok(match (self.gone, state.absent()) {
+            (false, _) => state.exit(),
+            (true, true) => Exit::Done,
+            (true, false) => Exit::Degraded,
+        })
     }
 }
 

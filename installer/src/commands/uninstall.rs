@@ -11,6 +11,7 @@ use sockway_datapath::{Datapath, Error, Pins, host, stats};
 use crate::conflists::{self, Outcome};
 use crate::exit::Exit;
 use crate::keep::lock;
+use crate::keep::watch::{Watch, Woken};
 use crate::options::{CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
 use crate::{drain, files, node, ui};
 
@@ -45,6 +46,10 @@ pub struct UninstallArgs {
     /// Remove the plugin's binary too
     #[arg(long, env = "SOCKWAY_PURGE", value_parser = clap::builder::BoolishValueParser::new())]
     purge: bool,
+
+    /// Once it is done, wait for SIGTERM (for a container that must not end)
+    #[arg(long)]
+    stay: bool,
 
     #[command(flatten)]
     output: OutputArgs,
@@ -99,6 +104,9 @@ impl UninstallArgs {
         match self.output.output {
             Output::Json => ui::print_json(&report)?,
             Output::Text => ui::print(&text(&report))?,
+        }
+        if removed && self.stay {
+            stay()?;
         }
         Ok(if removed { Exit::Done } else { Exit::Draining })
     }
@@ -158,6 +166,12 @@ impl UninstallArgs {
         let path = self.cni.plugin_path();
         Ok((self.purge && files::remove(&path)?).then_some(path))
     }
+}
+
+fn stay() -> Result<()> {
+    let mut watch = Watch::new()?;
+    while watch.wait(Duration::from_hours(1))? != Woken::Stop {}
+    Ok(())
 }
 
 fn text(report: &Report) -> String {

@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn missing_rows() {
-        let (a, b) = (OwnerKey([1; 16]), OwnerKey([2; 16]));
+        let (a, b) = (OwnerKey::from_bytes([1; 16]), OwnerKey::from_bytes([2; 16]));
         let seen = Seen {
             cached: HashMap::from([(a, 1), (b, 2)]),
             namespaces: None,
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn live_rows() {
-        let (a, b) = (OwnerKey([1; 16]), OwnerKey([2; 16]));
+        let (a, b) = (OwnerKey::from_bytes([1; 16]), OwnerKey::from_bytes([2; 16]));
         let seen = Seen {
             cached: HashMap::from([(a, 7)]),
             namespaces: Some(HashSet::from([7, 8])),

@@ -70,6 +70,7 @@ fn a_whole_life() {
     node.assert_gone(&[]);
     node.run(&["uninstall"], 0);
     node.run(&["status"], 3);
+    node.run(&["status", "--gone"], 0);
     node.run(&["pods"], 3);
 }
 

@@ -1,0 +1,112 @@
+{{- define "sockway.labels" -}}
+app.kubernetes.io/name: sockway
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "sockway.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{/* What install, run and uninstall all need to know of the node. */}}
+{{- define "sockway.pathsEnv" -}}
+- name: SOCKWAY_BPFFS
+  value: {{ .Values.paths.bpffs }}/sockway
+- name: SOCKWAY_CNI_BIN_DIR
+  value: {{ .Values.paths.cniBinDir }}
+- name: SOCKWAY_CNI_CONF_DIR
+  value: {{ .Values.paths.cniConfDir }}
+- name: SOCKWAY_CONF_NAME
+  value: {{ .Values.confName }}
+- name: SOCKWAY_RUN_DIR
+  value: {{ .Values.paths.runDir }}
+{{- end }}
+
+{{/* Each capability with its reason. No privileged, no hostPID. */}}
+{{- define "sockway.securityContext" -}}
+runAsUser: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+  add:
+    # Loads programs, makes and reads maps.
+    - BPF
+    # The programs read kernel memory; guards are tracing programs.
+    - PERFMON
+    # Attaches sock_ops and sk_msg programs.
+    - NET_ADMIN
+    # Mounts cgroup2 on hosts that have none; enters pods' network namespaces
+    # to check the addresses of pods that are older than the install.
+    - SYS_ADMIN
+    # Before Linux 5.11 maps count against RLIMIT_MEMLOCK, which has to be raised.
+    - SYS_RESOURCE
+    # Keeps the owner of a conflist that is not root's.
+    - CHOWN
+    # Writes into directories of the node that are not root's.
+    - DAC_OVERRIDE
+seccompProfile:
+  # The default profile refuses mount and setns on some runtimes.
+  type: Unconfined
+{{- end }}
+
+{{/* Where pods of the DaemonSets may be. */}}
+{{- define "sockway.placement" -}}
+# The pod network may not work without this pod, so it does not depend on it.
+hostNetwork: true
+dnsPolicy: ClusterFirstWithHostNet
+automountServiceAccountToken: false
+priorityClassName: {{ .Values.priorityClassName }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+nodeSelector:
+  kubernetes.io/os: linux
+  {{- with .Values.nodeSelector }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+affinity:
+  {{- if .Values.affinity }}
+  {{- toYaml .Values.affinity | nindent 2 }}
+  {{- else }}
+  nodeAffinity:
+    requiredDuringSchedulingIgnoredDuringExecution:
+      nodeSelectorTerms:
+        - matchExpressions:
+            - key: kubernetes.io/arch
+              operator: In
+              values: [amd64, arm64]
+            # ACK's virtual nodes have no kernel of their own.
+            - key: type
+              operator: NotIn
+              values: [virtual-kubelet]
+  {{- end }}
+tolerations: {{- toYaml .Values.tolerations | nindent 2 }}
+{{- end }}
+
+{{- define "sockway.mounts" -}}
+- name: cni-bin
+  mountPath: {{ .Values.paths.cniBinDir }}
+- name: cni-conf
+  mountPath: {{ .Values.paths.cniConfDir }}
+- name: bpffs
+  mountPath: {{ .Values.paths.bpffs }}
+- name: run
+  mountPath: {{ .Values.paths.runDir }}
+{{- end }}
+
+{{- define "sockway.volumes" -}}
+# The plugin's binary goes here.
+- name: cni-bin
+  hostPath: { path: {{ .Values.paths.cniBinDir }}, type: Directory }
+# The conflist is here.
+- name: cni-conf
+  hostPath: { path: {{ .Values.paths.cniConfDir }}, type: Directory }
+# Programs and maps are pinned here and outlive this pod.
+- name: bpffs
+  hostPath: { path: {{ .Values.paths.bpffs }}, type: Directory }
+# The lock that keeps two keepers apart, and the private cgroup2 mount's directory.
+- name: run
+  hostPath: { path: {{ .Values.paths.runDir }}, type: DirectoryOrCreate }
+{{- end }}
