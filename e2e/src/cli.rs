@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
-use crate::{demo, load, stop, traffic};
+use crate::{demo, load, soak, stop, suite, traffic};
 
 /// Real pods, real Envoys, verified traffic
 #[derive(Debug, Parser)]
@@ -23,6 +23,10 @@ struct Cli {
 enum Command {
     /// Show the main job: two pods, two Envoys, plain against accelerated
     Demo(demo::options::Options),
+    /// Run the end-to-end cases
+    Test(suite::options::Options),
+    /// Verify connections in great number
+    Soak(soak::options::Options),
     /// Verified traffic: server and client
     #[command(subcommand)]
     Traffic(traffic::options::Command),
@@ -47,6 +51,8 @@ fn dispatch(cli: &Cli) -> Result<()> {
     stop::install()?;
     match &cli.command {
         Command::Demo(options) => demo::run(options, cli.output),
+        Command::Test(options) => suite::run(options),
+        Command::Soak(options) => soak::run(options, cli.output),
         Command::Traffic(command) => traffic::run(command, cli.output),
         Command::Load(command) => load::run(command, cli.output),
     }

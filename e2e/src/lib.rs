@@ -4,10 +4,13 @@
 mod bed;
 mod cli;
 mod demo;
+mod hops;
 mod load;
 mod output;
 mod pattern;
+mod soak;
 mod stop;
+mod suite;
 mod traffic;
 
 pub use cli::run;

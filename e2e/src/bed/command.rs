@@ -17,7 +17,6 @@ const TICK: Duration = Duration::from_millis(2);
 /// A command.
 pub(crate) struct Run {
     command: Command,
-    limit: Duration,
     shown: String,
 }
 
@@ -37,8 +36,14 @@ impl Run {
     pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
         let program = program.as_ref();
         let mut command = Command::new(program);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self { command, limit: LIMIT, shown: program.to_string_lossy().into_owned() }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Self {
+            command,
+            shown: program.to_string_lossy().into_owned(),
+        }
     }
 
     /// One more argument.
@@ -59,9 +64,13 @@ impl Run {
         self
     }
 
-    /// Another limit than a minute.
-    pub(crate) const fn limit(mut self, limit: Duration) -> Self {
-        self.limit = limit;
+    /// Without this program's variables of a prefix.
+    pub(crate) fn without_env(mut self, prefix: &str) -> Self {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with(prefix) {
+                self.command.env_remove(name);
+            }
+        }
         self
     }
 
@@ -74,7 +83,10 @@ impl Run {
     /// Runs it, whatever its exit code.
     pub(crate) fn ended(mut self) -> Result<Ended> {
         let shown = self.shown;
-        let mut child = self.command.spawn().with_context(|| format!("start {shown}"))?;
+        let mut child = self
+            .command
+            .spawn()
+            .with_context(|| format!("start {shown}"))?;
         let stdout = drain(child.stdout.take());
         let stderr = drain(child.stderr.take());
         let started = Instant::now();
@@ -83,25 +95,37 @@ impl Run {
             if let Some(status) = child.try_wait().context("waitpid")? {
                 break status;
             }
-            if started.elapsed() > self.limit {
+            if started.elapsed() > LIMIT {
                 child.kill().context("kill")?;
                 child.wait().context("waitpid")?;
-                bail!("{shown}: still running after {} s", self.limit.as_secs());
+                bail!("{shown}: still running after {} s", LIMIT.as_secs());
             }
             thread::sleep(TICK);
         };
         let text = |thread: thread::JoinHandle<String>| thread.join().unwrap_or_default();
-        Ok(Ended { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+        Ok(Ended {
+            code: status.code(),
+            stdout: text(stdout),
+            stderr: text(stderr),
+        })
     }
 
     /// Runs it; its standard output, or an error where its exit code is not 0.
     pub(crate) fn output(self) -> Result<String> {
         let shown = self.shown.clone();
-        let Ended { code, stdout, stderr } = self.ended()?;
+        let Ended {
+            code,
+            stdout,
+            stderr,
+        } = self.ended()?;
         if code == Some(0) {
             return Ok(stdout);
         }
-        let words = if stderr.trim().is_empty() { stdout } else { stderr };
+        let words = if stderr.trim().is_empty() {
+            stdout
+        } else {
+            stderr
+        };
         let code = code.map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
         bail!("{shown}: {code}: {}", words.trim())
     }

@@ -25,7 +25,8 @@ const BRIDGE: &str = "cni0";
 /// connections do not run out of local ports.
 const SYSCTLS: [(&str, &str); 3] = [
     ("net.ipv4.tcp_tw_reuse", "1"),
-    ("net.ipv4.ip_local_port_range", "16000 65000"),
+    // With a tab, as the kernel prints it and the tuning plugin's CHECK compares it.
+    ("net.ipv4.ip_local_port_range", "16000\t65000"),
     ("net.ipv4.tcp_fin_timeout", "5"),
 ];
 
@@ -54,7 +55,10 @@ impl Node {
     pub(crate) fn new(tools: &Tools) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let scratch = Scratch::new(COUNTER.fetch_add(1, Ordering::Relaxed))?;
-        let node = Self { tools: tools.clone(), scratch };
+        let node = Self {
+            tools: tools.clone(),
+            scratch,
+        };
         for plugin in fs::read_dir(&node.tools.plugins).context("list the CNI plugins")? {
             let plugin = plugin?;
             let link = node.scratch.path("bin").join(plugin.file_name());
@@ -75,8 +79,10 @@ impl Node {
 
     /// The chain as it is before Sockway comes.
     pub(crate) fn conflist(&self) -> Value {
-        let sysctl: serde_json::Map<_, _> =
-            SYSCTLS.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let sysctl: serde_json::Map<_, _> = SYSCTLS
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
         json!({
             "cniVersion": "1.0.0",
             "name": self.scratch.name(),
@@ -127,14 +133,23 @@ impl Node {
 
     /// A `sockway` command with this node's directories.
     pub(crate) fn sockway(&self, args: &[&str]) -> Run {
-        Run::new(&self.tools.sockway)
+        self.sockway_at(&self.tools.sockway, args)
+    }
+
+    /// The same with another binary.
+    pub(crate) fn sockway_at(&self, binary: &Path, args: &[&str]) -> Run {
+        Run::new(binary)
             .args(args)
+            .without_env("SOCKWAY_")
             .env("SOCKWAY_CNI_BIN_DIR", self.scratch.path("bin"))
             .env("SOCKWAY_CNI_CONF_DIR", self.scratch.path("net.d"))
             .env("SOCKWAY_BPFFS", self.bpffs())
             .env("SOCKWAY_CGROUP", self.scratch.cgroup())
             .env("SOCKWAY_RUN_DIR", self.scratch.path("run"))
-            .env("SOCKWAY_CONF_NAME", "auto")
+            .env(
+                "SOCKWAY_LOG_FILE",
+                self.scratch.path("logs").join("sockway-cni.log"),
+            )
     }
 
     /// `sockway install` into this node.
@@ -169,23 +184,37 @@ impl Node {
         let name = self.scratch.netns(name);
         Run::new("ip").args(["netns", "add", &name]).done()?;
         let path = netns_path(&name);
-        Run::new("ip").args(["link", "set", "lo", "up"]).at(&Place::netns(&path))?.done()?;
+        Run::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .at(&Place::netns(&path))?
+            .done()?;
         Ok(path)
     }
 
     /// Removes a pod's network namespace.
     pub(crate) fn remove_netns(&self, name: &str) -> Result<()> {
-        Run::new("ip").args(["netns", "delete", &self.scratch.netns(name)]).done()
+        Run::new("ip")
+            .args(["netns", "delete", &self.scratch.netns(name)])
+            .done()
     }
 
     /// ADD.
     pub(crate) fn add(&self, netns: &Path) -> Result<Attachment> {
-        let Ended { code, stdout, stderr } = self.cni("add", netns)?;
+        let Ended {
+            code,
+            stdout,
+            stderr,
+        } = self.cni("add", netns)?;
         if code != Some(0) {
-            bail!("cnitool add {}: {} {}", netns.display(), stdout.trim(), stderr.trim());
+            bail!(
+                "cnitool add {}: {} {}",
+                netns.display(),
+                stdout.trim(),
+                stderr.trim()
+            );
         }
-        let result: Value =
-            serde_json::from_str(&stdout).with_context(|| format!("parse the result {stdout:?}"))?;
+        let result: Value = serde_json::from_str(&stdout)
+            .with_context(|| format!("parse the result {stdout:?}"))?;
         let ips = result["ips"].as_array().into_iter().flatten();
         let ips: Vec<IpAddr> = ips
             .filter_map(|ip| ip["address"].as_str()?.split('/').next()?.parse().ok())
@@ -195,14 +224,27 @@ impl Node {
         let (Some(v4), Some(v6)) = (v4, v6) else {
             bail!("the chain gave {ips:?}, not one address of each family: {stdout}");
         };
-        Ok(Attachment { netns: netns.to_owned(), ips: [*v4, *v6], result })
+        Ok(Attachment {
+            netns: netns.to_owned(),
+            ips: [*v4, *v6],
+            result,
+        })
     }
 
     /// DEL.
     pub(crate) fn del(&self, netns: &Path) -> Result<()> {
-        let Ended { code, stdout, stderr } = self.cni("del", netns)?;
+        let Ended {
+            code,
+            stdout,
+            stderr,
+        } = self.cni("del", netns)?;
         if code != Some(0) {
-            bail!("cnitool del {}: {} {}", netns.display(), stdout.trim(), stderr.trim());
+            bail!(
+                "cnitool del {}: {} {}",
+                netns.display(),
+                stdout.trim(),
+                stderr.trim()
+            );
         }
         Ok(())
     }

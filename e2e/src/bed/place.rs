@@ -26,13 +26,20 @@ pub(crate) struct Place {
 impl Place {
     /// A network namespace and nothing else.
     pub(crate) fn netns(path: &Path) -> Self {
-        Self { netns: Some(path.to_owned()), ..Self::default() }
+        Self {
+            netns: Some(path.to_owned()),
+            ..Self::default()
+        }
     }
 
     /// Makes the child of `command` start here, in a process group of its own,
     /// and end with the thread that starts it.
     pub(crate) fn prepare(&self, command: &mut Command) -> Result<()> {
-        let Self { netns, cgroup, user } = self.clone();
+        let Self {
+            netns,
+            cgroup,
+            user,
+        } = self.clone();
         let netns = netns.map(|path| open(&path)).transpose()?;
         let cgroup = cgroup.map(|dir| procs(&dir)).transpose()?;
         // A terminal's Ctrl-C goes to this program only, which then ends its children in order.
@@ -69,7 +76,9 @@ impl Place {
                 }
                 work()
             });
-            thread.join().map_err(|_| anyhow!("panic in a network namespace"))?
+            thread
+                .join()
+                .map_err(|_| anyhow!("panic in a network namespace"))?
         })
     }
 }

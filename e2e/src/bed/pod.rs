@@ -3,20 +3,25 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::node::{Attachment, Node};
 use super::place::Place;
 use super::process::Process;
 use super::rules;
 use super::sidecar::{self, INBOUND, OUTBOUND, Service, USER};
+use crate::stop;
 
 /// State of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 /// State of an established connection in `/proc/net/tcp`.
 const ESTABLISHED: &str = "01";
+/// How long connections may take to end.
+const QUIET: Duration = Duration::from_secs(20);
+const TICK: Duration = Duration::from_millis(50);
 
 /// A pod. Its processes end on drop; its namespace goes with the node.
 #[derive(Debug)]
@@ -35,14 +40,18 @@ impl Pod {
     pub(crate) fn new(node: &Node, name: &str) -> Result<Self> {
         let netns = node.make_netns(name)?;
         let attachment = node.add(&netns)?;
-        let place =
-            Place { netns: Some(netns), cgroup: Some(node.scratch.cgroup()), user: None };
-        Ok(Self { name: name.to_owned(), attachment, place, envoy: None, apps: Vec::new() })
-    }
-
-    /// Where its processes run.
-    pub(crate) const fn place(&self) -> &Place {
-        &self.place
+        let place = Place {
+            netns: Some(netns),
+            cgroup: Some(node.scratch.cgroup()),
+            user: None,
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            attachment,
+            place,
+            envoy: None,
+            apps: Vec::new(),
+        })
     }
 
     /// Its addresses: IPv4, IPv6.
@@ -71,13 +80,18 @@ impl Pod {
             "warning",
         ];
         let args = args.map(str::to_owned);
-        let place = Place { user: Some(USER), ..self.place.clone() };
+        let place = Place {
+            user: Some(USER),
+            ..self.place.clone()
+        };
         let name = format!("{}-envoy", self.name);
         let logs = node.scratch.path("logs");
         let mut envoy = Process::start(&name, &logs, &place, &node.tools.envoy, &args)?;
         envoy.wait_for("listens", |_| {
             let ports = self.ports_in(LISTEN)?;
-            Ok([INBOUND, OUTBOUND].iter().all(|p| ports.iter().filter(|q| *q == p).count() >= 2))
+            Ok([INBOUND, OUTBOUND]
+                .iter()
+                .all(|p| ports.iter().filter(|q| *q == p).count() >= 2))
         })?;
         self.envoy = Some(envoy);
         Ok(())
@@ -120,7 +134,9 @@ impl Pod {
 
     /// Bytes that an interface has received.
     pub(crate) fn received_bytes(&self, interface: &str) -> Result<u64> {
-        let text = self.place.within(|| read(Path::new("/proc/thread-self/net/dev")))?;
+        let text = self
+            .place
+            .within(|| read(Path::new("/proc/thread-self/net/dev")))?;
         text.lines()
             .find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))
             .and_then(|fields| fields.split_whitespace().next()?.parse().ok())
@@ -133,7 +149,10 @@ impl Pod {
             let table = |name: &str| read(&Path::new("/proc/thread-self/net").join(name));
             Ok(table("tcp")? + &table("tcp6")?)
         })?;
-        Ok(text.lines().filter_map(|line| port_in(line, state)).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| port_in(line, state))
+            .collect())
     }
 }
 
@@ -147,6 +166,26 @@ fn port_in(line: &str, state: &str) -> Option<u16> {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+/// Waits until no connection is left in the pods, so that what follows is not
+/// served by connections that Envoy keeps from before.
+pub(crate) fn quiet(pods: &[&Pod]) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        stop::check()?;
+        let open = pods
+            .iter()
+            .map(|pod| pod.established())
+            .sum::<Result<usize>>()?;
+        if open == 0 {
+            return Ok(());
+        }
+        if started.elapsed() > QUIET {
+            bail!("{open} connections still open after {} s", QUIET.as_secs());
+        }
+        thread::sleep(TICK);
+    }
 }
 
 /// Address and port in words.
@@ -165,6 +204,9 @@ mod tests {
         assert_eq!(port_in(v4, LISTEN), Some(15001));
         assert_eq!(port_in(v4, ESTABLISHED), None);
         assert_eq!(port_in(v6, ESTABLISHED), Some(15006));
-        assert_eq!(port_in("  sl  local_address rem_address   st", LISTEN), None);
+        assert_eq!(
+            port_in("  sl  local_address rem_address   st", LISTEN),
+            None
+        );
     }
 }

@@ -43,10 +43,20 @@ impl Process {
         let out = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let error = out.try_clone().context("dup")?;
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(out).stderr(error);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(out)
+            .stderr(error);
         place.prepare(&mut command)?;
-        let child = command.spawn().with_context(|| format!("start {}", program.display()))?;
-        Ok(Self { child, name: name.to_owned(), log })
+        let child = command
+            .spawn()
+            .with_context(|| format!("start {}", program.display()))?;
+        Ok(Self {
+            child,
+            name: name.to_owned(),
+            log,
+        })
     }
 
     /// Its process id.
@@ -67,15 +77,28 @@ impl Process {
     }
 
     /// Waits until something holds; an error where it ends before.
-    pub(crate) fn wait_for(&mut self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+    pub(crate) fn wait_for(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&Self) -> Result<bool>,
+    ) -> Result<()> {
         let started = Instant::now();
         while !holds(self)? {
             stop::check()?;
             if let Some(status) = self.child.try_wait().context("waitpid")? {
-                bail!("{} ended before it {what}: {status}\n{}", self.name, self.tail());
+                bail!(
+                    "{} ended before it {what}: {status}\n{}",
+                    self.name,
+                    self.tail()
+                );
             }
             if started.elapsed() > START {
-                bail!("{} not so far that it {what} in {} s\n{}", self.name, START.as_secs(), self.tail());
+                bail!(
+                    "{} not so far that it {what} in {} s\n{}",
+                    self.name,
+                    START.as_secs(),
+                    self.tail()
+                );
             }
             thread::sleep(TICK);
         }
@@ -107,7 +130,12 @@ impl Process {
             }
             stop::check()?;
             if started.elapsed() > limit {
-                bail!("{}: still running after {} s\n{}", self.name, limit.as_secs(), self.tail());
+                bail!(
+                    "{}: still running after {} s\n{}",
+                    self.name,
+                    limit.as_secs(),
+                    self.tail()
+                );
             }
             thread::sleep(TICK);
         }
@@ -117,7 +145,7 @@ impl Process {
     pub(crate) fn signal(&self, signal: Signal) {
         if let Ok(id) = i32::try_from(self.child.id()) {
             // Gone already is what a signal would have led to.
-            drop(kill(Pid::from_raw(id), signal));
+            let _ = kill(Pid::from_raw(id), signal);
         }
     }
 

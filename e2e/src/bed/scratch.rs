@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use sockway_datapath::host;
 
 use super::command::Run;
@@ -42,7 +44,11 @@ impl Scratch {
         let name = format!("{PREFIX}{pid}-{start}-{counter}");
         let dir = Path::new(RUNS).join(&name);
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let mut scratch = Self { name, dir, cgroup_root: PathBuf::new() };
+        let mut scratch = Self {
+            name,
+            dir,
+            cgroup_root: PathBuf::new(),
+        };
         for sub in ["net.d", "bin", "ipam", "logs"] {
             fs::create_dir(scratch.path(sub)).with_context(|| format!("create {sub}"))?;
         }
@@ -122,7 +128,9 @@ fn sweep() -> Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let Some((pid, start)) = owner(&name) else { continue };
+        let Some((pid, start)) = owner(&name) else {
+            continue;
+        };
         if start_time(pid) == Some(start) {
             continue;
         }
@@ -163,7 +171,11 @@ fn remove_run(name: &str, dir: &Path, cgroup_root: &Path) -> Result<()> {
     }
     // Other runs may still be there.
     drop(fs::remove_dir(RUNS));
-    if errors.is_empty() { Ok(()) } else { bail!("{}", errors.join("; ")) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}", errors.join("; "))
+    }
 }
 
 /// Ends what still runs in the run's own cgroup and removes it.
@@ -171,17 +183,17 @@ fn end_cgroup(path: &Path) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let kill = || -> Result<()> {
+    let kill_all = || -> Result<()> {
         let procs = fs::read_to_string(path.join("cgroup.procs"))?;
         for pid in procs.lines().filter_map(|pid| pid.parse().ok()) {
             // Gone meanwhile is as good.
-            drop(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGKILL));
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
         Ok(())
     };
     let started = Instant::now();
     loop {
-        kill()?;
+        kill_all()?;
         match fs::remove_dir(path) {
             Ok(()) => return Ok(()),
             Err(error) if started.elapsed() > PATIENCE => {
@@ -197,6 +209,9 @@ pub(crate) fn children_with_prefix(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(prefix)))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with(prefix))
+        })
         .collect()
 }

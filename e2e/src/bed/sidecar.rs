@@ -77,7 +77,10 @@ pub(crate) fn config(services: &[Service], http: &[u16]) -> Value {
             let matches = json!({ "destination_port": port, "prefix_ranges": ranges });
             inbound.push(chain(Some(&matches), &filter(Protocol::Http, &name)));
         }
-        inbound.push(chain(Some(&json!({ "prefix_ranges": ranges })), &filter(Protocol::Tcp, &name)));
+        inbound.push(chain(
+            Some(&json!({ "prefix_ranges": ranges })),
+            &filter(Protocol::Tcp, &name),
+        ));
     }
     let passthrough = chain(None, &filter(Protocol::Tcp, "passthrough"));
     json!({ "static_resources": {
@@ -114,7 +117,10 @@ fn range(prefix: &str, length: u32) -> Value {
 /// (`use_original_dst`); filter chains of this listener do the same work
 /// without a second listener that could catch inbound connections.
 fn listener(name: &str, port: u16, chains: &[Value], default: Option<Value>) -> Value {
-    let filter = typed("extensions.filters.listener.original_dst.v3.OriginalDst", json!({}));
+    let filter = typed(
+        "extensions.filters.listener.original_dst.v3.OriginalDst",
+        json!({}),
+    );
     let mut listener = json!({
         "name": name,
         "address": { "socket_address": address(ANY[0], port) },
@@ -180,7 +186,8 @@ fn cluster(name: &str, more: &Value) -> Value {
     );
     // Envoy's own limits are 1024; Istio lifts them.
     let most = u32::MAX;
-    let limits = json!({ "max_connections": most, "max_pending_requests": most, "max_requests": most });
+    let limits =
+        json!({ "max_connections": most, "max_pending_requests": most, "max_requests": most });
     let mut cluster = json!({
         "name": name,
         "connect_timeout": "10s",

@@ -40,8 +40,14 @@ impl Tools {
         let this = env::current_exe().context("find this program")?;
         let build = this.parent().context("this program has no directory")?;
         let notes = build.parent().map(|target| target.join(NOTES));
-        let notes = notes.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-        let named = |name: &str| env::var_os(name).map(PathBuf::from).or_else(|| noted(&notes, name));
+        let notes = notes
+            .and_then(|path| fs::read_to_string(path).ok())
+            .unwrap_or_default();
+        let named = |name: &str| {
+            env::var_os(name)
+                .map(PathBuf::from)
+                .or_else(|| noted(&notes, name))
+        };
 
         let mut missing = Vec::new();
         let mut take = |what: &str, path: Option<PathBuf>| {
@@ -68,8 +74,14 @@ impl Tools {
             ),
             this,
         };
-        for plugin in PLUGINS.iter().filter(|name| !tools.plugins.join(name).is_file()) {
-            missing.push(format!("{} ({REMEDY})", tools.plugins.join(plugin).display()));
+        for plugin in PLUGINS
+            .iter()
+            .filter(|name| !tools.plugins.join(name).is_file())
+        {
+            missing.push(format!(
+                "{} ({REMEDY})",
+                tools.plugins.join(plugin).display()
+            ));
         }
         for command in COMMANDS.iter().filter(|name| on_path(name).is_none()) {
             missing.push(format!("the command {command} ({REMEDY})"));
@@ -84,14 +96,18 @@ impl Tools {
 
 /// A value of `make setup`'s notes.
 fn noted(notes: &str, name: &str) -> Option<PathBuf> {
-    let value = notes.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+    let value = notes
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
     (!value.is_empty()).then(|| value.into())
 }
 
 /// The first executable of that name on `PATH`.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+    env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|path| path.is_file())
 }
 
 /// Envoy runs as uid 1337, which must be able to get to it.

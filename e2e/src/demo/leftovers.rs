@@ -20,7 +20,9 @@ pub(crate) struct Before {
 impl Before {
     /// Looks around.
     pub(crate) fn take() -> Result<Self> {
-        Ok(Self { interfaces: interfaces()? })
+        Ok(Self {
+            interfaces: interfaces()?,
+        })
     }
 
     /// What a run of that name left, in words.
@@ -34,7 +36,11 @@ impl Before {
         }
         let mounts = fs::read_to_string(MOUNTS).with_context(|| format!("read {MOUNTS}"))?;
         let mounts = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-        left.extend(mounts.filter(|at| at.contains(run)).map(|at| format!("mount {at}")));
+        left.extend(
+            mounts
+                .filter(|at| at.contains(run))
+                .map(|at| format!("mount {at}")),
+        );
         if let Some(root) = host::find_cgroup2()? {
             for path in children_with_prefix(&root, run) {
                 left.push(format!("cgroup {}", path.display()));
@@ -50,12 +56,18 @@ impl Before {
 
 fn interfaces() -> Result<BTreeSet<String>> {
     let entries = fs::read_dir(INTERFACES).with_context(|| format!("list {INTERFACES}"))?;
-    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect()
 }
 
 /// Processes that are in a cgroup of the run.
 fn processes(run: &str) -> Vec<String> {
-    let ids = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+    let ids = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     ids.filter_map(|path| {
         let cgroups = fs::read_to_string(path.join("cgroup")).ok()?;
         let id = path.file_name()?.to_string_lossy().into_owned();

@@ -1,6 +1,5 @@
 //! `sockway-e2e demo`: the main job, shown from beginning to end.
 
-mod hops;
 mod leftovers;
 pub(crate) mod options;
 mod progress;
@@ -13,9 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::bed::tools::Tools;
+use crate::hops::Figures;
 use crate::output::{self, Format};
 use crate::traffic::report::Report as Traffic;
-use hops::Figures;
 use leftovers::Before;
 use options::Options;
 use progress::Progress;
@@ -42,7 +41,12 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<()> {
     scene.leave(&progress)?;
     progress.step("looking for anything left behind");
     let leftovers = before.leftovers(&name)?;
-    let results = Results { protocols, integrity, leftovers, seconds: started.elapsed().as_secs() };
+    let results = Results {
+        protocols,
+        integrity,
+        leftovers,
+        seconds: started.elapsed().as_secs(),
+    };
     output::print(&results, format)?;
     results.verdict()
 }
@@ -53,10 +57,24 @@ fn integrity(scene: &mut Scene, options: &Options, progress: &Progress) -> Resul
     let pins = scene.node.pins();
     for family in 0..2 {
         let to = scene.service(family, scene::TRAFFIC);
-        progress.step(&format!("verified traffic to {to}: {} connections", options.integrity));
+        progress.step(&format!(
+            "verified traffic to {to}: {} connections",
+            options.integrity
+        ));
         let count = options.integrity.to_string();
         let seed = (family + 1).to_string();
-        let args = ["-o", "json", "traffic", "client", "--to", &to, "--connections", &count, "--seed", &seed];
+        let args = [
+            "-o",
+            "json",
+            "traffic",
+            "client",
+            "--to",
+            &to,
+            "--connections",
+            &count,
+            "--seed",
+            &seed,
+        ];
         let before = Figures::read(&pins)?;
         let client = scene.client.spawn(&scene.node, "traffic", &args)?;
         let text = client.finish(TRAFFIC_LIMIT)?;

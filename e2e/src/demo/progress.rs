@@ -11,7 +11,9 @@ pub(crate) struct Progress {
 impl Progress {
     /// From now on.
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now() }
+        Self {
+            started: Instant::now(),
+        }
     }
 
     /// A step begins.

@@ -4,9 +4,10 @@ use std::fmt;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use sockway_common::pair::hop;
 
-use super::hops::{Hop, Hops};
 use super::rounds::Round;
+use crate::hops::{Hop, Hops};
 use crate::load::report::Report as Load;
 use crate::traffic::report::Report as Traffic;
 
@@ -41,7 +42,9 @@ impl Protocols {
     pub(crate) fn summarise(rounds: &[Round]) -> Self {
         let compared = ["tcp", "http"].map(|protocol| {
             let of = |accelerated: bool| {
-                rounds.iter().filter(move |r| r.protocol == protocol && r.accelerated == accelerated)
+                rounds
+                    .iter()
+                    .filter(move |r| r.protocol == protocol && r.accelerated == accelerated)
             };
             let loads = |accelerated| of(accelerated).map(|r| r.load.clone()).collect::<Vec<_>>();
             Compared {
@@ -73,7 +76,10 @@ fn median(loads: &[Load]) -> Load {
         p99_us: middle(|load| load.p99_us),
         cpu_us: Some(middle(|load| load.cpu_us.unwrap_or(0.0))),
         faults: loads.iter().map(|load| load.faults).sum(),
-        descriptions: loads.iter().flat_map(|load| load.descriptions.clone()).collect(),
+        descriptions: loads
+            .iter()
+            .flat_map(|load| load.descriptions.clone())
+            .collect(),
     }
 }
 
@@ -99,22 +105,52 @@ impl Results {
     /// An error that names everything that is not as it should be.
     pub(crate) fn verdict(&self) -> Result<()> {
         let mut wrong = Vec::new();
-        for Compared { protocol, plain, accelerated, hops } in &self.protocols.0 {
+        for Compared {
+            protocol,
+            plain,
+            accelerated,
+            hops,
+        } in &self.protocols.0
+        {
             if plain.faults + accelerated.faults > 0 {
-                wrong.push(format!("{protocol}: {} faults", plain.faults + accelerated.faults));
+                wrong.push(format!(
+                    "{protocol}: {} faults",
+                    plain.faults + accelerated.faults
+                ));
             }
             if accelerated.qps <= plain.qps {
-                wrong.push(format!("{protocol}: not more requests per second than plain"));
+                wrong.push(format!(
+                    "{protocol}: not more requests per second than plain"
+                ));
             }
-            for hop in hops.0.iter().filter(|hop| hop.joined == 0 || hop.messages == 0) {
-                wrong.push(format!("{protocol}: hop {} was not accelerated", hop.hop));
+            for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
+                if !hops
+                    .get(kind)
+                    .is_some_and(|hop| hop.joined > 0 && hop.messages > 0)
+                {
+                    wrong.push(format!(
+                        "{protocol}: hop {} was not accelerated",
+                        hop::name(kind)
+                    ));
+                }
             }
         }
         for report in self.integrity.iter().filter(|report| !report.good()) {
-            wrong.push(format!("{}: {} faults in verified traffic", report.role, report.faults));
+            wrong.push(format!(
+                "{}: {} faults in verified traffic",
+                report.role, report.faults
+            ));
         }
-        wrong.extend(self.leftovers.iter().map(|left| format!("left behind: {left}")));
-        if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("; ")) }
+        wrong.extend(
+            self.leftovers
+                .iter()
+                .map(|left| format!("left behind: {left}")),
+        );
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            bail!("{}", wrong.join("; "))
+        }
     }
 }
 
@@ -126,9 +162,22 @@ impl fmt::Display for Results {
             "{:<8}{:<13}{:>9}{:>12}{:>10}{:>10}{:>16}",
             "", "", "QPS", "average us", "p50 us", "p99 us", "CPU us/request"
         )?;
-        for Compared { protocol, plain, accelerated, hops } in &self.protocols.0 {
+        for Compared {
+            protocol,
+            plain,
+            accelerated,
+            hops,
+        } in &self.protocols.0
+        {
             for (name, load) in [("plain", plain), ("accelerated", accelerated)] {
-                let Load { qps, average_us, p50_us, p99_us, cpu_us, .. } = load;
+                let Load {
+                    qps,
+                    average_us,
+                    p50_us,
+                    p99_us,
+                    cpu_us,
+                    ..
+                } = load;
                 let cpu = cpu_us.unwrap_or(0.0);
                 writeln!(
                     f,
@@ -154,8 +203,14 @@ impl fmt::Display for Results {
         }
         match self.leftovers.as_slice() {
             [] => writeln!(f, "nothing was left on the machine")?,
-            left => left.iter().try_for_each(|left| writeln!(f, "left on the machine: {left}"))?,
+            left => left
+                .iter()
+                .try_for_each(|left| writeln!(f, "left on the machine: {left}"))?,
         }
-        writeln!(f, "{} s in all; medians of rounds, modes in turn, one machine", self.seconds)
+        writeln!(
+            f,
+            "{} s in all; medians of rounds, modes in turn, one machine",
+            self.seconds
+        )
     }
 }

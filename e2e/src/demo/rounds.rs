@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::hops::{Figures, Hops};
 use super::options::Options;
 use super::progress::Progress;
 use super::scene::{HTTP, Scene, TCP};
+use crate::hops::{Figures, Hops};
 use crate::load::report::Report as Load;
 
 /// Connections before each measurement, one after the other, from which the
@@ -31,16 +31,31 @@ pub(crate) struct Round {
 
 /// All of them. Which mode comes first changes from round to round.
 pub(crate) fn run(scene: &Scene, options: &Options, progress: &Progress) -> Result<Vec<Round>> {
-    let Options { rounds, connections, size, .. } = options;
-    progress.step(&format!("{rounds} rounds, {connections} connections, requests of {size} bytes"));
+    let Options {
+        rounds,
+        connections,
+        size,
+        ..
+    } = options;
+    progress.step(&format!(
+        "{rounds} rounds, {connections} connections, requests of {size} bytes"
+    ));
     progress.note(&format!(
         "before each measurement {WARM_UP} connections one after the other: in scope auto an application is watched first"
     ));
     let mut done = Vec::new();
     for round in 0..*rounds {
-        let modes = if round % 2 == 0 { [false, true] } else { [true, false] };
+        let modes = if round % 2 == 0 {
+            [false, true]
+        } else {
+            [true, false]
+        };
         for accelerated in modes {
-            if accelerated { scene.accelerated()? } else { scene.plain()? }
+            if accelerated {
+                scene.accelerated()?
+            } else {
+                scene.plain()?
+            }
             for (protocol, port) in [("tcp", TCP), ("http", HTTP)] {
                 let mode = if accelerated { "accelerated" } else { "plain" };
                 progress.step(&format!("round {}: {protocol}, {mode}", round + 1));
@@ -68,9 +83,24 @@ fn measure(
     let (connections, size) = (options.connections.to_string(), options.size.to_string());
     let (duration, warm_up) = (options.duration.to_string(), WARM_UP.to_string());
     let args = [
-        "-o", "json", "load", "client", "--protocol", protocol, "--to", &to,
-        "--connections", &connections, "--size", &size, "--duration", &duration,
-        "--warm-up", &warm_up, "--cpu-of", &cgroup.to_string_lossy(),
+        "-o",
+        "json",
+        "load",
+        "client",
+        "--protocol",
+        protocol,
+        "--to",
+        &to,
+        "--connections",
+        &connections,
+        "--size",
+        &size,
+        "--duration",
+        &duration,
+        "--warm-up",
+        &warm_up,
+        "--cpu-of",
+        &cgroup.to_string_lossy(),
     ];
     let pins = scene.node.pins();
     let before = Figures::read(&pins)?;
@@ -81,5 +111,10 @@ fn measure(
     if !accelerated && hops.0.iter().any(|hop| hop.messages > 0 || hop.joined > 0) {
         bail!("a plain measurement was not plain: {hops}");
     }
-    Ok(Round { accelerated, protocol, load, hops })
+    Ok(Round {
+        accelerated,
+        protocol,
+        load,
+        hops,
+    })
 }

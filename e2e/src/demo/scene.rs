@@ -1,7 +1,6 @@
 //! Two pods with sidecars and echo servers, registered by the plugin.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sockway_common::addr::IpKey;
@@ -11,10 +10,9 @@ use sockway_datapath::{Datapath, Registry};
 use super::options::Options;
 use super::progress::Progress;
 use crate::bed::node::Node;
-use crate::bed::pod::{Pod, at};
+use crate::bed::pod::{self, Pod, at};
 use crate::bed::sidecar::{Protocol, Service, vip};
 use crate::bed::tools::Tools;
-use crate::stop;
 
 /// Port of the TCP echo.
 pub(crate) const TCP: u16 = 8080;
@@ -22,8 +20,6 @@ pub(crate) const TCP: u16 = 8080;
 pub(crate) const HTTP: u16 = 8081;
 /// Port of the traffic server.
 pub(crate) const TRAFFIC: u16 = 9000;
-/// How long connections may take to end between rounds.
-const QUIET: Duration = Duration::from_secs(20);
 
 /// The stage of the demo.
 pub(crate) struct Scene {
@@ -48,7 +44,12 @@ impl Scene {
         let client = Pod::new(&node, "client")?;
         for pod in [&client, &server] {
             registered(&node, pod)?;
-            progress.note(&format!("{}: {} and {}, registered", pod.name, pod.ips()[0], pod.ips()[1]));
+            progress.note(&format!(
+                "{}: {} and {}, registered",
+                pod.name,
+                pod.ips()[0],
+                pod.ips()[1]
+            ));
         }
         progress.step("servers and Envoys behind Istio's REDIRECT rules");
         for (name, port) in [("tcp", TCP), ("http", HTTP)] {
@@ -57,14 +58,26 @@ impl Scene {
             server.serve(&node, name, &args)?;
         }
         let listen = format!("[::]:{TRAFFIC}");
-        server.serve(&node, "traffic", &["-o", "json", "traffic", "server", "--listen", &listen])?;
-        let service = |port, protocol| Service { port, protocol, backend: server.ips() };
+        server.serve(
+            &node,
+            "traffic",
+            &["-o", "json", "traffic", "server", "--listen", &listen],
+        )?;
+        let service = |port, protocol| Service {
+            port,
+            protocol,
+            backend: server.ips(),
+        };
         let services = [
             service(TCP, Protocol::Tcp),
             service(HTTP, Protocol::Http),
             service(TRAFFIC, Protocol::Tcp),
         ];
-        let mut scene = Self { client, server, node };
+        let mut scene = Self {
+            client,
+            server,
+            node,
+        };
         for pod in [&mut scene.client, &mut scene.server] {
             pod.start_sidecar(&scene.node, &services, &[HTTP], options.concurrency)?;
             progress.note(&format!(
@@ -84,36 +97,23 @@ impl Scene {
 
     /// From now on new connections are plain TCP.
     pub(crate) fn plain(&self) -> Result<()> {
-        self.quiet()?;
+        pod::quiet(&[&self.client, &self.server])?;
         Datapath::detach(&self.node.pins()).context("detach the programs")
     }
 
     /// From now on new connections are accelerated.
     pub(crate) fn accelerated(&self) -> Result<()> {
-        self.quiet()?;
+        pod::quiet(&[&self.client, &self.server])?;
         self.node.install().map(drop)
-    }
-
-    /// Waits until no connection is left in either pod, so that what follows is not served by
-    /// connections that Envoy keeps from before.
-    fn quiet(&self) -> Result<()> {
-        let started = Instant::now();
-        loop {
-            stop::check()?;
-            let open = self.client.established()? + self.server.established()?;
-            if open == 0 {
-                return Ok(());
-            }
-            if started.elapsed() > QUIET {
-                bail!("{open} connections still open {} s after their load ended", QUIET.as_secs());
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
     }
 
     /// DEL, uninstall, end.
     pub(crate) fn leave(self, progress: &Progress) -> Result<()> {
-        let Self { client, server, node } = self;
+        let Self {
+            client,
+            server,
+            node,
+        } = self;
         progress.step("cnitool del, sockway uninstall");
         for mut pod in [client, server] {
             pod.end_apps(Duration::from_secs(5))?;
@@ -129,7 +129,10 @@ impl Scene {
         }
         progress.quote(&node.uninstall()?);
         if node.read_conflist()? != node.conflist() {
-            bail!("the conflist is not what it was before install: {}", node.read_conflist()?);
+            bail!(
+                "the conflist is not what it was before install: {}",
+                node.read_conflist()?
+            );
         }
         if node.bpffs().exists() {
             bail!("{} is still there after uninstall", node.bpffs().display());

@@ -36,8 +36,8 @@ struct Asker {
 
 impl Asker {
     fn new(options: &Client, index: u64) -> Result<Self> {
-        let stream = TcpStream::connect(options.to)
-            .with_context(|| format!("connect to {}", options.to))?;
+        let stream =
+            TcpStream::connect(options.to).with_context(|| format!("connect to {}", options.to))?;
         stream.set_nodelay(true).context("setsockopt TCP_NODELAY")?;
         let mut asker = Self {
             stream,
@@ -90,7 +90,11 @@ impl Asker {
             }
             if let Some(payload) = codec::answered(protocol, &self.input, self.payload.len())? {
                 if payload != self.payload {
-                    let wrong = payload.iter().zip(&self.payload).take_while(|(a, b)| a == b).count();
+                    let wrong = payload
+                        .iter()
+                        .zip(&self.payload)
+                        .take_while(|(a, b)| a == b)
+                        .count();
                     bail!("answer {}: wrong byte at offset {wrong}", self.answered);
                 }
                 self.answered += 1;
@@ -111,7 +115,8 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
     for index in 0..options.connections {
         let mut asker = Asker::new(options, (options.warm_up + index) as u64)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
-        poll.registry().register(&mut asker.stream, Token(index), interest)?;
+        poll.registry()
+            .register(&mut asker.stream, Token(index), interest)?;
         askers.push(Some(asker));
     }
     let mut report = Report::default();
@@ -140,7 +145,9 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
             let measuring = begun.is_some();
             let result = asker.pump(options.protocol, &mut buffer, |time| {
                 if measuring {
-                    times.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+                    times
+                        .record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+                        .ok();
                 }
             });
             if let Err(error) = result {
@@ -151,7 +158,10 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
         if scanned.elapsed() > Duration::from_secs(1) {
             scanned = Instant::now();
             for (index, slot) in askers.iter_mut().enumerate() {
-                if slot.as_ref().is_some_and(|asker| asker.asked.elapsed() > stall) {
+                if slot
+                    .as_ref()
+                    .is_some_and(|asker| asker.asked.elapsed() > stall)
+                {
                     report.fault(format!("connection {index}: hang, no answer for {stall:?}"));
                     *slot = None;
                 }
@@ -159,10 +169,15 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
         }
     }
     let Some((begin, cpu_then)) = begun else {
-        bail!("no connection left before measuring began: {:?}", report.descriptions);
+        bail!(
+            "no connection left before measuring began: {:?}",
+            report.descriptions
+        );
     };
     let over = begin.elapsed();
-    let cpu = cpu(options)?.zip(cpu_then).map(|(now, then)| now.saturating_sub(then));
+    let cpu = cpu(options)?
+        .zip(cpu_then)
+        .map(|(now, then)| now.saturating_sub(then));
     report.measured(&times, over, cpu);
     Ok(report)
 }
@@ -172,14 +187,18 @@ fn warm_up(options: &Client, index: u64) -> Result<()> {
     let mut poll = Poll::new().context("epoll_create")?;
     let mut asker = Asker::new(options, index)?;
     let interest = Interest::READABLE | Interest::WRITABLE;
-    poll.registry().register(&mut asker.stream, Token(0), interest)?;
+    poll.registry()
+        .register(&mut asker.stream, Token(0), interest)?;
     let mut events = Events::with_capacity(8);
     let mut buffer = vec![0; READ_SIZE];
     let started = Instant::now();
     while asker.answered < WARM_UP_REQUESTS {
         stop::check()?;
         if started.elapsed() > Duration::from_millis(options.stall) {
-            bail!("hang in the warm-up: {} answers on connection {index}", asker.answered);
+            bail!(
+                "hang in the warm-up: {} answers on connection {index}",
+                asker.answered
+            );
         }
         match poll.poll(&mut events, Some(TICK)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -188,7 +207,9 @@ fn warm_up(options: &Client, index: u64) -> Result<()> {
             _ => {}
         }
         if !events.is_empty() {
-            asker.pump(options.protocol, &mut buffer, |_| {}).context("warm-up")?;
+            asker
+                .pump(options.protocol, &mut buffer, |_| {})
+                .context("warm-up")?;
         }
     }
     Ok(())
@@ -201,8 +222,13 @@ fn cpu(options: &Client) -> Result<Option<Duration>> {
 
 fn usage(cgroup: &Path) -> Result<Duration> {
     let path = cgroup.join("cpu.stat");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let usage = text.lines().find_map(|line| line.strip_prefix("usage_usec "));
+    let text =
+        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    let usage = text
+        .lines()
+        .find_map(|line| line.strip_prefix("usage_usec "));
     let usage = usage.and_then(|usage| usage.parse().ok());
-    usage.map(Duration::from_micros).with_context(|| format!("no usage_usec in {}", path.display()))
+    usage
+        .map(Duration::from_micros)
+        .with_context(|| format!("no usage_usec in {}", path.display()))
 }

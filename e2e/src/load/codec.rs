@@ -15,7 +15,10 @@ const MAX_BODY: usize = 64 << 20;
 pub(crate) fn request(protocol: Protocol, payload: &[u8], out: &mut Vec<u8>) -> Result<()> {
     if protocol == Protocol::Http {
         let size = payload.len();
-        write!(out, "POST /echo HTTP/1.1\r\nHost: echo\r\nContent-Length: {size}\r\n\r\n")?;
+        write!(
+            out,
+            "POST /echo HTTP/1.1\r\nHost: echo\r\nContent-Length: {size}\r\n\r\n"
+        )?;
     }
     out.extend_from_slice(payload);
     Ok(())
@@ -75,15 +78,23 @@ fn answer_size(input: &[u8]) -> Result<Option<(usize, usize)>> {
         httparse::Status::Partial => Ok(None),
         httparse::Status::Complete(head) => match response.code {
             Some(200) => Ok(Some((head, body_size(response.headers)?))),
-            code => bail!("the answer is {code:?}: {}", String::from_utf8_lossy(&input[head..])),
+            code => bail!(
+                "the answer is {code:?}: {}",
+                String::from_utf8_lossy(&input[head..])
+            ),
         },
     }
 }
 
 fn body_size(headers: &[httparse::Header<'_>]) -> Result<usize> {
-    let length = headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
+    let length = headers
+        .iter()
+        .find(|h| h.name.eq_ignore_ascii_case("content-length"));
     let length = length.context("no content-length")?.value;
-    let length: usize = std::str::from_utf8(length)?.trim().parse().context("content-length")?;
+    let length: usize = std::str::from_utf8(length)?
+        .trim()
+        .parse()
+        .context("content-length")?;
     if length > MAX_BODY {
         bail!("content-length {length} is more than {MAX_BODY}");
     }
@@ -102,12 +113,21 @@ mod tests {
         let cut = wire.split_off(wire.len() - 1);
         let mut output = Vec::new();
         answer(Protocol::Http, &mut wire, &mut output).expect("answers");
-        assert_eq!(answered(Protocol::Http, &output, 5).expect("parses"), Some(&b"hello"[..]));
-        assert_eq!(answered(Protocol::Http, &output[..output.len() - 1], 5).expect("parses"), None);
+        assert_eq!(
+            answered(Protocol::Http, &output, 5).expect("parses"),
+            Some(&b"hello"[..])
+        );
+        assert_eq!(
+            answered(Protocol::Http, &output[..output.len() - 1], 5).expect("parses"),
+            None
+        );
         output.clear();
         wire.extend(cut);
         answer(Protocol::Http, &mut wire, &mut output).expect("answers");
-        assert_eq!(answered(Protocol::Http, &output, 0).expect("parses"), Some(&b""[..]));
+        assert_eq!(
+            answered(Protocol::Http, &output, 0).expect("parses"),
+            Some(&b""[..])
+        );
         assert!(wire.is_empty());
     }
 

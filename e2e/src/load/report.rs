@@ -40,9 +40,17 @@ impl Report {
     }
 
     /// Takes the figures from a histogram of nanoseconds.
-    pub(crate) fn measured(&mut self, times: &Histogram<u64>, over: Duration, cpu: Option<Duration>) {
+    pub(crate) fn measured(
+        &mut self,
+        times: &Histogram<u64>,
+        over: Duration,
+        cpu: Option<Duration>,
+    ) {
         let us = |ns: f64| (ns / 10.0).round() / 100.0;
-        #[expect(clippy::cast_precision_loss, reason = "figures of one run are far below 2^52")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "figures of one run are far below 2^52"
+        )]
         let float = |value: u64| value as f64;
         self.requests = times.len();
         self.qps = (float(times.len()) / over.as_secs_f64()).round();
@@ -56,13 +64,27 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { qps, average_us, p50_us, p99_us, cpu_us, faults, descriptions, .. } = self;
-        write!(f, "{qps:.0} requests/s, average {average_us:.0} us, p50 {p50_us:.0} us, ")?;
+        let Self {
+            qps,
+            average_us,
+            p50_us,
+            p99_us,
+            cpu_us,
+            faults,
+            descriptions,
+            ..
+        } = self;
+        write!(
+            f,
+            "{qps:.0} requests/s, average {average_us:.0} us, p50 {p50_us:.0} us, "
+        )?;
         write!(f, "p99 {p99_us:.0} us")?;
         if let Some(cpu) = cpu_us {
             write!(f, ", {cpu:.1} us CPU per request")?;
         }
         writeln!(f, ", {faults} faults")?;
-        descriptions.iter().try_for_each(|line| writeln!(f, "    {line}"))
+        descriptions
+            .iter()
+            .try_for_each(|line| writeln!(f, "    {line}"))
     }
 }

@@ -29,16 +29,23 @@ struct Connection {
 pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
     let address = options.listen;
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).context("socket")?;
-    socket.set_reuse_address(true).context("setsockopt SO_REUSEADDR")?;
+    socket
+        .set_reuse_address(true)
+        .context("setsockopt SO_REUSEADDR")?;
     if address.is_ipv6() {
-        socket.set_only_v6(false).context("setsockopt IPV6_V6ONLY")?;
+        socket
+            .set_only_v6(false)
+            .context("setsockopt IPV6_V6ONLY")?;
     }
-    socket.bind(&address.into()).with_context(|| format!("bind to {address}"))?;
+    socket
+        .bind(&address.into())
+        .with_context(|| format!("bind to {address}"))?;
     socket.listen(BACKLOG).context("listen")?;
     socket.set_nonblocking(true).context("set O_NONBLOCK")?;
     let mut listener = TcpListener::from_std(socket.into());
     let mut poll = Poll::new().context("epoll_create")?;
-    poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+    poll.registry()
+        .register(&mut listener, LISTENER, Interest::READABLE)?;
     ready();
 
     let mut connections: Vec<Option<Connection>> = Vec::new();
@@ -61,9 +68,13 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
                         connections.len() - 1
                     });
                     let interest = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut stream, Token(index), interest)?;
-                    connections[index] =
-                        Some(Connection { stream, input: Vec::new(), output: Vec::new() });
+                    poll.registry()
+                        .register(&mut stream, Token(index), interest)?;
+                    connections[index] = Some(Connection {
+                        stream,
+                        input: Vec::new(),
+                        output: Vec::new(),
+                    });
                 }
                 continue;
             }
@@ -72,7 +83,10 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
                 continue;
             };
             // A client that sends nonsense or resets is not served any longer; its side reports it.
-            if !connection.serve(options.protocol, &mut buffer).unwrap_or(false) {
+            if !connection
+                .serve(options.protocol, &mut buffer)
+                .unwrap_or(false)
+            {
                 connections[index] = None;
                 free.push(index);
             }

@@ -91,8 +91,9 @@ pub(crate) struct Server {
     pub(crate) stall: u64,
 }
 
-/// `traffic client`.
+/// `traffic client`. An option given twice counts as given last.
 #[derive(Args, Clone, Debug)]
+#[command(args_override_self = true)]
 pub(crate) struct Client {
     /// Address to connect to; with several, one after the other
     #[arg(long, required = true)]

@@ -8,8 +8,9 @@ use sockway_common::counters::Stats;
 use sockway_common::pair::hop;
 use sockway_datapath::{Pins, stats};
 
-/// The hops of a request through two sidecars, in its order.
-const HOPS: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
+/// The hops of a request through two sidecars, in its order, then the detour of
+/// a pod that calls itself.
+const HOPS: [u32; 4] = [hop::OUTBOUND, hop::INBOUND, hop::APP, hop::SELF_INBOUND];
 
 /// Sums of one moment.
 #[derive(Clone, Debug)]
@@ -33,7 +34,10 @@ pub(crate) struct Hop {
 impl Hop {
     /// Share of connections that were joined, 0 to 1.
     pub(crate) fn share(&self) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "counts of one run are far below 2^52")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of one run are far below 2^52"
+        )]
         let share = self.joined as f64 / self.local.max(1) as f64;
         share
     }
@@ -67,11 +71,24 @@ impl Figures {
     }
 }
 
+impl Hops {
+    /// One of them.
+    pub(crate) fn get(&self, kind: u32) -> Option<&Hop> {
+        self.0.iter().find(|hop| hop.hop == hop::name(kind))
+    }
+}
+
 impl fmt::Display for Hops {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hops = self.0.iter().map(|hop| {
+        let hops = self.0.iter().filter(|hop| hop.local > 0).map(|hop| {
             let share = 100.0 * hop.share();
-            format!("{} {}/{} joined ({share:.0} %), {} MiB", hop.hop, hop.joined, hop.local, hop.bytes >> 20)
+            format!(
+                "{} {}/{} joined ({share:.0} %), {} MiB",
+                hop.hop,
+                hop.joined,
+                hop.local,
+                hop.bytes >> 20
+            )
         });
         f.write_str(&hops.collect::<Vec<_>>().join("; "))
     }

@@ -1,0 +1,53 @@
+//! HTTP through both Envoys: every answer compared.
+
+use anyhow::{Result, ensure};
+use sockway_common::pair::hop;
+
+use super::{Case, Stage};
+use crate::bed::sidecar::Protocol;
+
+/// Bytes of bodies.
+const SIZES: [&str; 4] = ["0", "100", "16384", "300000"];
+
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "http/echo_v4",
+            run: |stage| echo(stage, 0),
+        },
+        Case {
+            name: "http/echo_v6",
+            run: |stage| echo(stage, 1),
+        },
+    ]
+}
+
+fn echo(stage: &Stage, family: usize) -> Result<()> {
+    for size in SIZES {
+        let args = [
+            "--size",
+            size,
+            "--connections",
+            "16",
+            "--duration",
+            "800",
+            "--settle",
+            "100",
+        ];
+        let (load, hops) = stage.world()?.load(Protocol::Http, family, &args)?;
+        ensure!(
+            load.faults == 0 && load.requests > 0,
+            "{size} bytes: {load}"
+        );
+        for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
+            let redirected = hops.get(kind).map_or(0, |hop| hop.messages);
+            let name = hop::name(kind);
+            ensure!(
+                redirected > 0,
+                "{size} bytes: nothing was redirected on hop {name}: {hops}"
+            );
+        }
+    }
+    Ok(())
+}
