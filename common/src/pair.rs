@@ -1,7 +1,7 @@
 //! Pairing the two ends of a connection, and who owns which end.
 
 use crate::addr::IpKey;
-use crate::pod::PodRow;
+use crate::pod::{OwnerKey, PodRow};
 
 /// Key of `pending`: the two initial sequence numbers plus one, as the active end sees them.
 ///
@@ -34,8 +34,8 @@ pub struct PendingRow {
     pub scope: u32,
     /// 1 where the passive end is watched, not accelerated ([`crate::reader`]).
     pub observe: u32,
-    /// Explicit padding.
-    pub pad: u32,
+    /// 1 where one of the two ends belongs to an application.
+    pub faces_app: u32,
 }
 
 /// Value of `peers`: the other end of a joined connection, keyed by socket cookie.
@@ -58,6 +58,9 @@ pub struct ReaderKey {
     pub ip: IpKey,
     /// For clients the pod that dialled; for servers zero.
     pub pod: IpKey,
+    /// The attachment that the application's pod is: what was learnt of one pod
+    /// says nothing about the next one with its address.
+    pub owner: OwnerKey,
     /// Port of `ip`, host byte order.
     pub port: u32,
     /// [`reader::SERVER`](crate::reader::SERVER) or [`CLIENT`](crate::reader::CLIENT).
@@ -139,8 +142,8 @@ pub const fn classify(local: IpKey, port: u16, remote: IpKey, row: &PodRow) -> u
 crate::impl_pod!(SeqKey, PendingRow, PeerRow, ReaderKey);
 
 const _: () = assert!(size_of::<SeqKey>() == 8);
-const _: () = assert!(size_of::<ReaderKey>() == 40);
-const _: () = assert!(size_of::<PendingRow>() == 8 + 8 + 40 + 16 + 4 * 4);
+const _: () = assert!(size_of::<ReaderKey>() == 56);
+const _: () = assert!(size_of::<PendingRow>() == 8 + 8 + 56 + 16 + 4 * 4);
 const _: () = assert!(size_of::<PeerRow>() == 16);
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ pub const MAX_IPS: usize = 16;
 /// Identifies an attachment, that is a (container id, interface name) pair:
 /// FNV-1a, 128 bits, over `container id`, a NUL byte, `interface name`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct OwnerKey(pub [u8; 16]);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerKey([u32; 4]);
 
 impl OwnerKey {
     /// The key of an attachment. The same input gives the same key in every version.
@@ -25,7 +25,23 @@ impl OwnerKey {
         const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
         let bytes = container_id.bytes().chain([0]).chain(ifname.bytes());
         let hash = bytes.fold(OFFSET, |hash, b| (hash ^ u128::from(b)).wrapping_mul(PRIME));
-        Self(hash.to_be_bytes())
+        Self::from_bytes(hash.to_be_bytes())
+    }
+
+    /// From the hash's bytes, most significant first.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        // Held as words for the BPF target, which moves bytes one at a time.
+        let [a, b, c, d] = match bytes.as_chunks::<4>() {
+            ([a, b, c, d], []) => [*a, *b, *c, *d],
+            _ => [[0; 4]; 4],
+        };
+        Self([
+            u32::from_ne_bytes(a),
+            u32::from_ne_bytes(b),
+            u32::from_ne_bytes(c),
+            u32::from_ne_bytes(d),
+        ])
     }
 }
 
@@ -183,7 +199,10 @@ mod tests {
                 })
         };
         assert_eq!(step(b"a"), 0xd228_cb69_6f1a_8caf_7891_2b70_4e4a_8964);
-        assert_eq!(OwnerKey::new("a", ""), OwnerKey(step(b"a\0").to_be_bytes()));
+        assert_eq!(
+            OwnerKey::new("a", ""),
+            OwnerKey::from_bytes(step(b"a\0").to_be_bytes())
+        );
     }
 
     #[test]

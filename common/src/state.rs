@@ -25,6 +25,8 @@ pub mod flag {
     pub const FILE_CHECKED: u32 = 4;
     /// This end belongs to an application, not to Envoy.
     pub const APP_END: u32 = 8;
+    /// One of the two ends belongs to an application.
+    pub const FACES_APP: u32 = 16;
 }
 
 /// One socket's state. Written by the socket's own callbacks and sends, which
@@ -80,4 +82,4 @@ pub struct SockState {
 #[cfg(feature = "user")]
 crate::impl_pod!(SockState);
 
-const _: () = assert!(size_of::<SockState>() == 6 * 8 + 12 * 4 + 8 + 16 + 40);
+const _: () = assert!(size_of::<SockState>() == 6 * 8 + 12 * 4 + 8 + 16 + 56);

@@ -25,7 +25,7 @@ use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 
 pub use create::{create_pods, ensure_sandboxes};
 
-use crate::{Error, Pins};
+use crate::{Error, Pins, stats};
 use lock::PinLock;
 
 /// The kernel's errno for a hash that is full.
@@ -37,6 +37,7 @@ pub struct Registry {
     pods: HashMap<MapData, IpKey, PodRow>,
     sandboxes: HashMap<MapData, OwnerKey, SandboxRow>,
     lock: PinLock,
+    pins: Pins,
 }
 
 /// What [`Registry::retain`] did.
@@ -64,6 +65,7 @@ impl Registry {
             lock: PinLock::open(pins)?,
             pods: open_map(pins, PODS)?,
             sandboxes: open_map(pins, SANDBOXES)?,
+            pins: pins.clone(),
         })
     }
 
@@ -86,6 +88,7 @@ impl Registry {
             pods,
             sandboxes,
             lock,
+            pins,
         } = self;
         let _held = lock.exclusive()?;
         if let Some(before) = lookup(sandboxes, &owner, SANDBOXES)? {
@@ -96,6 +99,12 @@ impl Registry {
         insert(sandboxes, &owner, sandbox, SANDBOXES)?;
         let row = PodRow { owner, ..*row };
         for ip in sandbox.ips() {
+            if lookup(pods, ip, PODS)?.is_none_or(|before| before.owner != owner) {
+                // What the last pod with this address did is not this one's.
+                if let Err(error) = stats::forget_pod(pins, ip) {
+                    log::debug!("the figures of {ip} start from its last pod's: {error}");
+                }
+            }
             if let Err(error) = insert(pods, ip, &row, PODS) {
                 if let Err(undo) = remove_all(pods, sandboxes, &owner, sandbox.ips()) {
                     log::warn!("cannot undo a registration that failed: {undo}");
@@ -119,6 +128,7 @@ impl Registry {
             pods,
             sandboxes,
             lock,
+            ..
         } = self;
         let _held = lock.exclusive()?;
         remove_all(pods, sandboxes, owner, also_ips)
@@ -139,11 +149,12 @@ impl Registry {
             pods,
             sandboxes,
             lock,
+            ..
         } = self;
         let _held = lock.exclusive()?;
         let mut known = HashSet::new();
         let mut done = Retained::default();
-        for (owner, sandbox) in rows(sandboxes, SANDBOXES, |owner| owner.0)? {
+        for (owner, sandbox) in rows(sandboxes, SANDBOXES, |owner| *owner)? {
             if keep(&owner, &sandbox) {
                 known.insert(owner);
                 continue;
@@ -186,7 +197,7 @@ impl Registry {
     /// # Errors
     /// [`Error::Map`].
     pub fn sandboxes(&self) -> Result<Vec<(OwnerKey, SandboxRow)>, Error> {
-        rows(&self.sandboxes, SANDBOXES, |owner| owner.0)
+        rows(&self.sandboxes, SANDBOXES, |owner| *owner)
     }
 
     /// Every address, in ascending order.

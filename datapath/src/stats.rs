@@ -85,6 +85,24 @@ pub fn pods(pins: &Pins) -> Result<Vec<(IpKey, PodStats)>, Error> {
     Ok(rows.into_iter().collect())
 }
 
+/// Forgets the sums of a pod; none is no error.
+pub(crate) fn forget_pod(pins: &Pins, ip: &IpKey) -> Result<(), Error> {
+    let name = layout::POD_STATS;
+    let map = Map::PerCpuLruHashMap(open(pins, name)?);
+    let mut hash =
+        PerCpuHashMap::<_, IpKey, PodStats>::try_from(map).map_err(map_error(name, "open"))?;
+    match hash.remove(ip) {
+        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+        // aya tells a missing row of a per-CPU map by the errno only.
+        Err(MapError::SyscallError(e)) if e.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::Map {
+            name,
+            op: "remove a row",
+            source,
+        }),
+    }
+}
+
 /// How many sockets are in the sockhash now: two for each joined connection.
 ///
 /// # Errors
@@ -142,9 +160,10 @@ where
 /// As for opening and reading a pinned map.
 pub fn readers(pins: &Pins) -> Result<Vec<(ReaderKey, ReaderRow)>, Error> {
     let name = layout::READERS;
-    let hash = aya::maps::HashMap::<_, ReaderKey, ReaderRow>::try_from(Map::LruHashMap(open(
-        pins, name,
-    )?))
-    .map_err(map_error(name, "open"))?;
-    hash.iter().collect::<Result<_, _>>().map_err(map_error(name, "read"))
+    let hash =
+        aya::maps::HashMap::<_, ReaderKey, ReaderRow>::try_from(Map::LruHashMap(open(pins, name)?))
+            .map_err(map_error(name, "open"))?;
+    hash.iter()
+        .collect::<Result<_, _>>()
+        .map_err(map_error(name, "read"))
 }

@@ -68,6 +68,7 @@ fn qualify(tuple: &Tuple) -> Option<PendingRow> {
         pending.reader = ReaderKey {
             ip: tuple.local,
             pod: IpKey::default(),
+            owner: row.owner,
             port: u32::from(tuple.local_port),
             kind: SERVER,
         };
@@ -150,11 +151,12 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
         return Err(Reason::NotInserted);
     }
     let sock = own_sock(ctx);
-    if row.hop == hop::INBOUND {
-        // The client's pod may be another one, with a scope of its own.
-        if let Some(own) = lookup_pod(tuple.local) {
-            row.scope = scope::stricter(row.scope, own.scope);
-        }
+    // The client's pod may be another one, with a scope of its own, or none.
+    let own = lookup_pod(tuple.local);
+    if let Some(own) = own
+        && row.hop == hop::INBOUND
+    {
+        row.scope = scope::stricter(row.scope, own.scope);
     }
     let envoy = match row.hop {
         hop::OUTBOUND => false,
@@ -167,14 +169,17 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
     if kernel::has_ulp(sock) {
         return Err(Reason::Ulp);
     }
+    // Envoy never blocks, so for it this only tells others who use its uid or
+    // its source address.
+    if row.scope != scope::ALL && kernel::nonblocking(sock) != Some(true) {
+        return Err(Reason::Blocking);
+    }
     let mut observed = false;
     if !envoy && row.scope == scope::AUTO {
-        if kernel::nonblocking(sock) != Some(true) {
-            return Err(Reason::Blocking);
-        }
         row.reader = ReaderKey {
             ip: tuple.remote,
             pod: tuple.local,
+            owner: own.map(|own| own.owner).unwrap_or_default(),
             port: u32::from(tuple.remote_port),
             kind: CLIENT,
         };
@@ -189,6 +194,10 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
     };
     state.flags = flag::ACTIVE;
     state.pending = key;
+    if !envoy || row.hop == hop::APP {
+        row.faces_app = 1;
+        state.flags |= flag::FACES_APP;
+    }
     if !envoy {
         state.flags |= flag::APP_END | flag::FILE_CHECKED;
         if row.scope == scope::AUTO {
@@ -258,8 +267,11 @@ fn join_passive(
     };
     state.peer_cookie = row.active_cookie;
     state.peer_sock = row.active_sock;
+    if row.faces_app != 0 {
+        state.flags |= flag::FACES_APP;
+    }
     if row.hop == hop::APP {
-        state.flags = flag::APP_END;
+        state.flags |= flag::APP_END;
         if row.scope == scope::AUTO {
             readers::watch(state.cookie, &row.reader);
         }

@@ -79,7 +79,8 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
     let row = known(&key);
     let read = Read {
         nonblocking: kernel::nonblocking(sock) != Some(false),
-        recv_like: kernel::in_recv_like_call(),
+        // kTLS reads its own way once it is set up.
+        recv_like: kernel::in_recv_like_call().map(|is| is && !kernel::has_ulp(sock)),
         rcvlowat: kernel::rcvlowat(sock),
     };
     let next = reader::after_read(row, read);

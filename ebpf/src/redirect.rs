@@ -35,6 +35,9 @@ pub(crate) fn run(ctx: &SkMsgContext) {
             }
         }
     }
+    if state.flags & flag::FACES_APP != 0 && ulp_appeared(state) {
+        return account::by_tcp(state, size);
+    }
     let charge = flow::charge(size);
     if state.credit < charge && !renew(state, size) {
         return account::by_tcp(state, size);
@@ -50,6 +53,22 @@ pub(crate) fn run(ctx: &SkMsgContext) {
         state.smallest = size;
     }
     account::redirected(state, size);
+}
+
+/// Rule 6: an application may set up kTLS at any time; its records are
+/// encrypted below this program and must not be taken from above it.
+#[inline(always)]
+fn ulp_appeared(state: &mut SockState) -> bool {
+    let app = if state.flags & flag::APP_END != 0 {
+        state.sock
+    } else {
+        state.peer_sock
+    };
+    if !kernel::has_ulp(app) {
+        return false;
+    }
+    go_tcp(state, Reason::Ulp, true);
+    true
 }
 
 /// Sends a direction to TCP; `always`: until the connection ends.
@@ -147,12 +166,11 @@ fn renew(state: &mut SockState, size: u32) -> bool {
         }
         None => return renew_blind(state),
     }
-    if state.scope == scope::AUTO
-        && state.reader.kind != 0
-        && state.flags & flag::APP_END == 0
-        && readers::known(&state.reader).seen & seen::UNFIT != 0
+    if state.flags & (flag::FACES_APP | flag::APP_END) == flag::FACES_APP
+        && state.scope == scope::AUTO
+        && let Some(reason) = reader_turned(state)
     {
-        go_tcp(state, Reason::Guarded, true);
+        go_tcp(state, reason, true);
         return false;
     }
     let bytes = match kernel::backlog(state.peer_sock) {
@@ -182,6 +200,23 @@ fn renew(state: &mut SockState, size: u32) -> bool {
             false
         }
     }
+}
+
+/// Why an application that was fit is not redirected into any more, if so.
+#[inline(always)]
+fn reader_turned(state: &SockState) -> Option<Reason> {
+    let mut row = readers::known(&state.reader);
+    if row.seen & seen::UNFIT == 0 {
+        if kernel::nonblocking(state.peer_sock) == Some(false) {
+            row.seen |= seen::BLOCKING;
+        } else if kernel::rcvlowat(state.peer_sock) > 1 {
+            row.seen |= seen::RCVLOWAT;
+        } else {
+            return None;
+        }
+        readers::note(&state.reader, row);
+    }
+    Some(readers::unfit_reason(row))
 }
 
 /// Where the backlog cannot be seen: one total for the connection, then TCP.
