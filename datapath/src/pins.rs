@@ -10,16 +10,29 @@ use crate::Error;
 /// Default of the directory in bpffs under which each layout has its own directory.
 pub const DEFAULT_ROOT: &str = "/sys/fs/bpf/sockway";
 
-/// The pin directory of this layout under a root in bpffs.
+/// The pin directory of a layout under a root in bpffs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     root: PathBuf,
+    layout: String,
 }
 
 impl Pins {
-    /// Names the root; nothing is looked at or made.
+    /// Names the root, and this build's layout; nothing is looked at or made.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self {
+            root: root.into(),
+            layout: layout::PIN_DIR.to_owned(),
+        }
+    }
+
+    /// The same root with a layout of [`Self::other_layouts`], for taking it off the node.
+    #[must_use]
+    pub fn of_layout(&self, name: &str) -> Self {
+        Self {
+            root: self.root.clone(),
+            layout: name.to_owned(),
+        }
     }
 
     /// The directory that holds one directory for each layout.
@@ -27,9 +40,9 @@ impl Pins {
         &self.root
     }
 
-    /// The directory of this layout.
+    /// The directory of the layout.
     pub fn dir(&self) -> PathBuf {
-        self.root.join(layout::PIN_DIR)
+        self.root.join(&self.layout)
     }
 
     /// Where a map of [`layout`] is pinned.
@@ -60,7 +73,7 @@ impl Pins {
             let is_layout = name
                 .strip_prefix('v')
                 .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-            if is_layout && name != layout::PIN_DIR {
+            if is_layout && name != self.layout {
                 found.push(name);
             }
         }

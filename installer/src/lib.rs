@@ -14,6 +14,7 @@ pub mod explain;
 pub mod figures;
 pub mod files;
 pub mod keep;
+pub mod layouts;
 pub mod logging;
 pub mod node;
 pub mod options;

@@ -15,6 +15,7 @@ use crate::cgroup::{self, Choice};
 use crate::conflist::CNI_VERSIONS;
 use crate::conflists::{self, Change, Outcome};
 use crate::files::{self, Written};
+use crate::layouts::{self, Retired};
 use crate::options::{CgroupArgs, CniArgs, RunDirArgs};
 use crate::plugin;
 use crate::settings::Settings;
@@ -58,6 +59,8 @@ pub struct Report {
     pub plugin_written: Written,
     /// The conflists, the one in effect first.
     pub conflists: Vec<Outcome>,
+    /// Layouts of other versions that still serve connections.
+    pub retired: Vec<Retired>,
 }
 
 /// What of the node the checks found fit.
@@ -127,6 +130,7 @@ impl Wanted {
         } = self.install_programs(host, undo)?;
         let plugin_written = self.install_plugin(host, undo)?;
         let conflists = self.install_conflists(conflists::ATTEMPTS, undo)?;
+        let retired = layouts::retire(&self.pins)?;
         let cgroup = host.cgroup.path().to_owned();
         let plugin = self.cni.plugin_path();
         Ok(Report {
@@ -137,6 +141,7 @@ impl Wanted {
             plugin,
             plugin_written,
             conflists,
+            retired,
         })
     }
 

@@ -10,15 +10,18 @@ use sockway_common::config::DEFAULT_BACKLOG_LIMIT;
 use crate::build::Facts;
 use crate::exit::Exit;
 use crate::files::Written;
+use crate::layouts::Retired;
 use crate::node::{Report, Wanted};
 use crate::options::{CgroupArgs, CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
+use crate::reconcile::{self, SourceArgs};
 use crate::settings::Settings;
 use crate::ui;
 
 /// Put Sockway onto this node, or bring what is there up to date
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Everything is checked before anything is changed. May be run again at any time: programs are
+Everything is checked before anything is changed. Pods that are there already are registered without
+being restarted; their new connections are accelerated. May be run again at any time: programs are
 replaced in place, accelerated connections go on, and what is as it should be is not written.
 
 Examples:
@@ -28,6 +31,8 @@ Examples:
 pub struct InstallArgs {
     #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    sources: SourceArgs,
     #[command(flatten)]
     wanted: WantedArgs,
 }
@@ -67,6 +72,7 @@ struct Document<'a> {
     host: &'a Facts,
     #[serde(flatten)]
     report: &'a Report,
+    pods: Option<&'a reconcile::Report>,
 }
 
 impl WantedArgs {
@@ -98,18 +104,26 @@ impl InstallArgs {
         let host = wanted.check_host().context("nothing was changed")?;
         wanted.plan_conflists().context("nothing was changed")?;
         let report = wanted.install(&host)?;
+        let pods = match reconcile::run(&wanted.pins, &wanted.cni, &self.sources, false) {
+            Ok(pods) => Some(pods),
+            Err(e) => {
+                log::warn!("pods that are older than the install are not registered: {e:#}");
+                None
+            }
+        };
         match self.output.output {
             Output::Json => ui::print_json(&Document {
                 host: &facts,
                 report: &report,
+                pods: pods.as_ref(),
             })?,
-            Output::Text => ui::print(&text(&report))?,
+            Output::Text => ui::print(&text(&report, pods.as_ref()))?,
         }
         Ok(Exit::Done)
     }
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &Report, pods: Option<&reconcile::Report>) -> String {
     let Report {
         cgroup,
         mounted,
@@ -118,6 +132,7 @@ fn text(report: &Report) -> String {
         plugin,
         plugin_written,
         conflists,
+        retired,
     } = report;
     let mut lines = vec![
         (
@@ -147,9 +162,16 @@ fn text(report: &Report) -> String {
     for limit in limits {
         lines.push(("Limited", (*limit).to_owned()));
     }
-    let mut text = ui::facts(&lines);
-    text.push_str("Pods created from now on are registered. See `sockway status`.\n");
-    text
+    for Retired { layout, .. } in retired {
+        let what = format!("{layout} of another version stays while its connections last");
+        lines.push(("Layout", what));
+    }
+    if let Some(pods) = pods {
+        let (old, live) = (pods.registered.len(), pods.live);
+        lines.push(("Pods", format!("{old} registered now, of {live} live ones")));
+        lines.extend(pods.failed.iter().map(|failure| ("Pod", failure.clone())));
+    }
+    ui::facts(&lines)
 }
 
 const fn word(written: Written) -> &'static str {

@@ -12,6 +12,7 @@ use crate::conflists::{self, Outcome};
 use crate::exit::Exit;
 use crate::keep::lock;
 use crate::keep::watch::{Watch, Woken};
+use crate::layouts;
 use crate::options::{CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
 use crate::{drain, files, node, ui};
 
@@ -129,11 +130,20 @@ impl UninstallArgs {
     }
 
     fn drain(&self, pins: &Pins) -> Result<usize> {
-        let count = || match stats::sockets(pins) {
-            Ok(sockets) => Ok(sockets),
-            // Nothing there, or no longer: nothing to wait for.
-            Err(Error::NotInstalled { .. } | Error::OtherLayout { .. }) => Ok(0),
-            Err(e) => Err(e.into()),
+        let count = || {
+            let own = match stats::sockets(pins) {
+                Ok(sockets) => sockets,
+                // Nothing there, or no longer: nothing to wait for.
+                Err(Error::NotInstalled { .. } | Error::OtherLayout { .. }) => 0,
+                Err(e) => return Err(e.into()),
+            };
+            // A layout that cannot be read is not removed, and waiting would not change that.
+            let others = layouts::retire(pins)?;
+            Ok(own
+                + others
+                    .iter()
+                    .filter_map(|other| other.sockets_left)
+                    .sum::<usize>())
         };
         drain::wait(self.drain_timeout, count, |left, after| {
             if left > 0 {

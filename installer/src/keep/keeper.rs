@@ -9,6 +9,7 @@ use super::drift::{Detector, Drift};
 use super::rhythm::Rhythm;
 use super::shared::Shared;
 use super::watch::{Watch, Woken};
+use crate::layouts;
 use crate::node::{Host, Wanted};
 use crate::reconcile::{self, SourceArgs};
 use crate::undo::Undo;
@@ -180,6 +181,9 @@ impl Keeper {
 
     fn reconcile(&mut self, now: Instant) {
         self.next_reconcile = now + self.reconcile_every;
+        if let Err(e) = layouts::retire(&self.wanted.pins) {
+            log::warn!("cannot retire another version's layout: {e:#}");
+        }
         match reconcile::run(&self.wanted.pins, &self.wanted.cni, &self.sources, false) {
             Ok(report) => {
                 for name in &report.registered {

@@ -80,9 +80,8 @@ fn a_pod_that_was_there_before() {
         return;
     };
     node.cache_pod();
-    node.run(&["install"], 0);
-    let report = node.json(&["reconcile"], 0);
-    assert_eq!(report["registered"][0], "shop/cart-0");
+    let report = node.json(&["install"], 0);
+    assert_eq!(report["pods"]["registered"][0], "shop/cart-0");
     let mut connection = Connection::open();
     connection.echo();
     assert_eq!(node.json(&["status"], 0)["figures"]["total"]["joined"], 1);
@@ -98,8 +97,8 @@ fn a_pod_that_was_there_before() {
     drop(connection);
     for _ in 0..repeat(5, 100) {
         sockway_datapath::Datapath::remove(&node.pins()).unwrap();
-        node.run(&["install", "--quiet"], 0);
-        assert_eq!(node.json(&["reconcile"], 0)["registered"][0], "shop/cart-0");
+        let report = node.json(&["install", "--quiet"], 0);
+        assert_eq!(report["pods"]["registered"][0], "shop/cart-0");
     }
     // A cache row whose address the namespace does not have is another pod's.
     let path = node.path("results/terway-chainer-c0ffee-eth0");

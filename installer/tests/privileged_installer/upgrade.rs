@@ -33,3 +33,36 @@ fn twenty_upgrades_under_traffic() {
     node.run(&["uninstall", "--purge"], 0);
     node.assert_gone(&[]);
 }
+
+#[test]
+fn another_layout_drains() {
+    let Some(node) = Node::new("another_layout_drains") else {
+        return;
+    };
+    node.cache_pod();
+    node.run(&["install"], 0);
+    let mut old = Connection::open();
+    old.echo();
+    // What a version with another layout would find.
+    let (v1, v0) = (node.pins().dir(), node.path("bpf/sockway/v0"));
+    std::fs::rename(v1, &v0).unwrap();
+    let report = node.json(&["install"], 0);
+    assert_eq!(report["retired"][0]["layout"], "v0");
+    assert_eq!(report["retired"][0]["sockets_left"], 2);
+    let mut new = Connection::open();
+    for _ in 0..20 {
+        old.echo();
+        new.echo();
+    }
+    let status = node.json(&["status"], 0);
+    assert_eq!(status["connections"], 1, "the old one is the old layout's");
+    assert_eq!(status["other_layouts"][0], "v0");
+    drop(old);
+    let report = node.json(&["install"], 0);
+    assert_eq!(report["retired"].as_array().unwrap().len(), 0);
+    assert!(!v0.exists());
+    new.echo();
+    drop(new);
+    node.run(&["uninstall", "--purge"], 0);
+    node.assert_gone(&[]);
+}
