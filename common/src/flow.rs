@@ -102,6 +102,14 @@ pub const fn charge(size: u32) -> u32 {
     size.saturating_add(MESSAGE_COST)
 }
 
+/// What a send takes from the sends still to skip: one, and one for each 4 KiB,
+/// because a look costs little beside a large send.
+#[inline(always)]
+#[must_use]
+pub const fn skip_step(size: u32) -> u32 {
+    1 + (size >> 12)
+}
+
 /// The next back-off after a look in vain.
 #[inline(always)]
 #[must_use]

@@ -30,7 +30,7 @@ pub(crate) fn run(ctx: &SkMsgContext) {
         mode::REDIRECT => {}
         mode::TCP_ALWAYS => return account::by_tcp(state, size),
         _ => {
-            if !start(state) {
+            if !start(state, size) {
                 return account::by_tcp(state, size);
             }
         }
@@ -80,10 +80,10 @@ fn go_tcp(state: &mut SockState, reason: Reason, always: bool) {
 
 /// Decides whether a direction that is not redirected may be from this send on.
 #[inline(always)]
-fn start(state: &mut SockState) -> bool {
+fn start(state: &mut SockState, size: u32) -> bool {
     let first = state.mode == mode::UNDECIDED;
     if state.skip > 0 {
-        state.skip -= 1;
+        state.skip = state.skip.saturating_sub(flow::skip_step(size));
         return false;
     }
     match check(state, first) {
