@@ -20,7 +20,7 @@ pub(crate) struct Figures(Stats);
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Hop {
     /// Its name.
-    pub(crate) hop: String,
+    pub(crate) name: String,
     /// Connections with both ends on this node.
     pub(crate) local: u64,
     /// Those of them that were joined.
@@ -60,7 +60,7 @@ impl Figures {
             let index = kind as usize;
             let grown = |of: fn(&Stats) -> &[u64; hop::COUNT]| of(now)[index] - of(then)[index];
             Hop {
-                hop: hop::name(kind).to_owned(),
+                name: hop::name(kind).to_owned(),
                 local: grown(|stats| &stats.local).max(grown(|stats| &stats.paired)),
                 joined: grown(|stats| &stats.paired),
                 messages: grown(|stats| &stats.redirected_messages),
@@ -74,7 +74,7 @@ impl Figures {
 impl Hops {
     /// One of them.
     pub(crate) fn get(&self, kind: u32) -> Option<&Hop> {
-        self.0.iter().find(|hop| hop.hop == hop::name(kind))
+        self.0.iter().find(|hop| hop.name == hop::name(kind))
     }
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Hops {
             let share = 100.0 * hop.share();
             format!(
                 "{} {}/{} joined ({share:.0} %), {} MiB",
-                hop.hop,
+                hop.name,
                 hop.joined,
                 hop.local,
                 hop.bytes >> 20

@@ -12,5 +12,6 @@ mod soak;
 mod stop;
 mod suite;
 mod traffic;
+mod world;
 
 pub use cli::run;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::place::Place;
 
 /// How long a command may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(2);
 
 /// A command.

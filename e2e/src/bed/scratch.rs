@@ -106,10 +106,16 @@ fn mount_private(at: &Path, fstype: &str) -> Result<()> {
 }
 
 /// Field 22 of `/proc/<pid>/stat`: tells a process from a later one with its id.
+/// `None` where it is dead, waited for or not.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = after_name.split_whitespace();
+    let state = fields.next()?;
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 /// Process id and start time out of a run's name.
@@ -214,4 +220,23 @@ pub(crate) fn children_with_prefix(dir: &Path, prefix: &str) -> Vec<PathBuf> {
                 .is_some_and(|n| n.to_string_lossy().starts_with(prefix))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{owner, start_time};
+
+    #[test]
+    fn this_process_is_alive_and_init_is_older() {
+        let this = start_time(std::process::id()).expect("alive");
+        assert!(start_time(1).is_some_and(|init| init <= this));
+        assert_eq!(start_time(u32::MAX), None);
+    }
+
+    #[test]
+    fn names_tell_their_owner() {
+        assert_eq!(owner("swe2e-12-345-6"), Some((12, 345)));
+        assert_eq!(owner("swe2e-12"), None);
+        assert_eq!(owner("other-12-345-6"), None);
+    }
 }

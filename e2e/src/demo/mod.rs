@@ -22,7 +22,7 @@ use results::{Protocols, Results};
 use scene::Scene;
 
 /// How long the verified traffic of one family may take.
-const TRAFFIC_LIMIT: Duration = Duration::from_secs(180);
+const TRAFFIC_LIMIT: Duration = Duration::from_mins(3);
 
 /// Runs the demo.
 pub(crate) fn run(options: &Options, format: Format) -> Result<()> {
@@ -56,7 +56,7 @@ fn integrity(scene: &mut Scene, options: &Options, progress: &Progress) -> Resul
     let mut reports = Vec::new();
     let pins = scene.node.pins();
     for family in 0..2 {
-        let to = scene.service(family, scene::TRAFFIC);
+        let to = scene::service(family, scene::TRAFFIC);
         progress.step(&format!(
             "verified traffic to {to}: {} connections",
             options.integrity

@@ -2,10 +2,14 @@
 
 use std::time::Instant;
 
+/// Columns that the time takes.
+const INDENT: usize = 11;
+
 /// Progress lines with the time since the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress {
     started: Instant,
+    indent: usize,
 }
 
 impl Progress {
@@ -13,6 +17,7 @@ impl Progress {
     pub(crate) fn new() -> Self {
         Self {
             started: Instant::now(),
+            indent: INDENT,
         }
     }
 
@@ -23,7 +28,8 @@ impl Progress {
 
     /// What came of it.
     pub(crate) fn note(&self, what: &str) {
-        eprintln!("{:11}{what}", "");
+        let Self { started: _, indent } = self;
+        eprintln!("{:indent$}{what}", "");
     }
 
     /// The words of another program.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::options::Options;
 use super::progress::Progress;
-use super::scene::{HTTP, Scene, TCP};
+use super::scene::{self, HTTP, Scene, TCP};
 use crate::hops::{Figures, Hops};
 use crate::load::report::Report as Load;
 
@@ -52,9 +52,9 @@ pub(crate) fn run(scene: &Scene, options: &Options, progress: &Progress) -> Resu
         };
         for accelerated in modes {
             if accelerated {
-                scene.accelerated()?
+                scene.accelerated()?;
             } else {
-                scene.plain()?
+                scene.plain()?;
             }
             for (protocol, port) in [("tcp", TCP), ("http", HTTP)] {
                 let mode = if accelerated { "accelerated" } else { "plain" };
@@ -78,7 +78,7 @@ fn measure(
     accelerated: bool,
     (protocol, port): (&'static str, u16),
 ) -> Result<Round> {
-    let to = scene.service(0, port);
+    let to = scene::service(0, port);
     let cgroup = scene.node.scratch.cgroup();
     let (connections, size) = (options.connections.to_string(), options.size.to_string());
     let (duration, warm_up) = (options.duration.to_string(), WARM_UP.to_string());

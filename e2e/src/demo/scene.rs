@@ -21,6 +21,11 @@ pub(crate) const HTTP: u16 = 8081;
 /// Port of the traffic server.
 pub(crate) const TRAFFIC: u16 = 9000;
 
+/// A service's address.
+pub(crate) fn service(family: usize, port: u16) -> String {
+    at(vip(family, 10), port)
+}
+
 /// The stage of the demo.
 pub(crate) struct Scene {
     /// The pod that asks.
@@ -63,15 +68,15 @@ impl Scene {
             "traffic",
             &["-o", "json", "traffic", "server", "--listen", &listen],
         )?;
-        let service = |port, protocol| Service {
+        let backed = |port, protocol| Service {
             port,
             protocol,
             backend: server.ips(),
         };
         let services = [
-            service(TCP, Protocol::Tcp),
-            service(HTTP, Protocol::Http),
-            service(TRAFFIC, Protocol::Tcp),
+            backed(TCP, Protocol::Tcp),
+            backed(HTTP, Protocol::Http),
+            backed(TRAFFIC, Protocol::Tcp),
         ];
         let mut scene = Self {
             client,
@@ -88,11 +93,6 @@ impl Scene {
             ));
         }
         Ok(scene)
-    }
-
-    /// A service's address.
-    pub(crate) fn service(&self, family: usize, port: u16) -> String {
-        at(vip(family, 10), port)
     }
 
     /// From now on new connections are plain TCP.

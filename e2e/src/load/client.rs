@@ -111,13 +111,13 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
         warm_up(options, index as u64)?;
     }
     let mut poll = Poll::new().context("epoll_create")?;
-    let mut askers = Vec::new();
+    let mut connections = Vec::new();
     for index in 0..options.connections {
         let mut asker = Asker::new(options, (options.warm_up + index) as u64)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry()
             .register(&mut asker.stream, Token(index), interest)?;
-        askers.push(Some(asker));
+        connections.push(Some(asker));
     }
     let mut report = Report::default();
     let mut times = Histogram::<u64>::new(FIGURES).context("make a histogram")?;
@@ -128,7 +128,7 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
     let mut begun: Option<(Instant, Option<Duration>)> = None;
     let stall = Duration::from_millis(options.stall);
     let mut scanned = Instant::now();
-    while Instant::now() < end && askers.iter().any(Option::is_some) {
+    while Instant::now() < end && connections.iter().any(Option::is_some) {
         stop::check()?;
         match poll.poll(&mut events, Some(TICK)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -140,7 +140,7 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
             begun = Some((Instant::now(), cpu(options)?));
         }
         for event in &events {
-            let slot = &mut askers[event.token().0];
+            let slot = &mut connections[event.token().0];
             let Some(asker) = slot else { continue };
             let measuring = begun.is_some();
             let result = asker.pump(options.protocol, &mut buffer, |time| {
@@ -157,7 +157,7 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
         }
         if scanned.elapsed() > Duration::from_secs(1) {
             scanned = Instant::now();
-            for (index, slot) in askers.iter_mut().enumerate() {
+            for (index, slot) in connections.iter_mut().enumerate() {
                 if slot
                     .as_ref()
                     .is_some_and(|asker| asker.asked.elapsed() > stall)
@@ -168,13 +168,13 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
             }
         }
     }
-    let Some((begin, cpu_then)) = begun else {
+    let Some((since, cpu_then)) = begun else {
         bail!(
             "no connection left before measuring began: {:?}",
             report.descriptions
         );
     };
-    let over = begin.elapsed();
+    let over = since.elapsed();
     let cpu = cpu(options)?
         .zip(cpu_then)
         .map(|(now, then)| now.saturating_sub(then));

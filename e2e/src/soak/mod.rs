@@ -13,7 +13,7 @@ use crate::bed::tools::Tools;
 use crate::hops::Hops;
 use crate::output::{self, Format};
 use crate::stop;
-use crate::suite::world::{Path, Traffic, World};
+use crate::world::{Path, Traffic, World};
 use options::Options;
 
 /// Connections at a time of blocking applications, which take two threads each.

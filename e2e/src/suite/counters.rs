@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::stats;
 
-use super::world::{Path, Traffic};
 use super::{Case, Stage};
 use crate::bed::sidecar::Protocol;
+use crate::world::{Path, Traffic};
 
 /// Bytes of a request's payload.
 const SIZE: u64 = 4096;

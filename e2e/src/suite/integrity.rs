@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use sockway_common::pair::hop;
 
-use super::world::{Outcome, Path, Traffic};
 use super::{Case, Stage};
+use crate::world::{Outcome, Path, Traffic};
 
 /// Least share of connections that are joined on a hop whose ends are fit, where
 /// a few may be missed: connections reset before they were accepted.

@@ -7,7 +7,6 @@ mod integrity;
 mod lifecycle;
 pub(crate) mod options;
 mod refusals;
-pub(crate) mod world;
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -16,8 +15,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::bed::tools::Tools;
 use crate::stop;
+use crate::world::World;
 use options::Options;
-use world::World;
 
 /// A case: what must hold, and the function that finds out.
 pub(crate) struct Case {
@@ -63,7 +62,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |name: &str| filters.is_empty() || filters.iter().any(|part| name.contains(part));
     let cases: Vec<_> = all().into_iter().filter(|case| wanted(case.name)).collect();
     if *list {
-        cases.iter().for_each(|case| println!("{}", case.name));
+        for case in &cases {
+            println!("{}", case.name);
+        }
         return Ok(());
     }
     if cases.is_empty() {

@@ -23,7 +23,7 @@ const TICK: Duration = Duration::from_millis(50);
 pub(crate) fn run(client: &Client) -> Result<Report> {
     let mut poll = Poll::new().context("epoll_create")?;
     let mut events = Events::with_capacity(1024);
-    let mut table = Table::new(0, Duration::from_secs(client.stall));
+    let mut open = Table::new(0, Duration::from_secs(client.stall));
     let mut report = Report::new("client");
     let mut buffers = Buffers::default();
     let mut rng = Rng::with_seed(client.seed);
@@ -31,7 +31,7 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
     let started = Instant::now();
     let limit = Duration::from_secs(client.time_limit);
     loop {
-        while report.connections < client.connections && table.len() < client.concurrency {
+        while report.connections < client.connections && open.len() < client.concurrency {
             if started.elapsed() > limit {
                 bail!(
                     "only {} connections begun after {} s",
@@ -43,20 +43,20 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
             report.connections += 1;
             let plan = Plan::random(&mut rng, &kinds, client.max_size);
             match dial::with_port(client, index, dial::start) {
-                Ok((stream, taken)) => {
-                    report.port_retries += taken;
+                Ok((stream, ports_tried)) => {
+                    report.port_retries += ports_tried;
                     let stream = TcpStream::from_std(stream);
                     let end = End::client(plan, client.greet);
                     let label = format!("connection {index}");
-                    let token = table.add(Entry::new(stream, end, label), &poll)?;
+                    let token = open.add(Entry::new(stream, end, label), &poll)?;
                     // At once, without waiting for the handshake to end: bytes
                     // that race with the setting up of the connection.
-                    table.drive(token, true, &poll, &mut report, &mut buffers);
+                    open.drive(token, true, &poll, &mut report, &mut buffers);
                 }
                 Err(error) => report.fault(|| format!("connection {index}: connect: {error}")),
             }
         }
-        if table.is_empty() {
+        if open.is_empty() {
             break;
         }
         stop::check()?;
@@ -68,9 +68,9 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
         }
         for event in &events {
             let writable = event.is_writable();
-            table.drive(event.token(), writable, &poll, &mut report, &mut buffers);
+            open.drive(event.token(), writable, &poll, &mut report, &mut buffers);
         }
-        table.scan(&poll, &mut report);
+        open.scan(&poll, &mut report);
     }
     report.took(started.elapsed());
     Ok(report)

@@ -28,7 +28,6 @@ pub(crate) struct End {
     rx: Rx,
     tx: Tx,
     said: Option<u64>,
-    server: bool,
     started: bool,
     full: bool,
     shut: bool,
@@ -43,7 +42,6 @@ impl End {
             rx,
             tx,
             said: None,
-            server: false,
             started: true,
             full: false,
             shut: false,
@@ -58,7 +56,6 @@ impl End {
             rx,
             tx,
             said,
-            server: true,
             started: false,
             full: false,
             shut: false,
@@ -127,7 +124,7 @@ impl End {
 
     /// A server that has learnt the plan begins its part.
     fn start(&mut self) -> Result<(), Fault> {
-        if self.started || !self.server {
+        if self.started {
             return Ok(());
         }
         let Some(plan) = &self.rx.plan else {
