@@ -63,6 +63,8 @@ pub(crate) struct Counted {
     pub(crate) paired: u64,
     /// Messages that were redirected.
     pub(crate) redirected: u64,
+    /// Messages of joined connections that went by TCP.
+    pub(crate) tcp: u64,
 }
 
 impl Counted {
@@ -74,7 +76,16 @@ impl Counted {
         for (_, row) in rows.iter().filter(|(ip, _)| own.contains(ip)) {
             sum.add(row);
         }
-        Ok(Self { paired: sum.paired, redirected: sum.redirected_messages })
+        Ok(Self { paired: sum.paired, redirected: sum.redirected_messages, tcp: sum.tcp_messages })
+    }
+
+    /// What was counted since.
+    pub(crate) const fn since(self, before: Self) -> Self {
+        Self {
+            paired: self.paired - before.paired,
+            redirected: self.redirected - before.redirected,
+            tcp: self.tcp - before.tcp,
+        }
     }
 }
 

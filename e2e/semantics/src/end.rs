@@ -13,6 +13,9 @@ use crate::variant::Style;
 /// How long a non-blocking end waits for anything before it says ETIMEDOUT.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// What one call writes at most.
+const PART: usize = 16 * 1024;
+
 /// How a stream ended.
 pub(crate) type Finish = Got<()>;
 
@@ -116,10 +119,11 @@ impl End {
         Ok(bytes)
     }
 
-    /// Writes all of it.
+    /// Writes all of it, in parts as programs do.
     pub(crate) fn put(&self, mut bytes: &[u8]) -> Got<()> {
         while !bytes.is_empty() {
-            let sent = self.patiently(PollFlags::POLLOUT, || sys::send(self, bytes, 0))?;
+            let part = &bytes[..bytes.len().min(PART)];
+            let sent = self.patiently(PollFlags::POLLOUT, || sys::send(self, part, 0))?;
             bytes = &bytes[sent..];
         }
         Ok(())
@@ -165,7 +169,7 @@ impl End {
                 }
             }
             if ready.contains(PollFlags::POLLOUT) && !out.is_empty() {
-                match sys::send(self, out, libc::MSG_DONTWAIT) {
+                match sys::send(self, &out[..out.len().min(PART)], libc::MSG_DONTWAIT) {
                     Ok(n) => out = &out[n..],
                     Err(Errno::EAGAIN) => {}
                     Err(e) => return Err(e),

@@ -132,7 +132,7 @@ fn verdict(task: &Task, plain: &Outcome, here: &Outcome) -> Verdict {
     if !different.is_empty() {
         return Verdict::Differs(different);
     }
-    if here.redirected > 0 {
+    if here.counted.redirected > 0 {
         Verdict::Accelerated
     } else if task.mode == Mode::Auto && task.kind.is_in(task.case.accelerated) {
         Verdict::NotAccelerated

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::child::Counted;
 use crate::exceptions;
 use crate::facts::Deviation;
 use crate::judge::{Cell, Result as Holds, Row, Verdict};
@@ -172,8 +173,8 @@ fn details(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
             let how = format!("{}, {}", mode.name(), kind.name());
             match verdict {
                 Verdict::Differs(list) => {
-                    let carried = format!("{} messages redirected", outcome.redirected);
-                    writeln!(out, "  {how}: differs ({carried})")?;
+                    let Counted { redirected, tcp, .. } = outcome.counted;
+                    writeln!(out, "  {how}: differs ({redirected} messages redirected, {tcp} not)")?;
                     deviations(list, "plain", out)?;
                 }
                 Verdict::PlainBroken(list) => {
@@ -182,7 +183,9 @@ fn details(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
                 }
                 Verdict::Hangs(after) => writeln!(out, "  {how}: hangs {after}")?,
                 Verdict::NotAccelerated => {
-                    writeln!(out, "  {how}: equal, but not accelerated, so nothing was shown")?;
+                    let Counted { paired, tcp, .. } = outcome.counted;
+                    let why = format!("{paired} connections joined, {tcp} messages by TCP");
+                    writeln!(out, "  {how}: equal, but nothing was redirected ({why})")?;
                 }
                 Verdict::Unavailable(why) => writeln!(out, "  {how}: not on this kernel: {why}")?,
                 Verdict::Accelerated | Verdict::Tcp => {}

@@ -60,10 +60,8 @@ pub(crate) struct Outcome {
     pub(crate) facts: Vec<Fact>,
     /// How it ended.
     pub(crate) ending: Ending,
-    /// Connections of the run that were joined, warm-up excluded.
-    pub(crate) paired: u64,
-    /// Messages of the run that were redirected, warm-up excluded.
-    pub(crate) redirected: u64,
+    /// What was counted, warm-up excluded.
+    pub(crate) counted: Counted,
     /// How long it took, milliseconds.
     pub(crate) took_ms: u64,
 }
@@ -157,7 +155,7 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         Some(before) if task.mode != Mode::Plain => count(node, Pod::of(number), before)?,
         _ => Counted::default(),
     };
-    Ok(Outcome { facts, ending, paired: counted.paired, redirected: counted.redirected, took_ms })
+    Ok(Outcome { facts, ending, counted, took_ms })
 }
 
 fn lines(stdout: ChildStdout) -> Result<Vec<Line>> {
@@ -190,11 +188,7 @@ fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> Result<Option<
 fn count(node: &Node, pod: Pod, before: Counted) -> Result<Counted> {
     let started = Instant::now();
     loop {
-        let now = Counted::read(node.pins(), pod)?;
-        let since = Counted {
-            paired: now.paired - before.paired,
-            redirected: now.redirected - before.redirected,
-        };
+        let since = Counted::read(node.pins(), pod)?.since(before);
         if since.paired == 0 || since.redirected > 0 || started.elapsed() > COUNTING {
             return Ok(since);
         }

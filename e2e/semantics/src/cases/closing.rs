@@ -222,7 +222,7 @@ fn unread_at_close(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     envoy.put(b"never read")?;
-    pause(20);
+    pause(150);
     drop(app);
     t.is("Envoy reads", envoy.rest(), (vec![], Err(Errno::ECONNRESET)));
     t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
@@ -233,7 +233,8 @@ fn unread_at_peer_close(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     app.put(b"never read")?;
-    pause(20);
+    // Longer than a delayed acknowledgement, which may hold the bytes back (RFC 896).
+    pause(150);
     drop(envoy);
     t.is("the application reads", app.rest(), (vec![], Err(Errno::ECONNRESET)));
     t.is("the application sends", sys::send(&app, b"x", 0), Err(Errno::EPIPE));

@@ -3,9 +3,15 @@
 mod basics;
 mod buffers;
 mod closing;
+mod handover;
+mod options;
 mod readiness;
 mod reading;
+mod rings;
 mod sending;
+mod setup;
+mod signals;
+mod splicing;
 
 use crate::case::Case;
 
@@ -18,6 +24,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         closing::CASES,
         sending::CASES,
         buffers::CASES,
+        splicing::CASES,
+        signals::CASES,
+        handover::CASES,
+        options::CASES,
+        setup::CASES,
+        rings::CASES,
     ].into_iter().flatten()
 }
 

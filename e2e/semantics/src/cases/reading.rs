@@ -202,8 +202,18 @@ fn low_water(t: &mut Scene) -> Result<()> {
     t.is("poll with 100 bytes", app.ready(PollFlags::POLLIN)?, PollFlags::POLLIN);
     t.bytes("read", &app.take(100)?, &sent[..100]);
     if !t.nonblocking() {
-        let got = two_parts(&app, &envoy, &sent[100..], 0)??;
-        t.bytes("recv", &got, &sent[100..]);
+        let read = thread::scope(|scope| -> Result<_> {
+            let reader = scope.spawn(|| {
+                let mut buffer = [0; 200];
+                app.recv(&mut buffer, 0)
+            });
+            for part in sent[100..].chunks(50) {
+                pause(100);
+                envoy.put(part)?;
+            }
+            reader.join().ok().context("the reader panicked")
+        })?;
+        t.is("a waiting recv", read, Ok(100));
     }
     Ok(())
 }

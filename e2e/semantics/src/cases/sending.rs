@@ -128,6 +128,7 @@ fn completed(app: &End, last: u32) -> Got<u32> {
 fn zero_copy(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)?;
+    warm(t, &app, &envoy)?;
     let sent = payload::bytes(6, 40_000);
     for part in sent.chunks(10_000) {
         t.is("send", sys::send(&app, part, libc::MSG_ZEROCOPY), Ok(10_000));

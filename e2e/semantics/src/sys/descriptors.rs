@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::SockAddr;
 
 use super::{Got, count};
 
@@ -22,6 +23,22 @@ pub(crate) fn send(fd: &impl AsFd, bytes: &[u8], flags: i32) -> Got<usize> {
     // SAFETY: `bytes` is readable for its length; the descriptor is open.
     count(unsafe {
         libc::send(fd.as_fd().as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags)
+    })
+}
+
+/// `sendto(2)` with `MSG_FASTOPEN`: connects and sends.
+pub(crate) fn send_connecting(fd: &impl AsFd, to: &SockAddr, bytes: &[u8]) -> Got<usize> {
+    let flags = libc::MSG_FASTOPEN | libc::MSG_NOSIGNAL;
+    // SAFETY: `bytes` and `to` are readable for their lengths; the descriptor is open.
+    count(unsafe {
+        libc::sendto(
+            fd.as_fd().as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+            to.as_ptr().cast(),
+            to.len(),
+        )
     })
 }
 

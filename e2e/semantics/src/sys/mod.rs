@@ -4,14 +4,16 @@ mod descriptors;
 mod messages;
 mod options;
 mod processes;
+mod rings;
 
-pub(crate) use descriptors::{pending, read, recv, send, wait_for, write};
+pub(crate) use descriptors::{pending, read, recv, send, send_connecting, wait_for, write};
 pub(crate) use messages::{
-    Control, Received, receive_descriptor, recv_discarding, recv_many, recv_parts, send_descriptor,
+    Control, receive_descriptor, recv_discarding, recv_many, recv_parts, send_descriptor,
     send_many, send_parts,
 };
-pub(crate) use options::{get, set, set_bytes, tcp_info};
-pub(crate) use processes::{Forked, fork, handle, interrupt_thread, thread_id};
+pub(crate) use options::{get, get_bytes, set, set_bytes, tcp_info};
+pub(crate) use rings::Ring;
+pub(crate) use processes::{Forked, fork, handle, interrupt_thread, own, thread_id};
 
 use nix::errno::Errno;
 

@@ -36,6 +36,24 @@ pub(crate) fn get(fd: &impl AsFd, level: i32, name: i32) -> Got<i32> {
     Ok(value)
 }
 
+/// `getsockopt(2)` of at most `room` bytes; as many as the kernel gave.
+pub(crate) fn get_bytes(fd: &impl AsFd, level: i32, name: i32, room: usize) -> Got<Vec<u8>> {
+    let mut value = vec![0; room];
+    let mut length = size(room);
+    // SAFETY: the kernel writes at most `length` bytes to `value`.
+    done(unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            level,
+            name,
+            value.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    })?;
+    value.truncate(usize::try_from(length).unwrap_or(0));
+    Ok(value)
+}
+
 /// `TCP_INFO`. Fields that the kernel does not know are 0.
 pub(crate) fn tcp_info(fd: &impl AsFd) -> Got<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();

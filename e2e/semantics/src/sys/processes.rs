@@ -1,5 +1,7 @@
 //! Processes and signals.
 
+use std::os::fd::{AsFd, AsRawFd as _};
+
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -75,4 +77,11 @@ pub(crate) fn interrupt_thread(thread: Pid, signal: Signal) -> Got<()> {
         libc::syscall(libc::SYS_tgkill, process.as_raw(), thread.as_raw(), signal as i32)
     };
     done(if result < 0 { -1 } else { 0 })
+}
+
+/// Lets a socket's signals go to this process (`F_SETOWN`).
+pub(crate) fn own(fd: &impl AsFd) -> Got<()> {
+    let process = nix::unistd::getpid().as_raw();
+    // SAFETY: F_SETOWN takes a number.
+    done(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETOWN, process) })
 }

@@ -1,0 +1,231 @@
+//! One socket, several descriptors, threads and processes; a mode that changes.
+
+use anyhow::Result;
+use nix::poll::PollFlags;
+use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+
+use super::closing::warm;
+use crate::case::Case;
+use crate::end::End;
+use crate::payload;
+use crate::scene::{Scene, pause};
+use crate::sys::{self, Got};
+use crate::variant::{Kind, Style};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new("fork, both read", "fork(2): both processes share the stream", fork_reads),
+    Case::new("fork, both write", "fork(2): whole sends of both arrive", fork_writes),
+    Case::new("fork, the parent closes", "close(2): the connection ends with the last descriptor", fork_closes),
+    Case::new("SCM_RIGHTS", "unix(7): another process goes on where the first stopped", passed),
+    Case::new("dup", "dup(2): all descriptors are the same socket", duplicated),
+    Case::new("killed in mid-stream", "exit(3): the kernel closes; what was sent arrives, then the end", killed),
+    Case::new("killed with unread data", "RFC 1122 4.2.2.13: the kernel closes, the peer sees a reset", killed_unread),
+    Case::new("O_NONBLOCK after a read", "fcntl(2): reads stop waiting from then on", nonblocking_late)
+        .only(Kind::BLOCKING),
+    Case::new("O_NONBLOCK cleared", "fcntl(2): reads wait from then on", blocking_late)
+        .only(Kind::NONBLOCKING)
+        .may_be_left(),
+    Case::new("O_NONBLOCK cleared, once", "the same, where all connections before stayed non-blocking", blocking_late)
+        .only(Kind::NONBLOCKING)
+        .may_be_left()
+        .for_the_first_time(),
+    Case::new("a child that blocks", "fork(2), dup2(2): a child reads its standard input", child_blocks)
+        .may_be_left(),
+];
+
+/// The next `count` bytes of a pattern, read by another process that shares `app`.
+fn child_takes(app: &End, want: &[u8]) -> Got<sys::Forked> {
+    sys::fork(|| i32::from(app.take(want.len()).is_ok_and(|got| got == want)))
+}
+
+fn fork_reads(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let sent = payload::bytes(1, 3000);
+    for part in sent.chunks(1000) {
+        envoy.put(&part[..500])?;
+        t.bytes("the parent reads", &app.take(500)?, &part[..500]);
+        let child = child_takes(&app, &part[500..])?;
+        pause(20);
+        envoy.put(&part[500..])?;
+        t.is("the child reads", child.wait(), Ok(1));
+    }
+    Ok(())
+}
+
+fn fork_writes(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let child = sys::fork(|| {
+        let sends = (0..50).map(|_| app.put(&[b'c'; 100]));
+        i32::from(sends.collect::<Got<Vec<()>>>().is_ok())
+    })?;
+    for _ in 0..50 {
+        app.put(&[b'p'; 100])?;
+    }
+    t.is("the child", child.wait(), Ok(1));
+    let got = envoy.take(10_000)?;
+    t.is("bytes", got.len(), 10_000);
+    let whole = |part: &[u8]| part.iter().all(|&byte| byte == part[0]);
+    t.is("whole sends", got.chunks(100).all(whole), true);
+    t.is("of the child", got.iter().filter(|&&byte| byte == b'c').count(), 5000);
+    Ok(())
+}
+
+fn fork_closes(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let child = sys::fork(|| {
+        pause(150);
+        i32::from(app.put(b"from the child").is_ok())
+    })?;
+    drop(app);
+    t.bytes("Envoy reads", &envoy.take(14)?, b"from the child");
+    t.is("the child", child.wait(), Ok(1));
+    t.is("then the end", envoy.rest(), (vec![], Ok(())));
+    Ok(())
+}
+
+fn passed(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let sent = payload::bytes(2, 2000);
+    envoy.put(&sent[..1500])?;
+    t.bytes("the first process reads", &app.take(1000)?, &sent[..1000]);
+    let (ours, theirs) =
+        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+    let style = app.style();
+    let second = sys::fork(|| {
+        let work = || -> Got<bool> {
+            let app = End::from_fd(sys::receive_descriptor(&theirs)?, style);
+            let got = app.take(1000)?;
+            app.put(b"thanks")?;
+            Ok(got == sent[1000..])
+        };
+        i32::from(work() == Ok(true))
+    })?;
+    sys::send_descriptor(&ours, &app)?;
+    drop(app);
+    envoy.put(&sent[1500..])?;
+    t.bytes("Envoy reads", &envoy.take(6)?, b"thanks");
+    t.is("the second process", second.wait(), Ok(1));
+    t.is("then the end", envoy.rest(), (vec![], Ok(())));
+    Ok(())
+}
+
+fn duplicated(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let other = app.dup()?;
+    warm(t, &app, &envoy)?;
+    warm(t, &other, &envoy)?;
+    envoy.put(b"abcdef")?;
+    t.bytes("one", &app.take(3)?, b"abc");
+    t.bytes("the other", &other.take(3)?, b"def");
+    drop(app);
+    warm(t, &other, &envoy)?;
+    drop(other);
+    t.is("then the end", envoy.rest(), (vec![], Ok(())));
+    Ok(())
+}
+
+fn killed(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let sent = payload::bytes(3, 64 << 20);
+    let child = sys::fork(|| i32::from(app.put(&sent).is_ok()))?;
+    drop(app);
+    t.bytes("Envoy reads some", &envoy.take(200_000)?, &sent[..200_000]);
+    child.signal(Signal::SIGKILL)?;
+    t.is("it was killed", child.wait(), Ok(-1));
+    let (rest, end) = envoy.rest();
+    t.is("the rest is as sent", sent[200_000..].starts_with(&rest), true);
+    t.is("then the end", end, Ok(()));
+    Ok(())
+}
+
+fn killed_unread(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    let child = sys::fork(|| {
+        pause(5000);
+        0
+    })?;
+    drop(app);
+    envoy.put(b"never read")?;
+    pause(150);
+    child.signal(Signal::SIGKILL)?;
+    t.is("it was killed", child.wait(), Ok(-1));
+    t.is("Envoy reads", envoy.rest(), (vec![], Err(nix::Error::ECONNRESET)));
+    Ok(())
+}
+
+fn nonblocking_late(t: &mut Scene) -> Result<()> {
+    let (mut app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    app.change(Style::NonBlocking)?;
+    t.is("nothing there", sys::recv(&app, &mut [0; 1], 0), Err(nix::Error::EAGAIN));
+    warm(t, &app, &envoy)
+}
+
+fn blocking_late(t: &mut Scene) -> Result<()> {
+    let (mut app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    app.change(Style::Blocking)?;
+    for round in 0..5 {
+        let sent = payload::bytes(round, 800);
+        let got = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut buffer = vec![0; 800];
+                let got = app.recv(&mut buffer, libc::MSG_WAITALL);
+                got.map(|n| buffer[..n].to_vec())
+            });
+            pause(30);
+            let put = envoy.put(&sent[..400]);
+            pause(30);
+            put.and_then(|()| envoy.put(&sent[400..])).map(|()| reader.join().ok())
+        })?;
+        t.is("a waiting MSG_WAITALL", got, Some(Ok(sent.clone())));
+        app.put(&sent)?;
+        t.bytes("Envoy reads", &envoy.take(800)?, &sent);
+    }
+    app.shutdown(std::net::Shutdown::Write)?;
+    t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
+    envoy.put(b"answer")?;
+    t.bytes("after half-close", &app.take(6)?, b"answer");
+    Ok(())
+}
+
+fn child_blocks(t: &mut Scene) -> Result<()> {
+    let (mut app, envoy) = t.connect()?;
+    app.change(Style::Blocking)?;
+    let sent = payload::bytes(4, 1000);
+    let child = sys::fork(|| {
+        let work = || -> Got<bool> {
+            let mut input = std::os::fd::AsFd::as_fd(&app).try_clone_to_owned().ok();
+            let input = input.take().ok_or(nix::Error::EMFILE)?;
+            let mut buffer = vec![0; 1000];
+            let mut at = 0;
+            while at < 1000 {
+                match sys::read(&input, &mut buffer[at..])? {
+                    0 => return Ok(false),
+                    n => at += n,
+                }
+            }
+            app.put(b"done")?;
+            Ok(buffer == sent && sys::read(&input, &mut buffer)? == 0)
+        };
+        i32::from(work() == Ok(true))
+    })?;
+    drop(app);
+    for part in sent.chunks(250) {
+        pause(30);
+        envoy.put(part)?;
+    }
+    t.bytes("Envoy reads", &envoy.take(4)?, b"done");
+    envoy.shutdown(std::net::Shutdown::Write)?;
+    t.is("the child", child.wait(), Ok(1));
+    envoy.ready(PollFlags::POLLIN)?;
+    t.is("then the end", envoy.rest(), (vec![], Ok(())));
+    Ok(())
+}
