@@ -12,15 +12,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What install, run and uninstall all need to know of the node. */}}
 {{- define "sockway.pathsEnv" -}}
 - name: SOCKWAY_BPFFS
-  value: {{ .Values.paths.bpffs }}/sockway
+  value: "{{ .Values.paths.bpffs }}/sockway"
 - name: SOCKWAY_CNI_BIN_DIR
-  value: {{ .Values.paths.cniBinDir }}
+  value: {{ .Values.paths.cniBinDir | quote }}
 - name: SOCKWAY_CNI_CONF_DIR
-  value: {{ .Values.paths.cniConfDir }}
+  value: {{ .Values.paths.cniConfDir | quote }}
 - name: SOCKWAY_CONF_NAME
-  value: {{ .Values.confName }}
+  value: {{ .Values.confName | quote }}
 - name: SOCKWAY_RUN_DIR
-  value: {{ .Values.paths.runDir }}
+  value: {{ .Values.paths.runDir | quote }}
 {{- end }}
 
 {{/* Each capability with its reason. No privileged, no hostPID. */}}
@@ -49,6 +49,21 @@ capabilities:
 seccompProfile:
   # The default profile refuses mount and setns on some runtimes.
   type: Unconfined
+# The default AppArmor profile refuses to pin anything under /sys/fs/bpf.
+{{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}
+appArmorProfile:
+  type: Unconfined
+{{- end }}
+# The default SELinux type may not write into the node's directories.
+seLinuxOptions:
+  type: spc_t
+{{- end }}
+
+{{/* AppArmor before Kubernetes 1.30; the argument: root context, container's name. */}}
+{{- define "sockway.appArmorAnnotation" -}}
+{{- if semverCompare "<1.30.0-0" (index . 0).Capabilities.KubeVersion.Version }}
+container.apparmor.security.beta.kubernetes.io/{{ index . 1 }}: unconfined
+{{- end }}
 {{- end }}
 
 {{/* Where pods of the DaemonSets may be. */}}
