@@ -165,10 +165,34 @@ pub fn remove(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Where a file's new contents are written first: hidden, with a suffix that no runtime loads.
+/// Suffix of files that are not in place yet; no runtime loads it.
+const TEMPORARY: &str = ".sockway-tmp";
+
+/// Where a file's new contents are written first: hidden, in the same directory.
 pub fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.sockway-tmp"))
+    path.with_file_name(format!(".{name}{TEMPORARY}"))
+}
+
+/// Removes what runs that were killed left in a directory; one that is not there holds nothing.
+///
+/// # Errors
+///
+/// The cause, with the path.
+pub fn remove_leftovers(directory: &Path) -> Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e).with_context(|| format!("cannot read {}", directory.display())),
+    };
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read {}", directory.display()))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with('.') && name.ends_with(TEMPORARY) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps other sockway processes from changing files of a directory while the value lives.
@@ -265,7 +289,10 @@ impl Drop for Temporary {
 
 #[cfg(test)]
 mod tests {
-    use super::{Written, copy_program, lock_directory, read, remove, replace, temporary_path};
+    use super::{
+        Written, copy_program, lock_directory, read, remove, remove_leftovers, replace,
+        temporary_path,
+    };
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
     use std::path::Path;
@@ -316,6 +343,17 @@ mod tests {
         assert_eq!(replace(&path, &old, "new").unwrap(), Written::Overtaken);
         assert_eq!(fs::read_to_string(&path).unwrap(), "of another program");
         assert_eq!(names(dir.path()), ["a.conflist"]);
+    }
+
+    #[test]
+    fn leftovers_go() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".a.conflist.sockway-tmp", "b.sockway-tmp", ".c"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        remove_leftovers(dir.path()).unwrap();
+        remove_leftovers(&dir.path().join("none")).unwrap();
+        assert_eq!(names(dir.path()), [".c", "b.sockway-tmp"]);
     }
 
     #[test]

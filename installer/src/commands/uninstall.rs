@@ -122,6 +122,8 @@ impl UninstallArgs {
             return Ok(Vec::new());
         }
         let _lock = files::lock_directory(directory, files::LOCK_WAIT)?;
+        files::remove_leftovers(directory)?;
+        files::remove_leftovers(&self.cni.cni_bin_dir)?;
         conflists::apply(
             conflists::ATTEMPTS,
             || conflists::plan_removal(directory),

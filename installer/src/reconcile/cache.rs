@@ -1,6 +1,7 @@
 //! libcni's result cache: what the runtime's own ADD calls came to.
 
 use std::fs;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -21,7 +22,8 @@ pub struct Cached {
     pub if_name: String,
     /// Name of the conflist.
     pub network_name: String,
-    /// Path of the network namespace; empty in files of old versions.
+    /// Path of the network namespace; empty in files of libcni before 1.2,
+    /// which containerd 1.x has.
     #[serde(default)]
     pub netns: PathBuf,
     #[serde(default)]
@@ -37,6 +39,21 @@ impl Cached {
     /// The key of the attachment's row.
     pub fn owner(&self) -> OwnerKey {
         OwnerKey::new(&self.container_id, &self.if_name)
+    }
+
+    /// The addresses that the chain gave.
+    ///
+    /// # Errors
+    ///
+    /// Where one is none.
+    pub fn addresses(&self) -> Result<Vec<IpAddr>> {
+        let ips = self.result["ips"].as_array().into_iter().flatten();
+        ips.map(|ip| {
+            let address = ip["address"].as_str().unwrap_or_default();
+            let parsed = address.split('/').next().and_then(|a| a.parse().ok());
+            parsed.with_context(|| format!("the cached address {address:?} is none"))
+        })
+        .collect()
     }
 
     /// `CNI_ARGS` as the runtime gave them.
@@ -135,6 +152,10 @@ mod tests {
                 .capability("io.kubernetes.cri.pod-annotations")
                 .unwrap()["a"],
             "b"
+        );
+        assert_eq!(
+            cached.addresses().unwrap(),
+            ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
         );
         assert!(read(Path::new("/proc/none")).unwrap().is_empty());
     }

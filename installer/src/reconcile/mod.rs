@@ -74,7 +74,7 @@ pub fn run(pins: &Pins, cni: &CniArgs, sources: &SourceArgs, all: bool) -> Resul
     let mut registry = Registry::open(pins)?;
     let network = Network::read(cni)?;
     let mut report = Report::default();
-    let live = live(&sources.cni_cache_dir, &network.name)?;
+    let live = live(sources, &network.name)?;
     report.live = live.len();
 
     let namespaces = netns::inodes(&sources.netns_dir);
@@ -116,12 +116,35 @@ fn title(row: &SandboxRow) -> String {
 }
 
 /// Attachments of the network whose namespace is there, with its inode number.
-fn live(directory: &Path, network: &str) -> Result<Vec<(Cached, u64)>> {
-    let all = cache::read(directory)?;
-    let of_network = all.into_iter().filter(|c| c.network_name == network);
-    Ok(of_network
+fn live(sources: &SourceArgs, network: &str) -> Result<Vec<(Cached, u64)>> {
+    let SourceArgs {
+        cni_cache_dir,
+        netns_dir,
+    } = sources;
+    let all = cache::read(cni_cache_dir)?;
+    let mut all: Vec<_> = all
+        .into_iter()
+        .filter(|c| c.network_name == network)
+        .collect();
+    if all.iter().any(|c| c.netns.as_os_str().is_empty()) {
+        let namespaces = netns::all(netns_dir);
+        for cached in all.iter_mut().filter(|c| c.netns.as_os_str().is_empty()) {
+            cached.netns = by_addresses(cached, &namespaces).unwrap_or_default();
+        }
+    }
+    Ok(all
+        .into_iter()
         .filter_map(|c| netns::inode(&c.netns).map(|inode| (c, inode)))
         .collect())
+}
+
+/// The namespace that has all of the attachment's addresses.
+fn by_addresses(cached: &Cached, namespaces: &[(PathBuf, HashSet<IpAddr>)]) -> Option<PathBuf> {
+    let addresses = cached.addresses().ok().filter(|ips| !ips.is_empty())?;
+    let found = namespaces
+        .iter()
+        .find(|(_, there)| addresses.iter().all(|ip| there.contains(ip)));
+    found.map(|(path, _)| path.clone())
 }
 
 /// The conflist in effect, as far as the plugin needs it.
@@ -182,13 +205,7 @@ impl Network {
 /// A cached address that the namespace does not have is another pod's by now.
 fn check_addresses(cached: &Cached) -> Result<()> {
     let there = netns::addresses(&cached.netns)?;
-    for ip in cached.result["ips"].as_array().into_iter().flatten() {
-        let address = ip["address"].as_str().unwrap_or_default();
-        let address: IpAddr = address
-            .split('/')
-            .next()
-            .and_then(|a| a.parse().ok())
-            .with_context(|| format!("the cached address {address:?} is none"))?;
+    for address in cached.addresses()? {
         ensure!(
             there.contains(&address),
             "its namespace does not have its address {address}"

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -27,6 +27,21 @@ pub fn inode(path: &Path) -> Option<u64> {
 pub fn inodes(directory: &Path) -> Option<HashSet<u64>> {
     let entries = fs::read_dir(directory).ok()?;
     Some(entries.filter_map(|e| inode(&e.ok()?.path())).collect())
+}
+
+/// The namespaces under a directory, each with the addresses in it; one that
+/// cannot be looked into is left out.
+pub fn all(directory: &Path) -> Vec<(PathBuf, HashSet<IpAddr>)> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = entries.map(|e| e.path()).filter(|p| inode(p).is_some());
+    let looked = paths.filter_map(|path| match addresses(&path) {
+        Ok(found) => Some((path, found)),
+        Err(e) => {
+            log::debug!("left out: {e:#}");
+            None
+        }
+    });
+    looked.collect()
 }
 
 /// Addresses of every interface in the namespace at a path.
