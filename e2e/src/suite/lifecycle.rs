@@ -211,10 +211,10 @@ fn del_after_uninstall(stage: &Stage) -> Result<()> {
 fn older_pods(stage: &Stage) -> Result<()> {
     let node = Node::new(&stage.tools)?;
     let pod = pod(&node)?;
-    node.install()?;
+    let said = node.install()?;
     ensure!(
         registered(&node, &pod)? == 2,
-        "a pod older than the install is not registered"
+        "a pod older than the install is not registered: {said}"
     );
     node.del(&pod.netns)?;
     ensure!(
