@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e lint bench soak kernels fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e lint soak fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -41,17 +41,9 @@ lint: ## formatting, clippy, rules about the tree
 	@scripts/setup build lint
 	@$(XTASK) lint $(ARGS)
 
-bench: ## as root: measure plain against accelerated
-	@scripts/setup build e2e
-	@$(XTASK) bench $(ARGS)
-
 soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e
 	@$(XTASK) soak $(ARGS)
-
-kernels: ## the suites on other kernels, under qemu
-	@scripts/setup build e2e
-	@$(XTASK) kernels $(ARGS)
 
 fmt: ## format every crate
 	@scripts/setup build lint

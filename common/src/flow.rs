@@ -72,7 +72,7 @@ pub struct Reader {
 ///
 /// Two bounds. `limit` is what an operator lets wait in the queue. The other
 /// is the receive buffer: kernels from 6.13 on charge redirected bytes to it
-/// (net/ipv4/tcp_bpf.c `bpf_tcp_ingress`), and over its size the kernel drops
+/// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`), and over its size the kernel drops
 /// what still comes by TCP: data and FIN, which are sent again late, and an RST
 /// that meets a reader inside a call, which never is. So batches keep to half
 /// the buffer, and leave the other half to TCP; a single large message may

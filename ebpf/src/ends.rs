@@ -1,4 +1,4 @@
-//! What a sock_ops context says about its socket.
+//! What a `sock_ops` context says about its socket.
 
 use aya_ebpf::programs::SockOpsContext;
 use sockway_common::addr::IpKey;
@@ -60,8 +60,8 @@ impl Tuple {
         };
         // local_port is in host byte order; remote_port holds the port's two
         // network-order bytes in its upper half as a number, that is big-endian.
-        let local_port = field!(ops, local_port) as u16;
-        let remote_port = u32::from_be(field!(ops, remote_port)) as u16;
+        let local_port = low_half(field!(ops, local_port));
+        let remote_port = low_half(u32::from_be(field!(ops, remote_port)));
         Self {
             local,
             remote,
@@ -69,6 +69,13 @@ impl Tuple {
             remote_port,
         }
     }
+}
+
+/// A port from the field that holds it.
+#[inline(always)]
+const fn low_half(word: u32) -> u16 {
+    let [a, b, _, _] = word.to_le_bytes();
+    u16::from_le_bytes([a, b])
 }
 
 /// False for request and time-wait sockets.

@@ -28,7 +28,7 @@ use crate::ends::Tuple;
 use crate::maps::{PEERS, PENDING, PODS, SOCKETS};
 use crate::{account, kernel, readers, sock};
 
-/// `TCP_CLOSE` of include/net/tcp_states.h.
+/// `TCP_CLOSE` of `include/net/tcp_states.h`.
 const TCP_CLOSE: u32 = 7;
 
 /// Runs for every socket operation of the cgroup.
@@ -92,7 +92,7 @@ fn lookup_pod<'a>(ip: IpKey) -> Option<&'a PodRow> {
 
 /// A SYN arrived at a listener on this node: the context is its request socket.
 ///
-/// net/ipv4/tcp_minisocks.c `tcp_openreq_init_rwin` (5.10 to 7.2) asks for the
+/// `net/ipv4/tcp_minisocks.c` `tcp_openreq_init_rwin` (5.10 to 7.2) asks for the
 /// initial window after both sequence numbers are set.
 #[inline(never)]
 fn syn(ops: *mut bpf_sock_ops) {
@@ -335,12 +335,12 @@ fn set_callbacks(ctx: &SockOpsContext, flags: u32) {
     // Kept: what programs of others asked for.
     let flags = ctx.cb_flags() | flags;
     // A failure costs the close figures, nothing else.
-    let _unsupported = ctx.set_cb_flags(flags as i32);
+    let _unsupported = ctx.set_cb_flags(flags.cast_signed());
 }
 
 /// A joined or watched socket is closed: takes its rows out, adds its figures.
 ///
-/// The kernel itself takes it out of the sockhash (net/core/sock_map.c `sock_map_close`).
+/// The kernel itself takes it out of the sockhash (`net/core/sock_map.c` `sock_map_close`).
 #[inline(never)]
 fn close(ops: *mut bpf_sock_ops) {
     let ctx = &SockOpsContext::new(ops);

@@ -47,20 +47,22 @@ fn read<T: Default>(base: u64, offset: u32) -> Option<T> {
         return None;
     }
     let mut value = T::default();
+    #[expect(clippy::cast_possible_truncation, reason = "4 or 8")]
+    let size = size_of::<T>() as u32;
     let from = base.wrapping_add(u64::from(offset));
     // SAFETY: `value` is a live local of `size_of::<T>()` bytes that any bit
     // pattern is valid for (u32 and u64 only); the helper checks `from` itself.
     let failed = unsafe {
         bpf_probe_read_kernel(
             (&raw mut value).cast(),
-            size_of::<T>() as u32,
+            size,
             from as *const core::ffi::c_void,
         )
     };
     if failed == 0 { Some(value) } else { None }
 }
 
-/// The `struct sock` behind a sock_ops context; also for request sockets,
+/// The `struct sock` behind a `sock_ops` context; also for request sockets,
 /// whose `sk` the context itself hides.
 #[inline(always)]
 pub(crate) fn sops_sock(ctx: *mut core::ffi::c_void) -> Option<u64> {
@@ -207,7 +209,7 @@ pub(crate) fn has_storage(sock: u64) -> bool {
 }
 
 /// Extra words at the top of the kernel stack: none, or two on x86-64 kernels
-/// with FRED (arch/x86/include/asm/thread_info.h `TOP_OF_KERNEL_STACK_PADDING`).
+/// with FRED (`arch/x86/include/asm/thread_info.h` `TOP_OF_KERNEL_STACK_PADDING`).
 const STACK_PADDINGS: [u32; 2] = [0, 16];
 
 /// Whether the current task is inside a `recv`-like system call; `None` where

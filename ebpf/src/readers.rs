@@ -1,7 +1,7 @@
 //! Learning how applications read (rule 3).
 //!
 //! Two hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
-//! passes on every read from a TCP queue by whatever call (net/ipv4/tcp_input.c;
+//! passes on every read from a TCP queue by whatever call (`net/ipv4/tcp_input.c`;
 //! 4.16 to 7.2), and fentry of `tcp_ioctl` where the kernel allows it. Both do
 //! nothing for sockets that Sockway does not watch.
 

@@ -190,16 +190,12 @@ fn renew(state: &mut SockState, size: u32) -> bool {
         state.smallest = u32::MAX;
     }
     let reader = flow::Reader { cost, rcvbuf, rmem };
-    match flow::credit(&reader, kernel::backlog_limit(), size) {
-        Some(credit) => {
-            state.credit = credit;
-            true
-        }
-        None => {
-            go_tcp(state, Reason::Backlog, false);
-            false
-        }
-    }
+    let Some(credit) = flow::credit(&reader, kernel::backlog_limit(), size) else {
+        go_tcp(state, Reason::Backlog, false);
+        return false;
+    };
+    state.credit = credit;
+    true
 }
 
 /// Why an application that was fit is not redirected into any more, if so.

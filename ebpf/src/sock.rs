@@ -9,39 +9,26 @@ use crate::maps::STATE;
 /// The state of a socket; `None` for sockets that Sockway does not know.
 ///
 /// `sk` is the socket pointer of a program's own context, which the verifier
-/// tracks. Socket storage in sk_msg: kernel 5.8 (commit 13d70f5a5ecf).
+/// tracks. Socket storage in `sk_msg`: kernel 5.8 (commit 13d70f5a5ecf).
 #[inline(always)]
 pub(crate) fn get<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
     // SAFETY: `STATE` is a socket storage map and `sk` a non-null socket of the
     // running context; the helper returns null or a value that lives as long
     // as the socket, which outlives this run. The kernel runs a socket's sends
     // and callbacks under its lock, so no other reference is in use.
-    unsafe {
+    let state = unsafe {
         bpf_sk_storage_get(
-            (&raw const STATE).cast_mut().cast(),
-            sk,
-            core::ptr::null_mut(),
-            0,
-        )
-        .cast::<SockState>()
-        .as_mut()
-    }
-}
-
-/// Makes the state of a socket, all zero; `None` where the kernel has no memory for it.
-///
-/// Filled in place: copies of it would not fit the stack.
-#[inline(always)]
-pub(crate) fn create<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
-    // SAFETY: as in `get`; a null initial value makes the kernel zero the new one.
-    unsafe {
-        bpf_sk_storage_get(
-            (&raw const STATE).cast_mut().cast(),
+            map(),
             sk,
             core::ptr::null_mut(),
             u64::from(BPF_SK_STORAGE_GET_F_CREATE),
         )
-        .cast::<SockState>()
-        .as_mut()
-    }
+    };
+    // SAFETY: see above.
+    unsafe { state.cast::<SockState>().as_mut() }
+}
+
+#[inline(always)]
+fn map() -> *mut core::ffi::c_void {
+    (&raw const STATE).cast_mut().cast()
 }

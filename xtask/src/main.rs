@@ -1,4 +1,4 @@
-//! `cargo xtask VERB`: build, test, demo and benchmark commands.
+//! `cargo xtask VERB`: build, test and demo commands.
 
 use std::process::ExitCode;
 

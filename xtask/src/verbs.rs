@@ -1,12 +1,10 @@
 //! The verbs, one per file.
 
-pub mod bench;
 pub mod build;
 pub mod check_tree;
 pub mod demo;
 pub mod ebpf;
 pub mod fmt;
-pub mod kernels;
 pub mod lint;
 pub mod soak;
 pub mod test;
@@ -39,9 +37,7 @@ const VERBS: &[Verb] = &[
     test_unit::VERB,
     test_privileged::VERB,
     test_e2e::VERB,
-    bench::VERB,
     soak::VERB,
-    kernels::VERB,
     fmt::VERB,
     check_tree::VERB,
     toolchain::VERB,
