@@ -58,31 +58,50 @@ impl Case {
 
     /// Only for these kinds.
     pub(crate) const fn only(self, kinds: Kinds) -> Self {
-        Self { kinds: self.kinds & kinds, ..self }
+        Self {
+            kinds: self.kinds & kinds,
+            ..self
+        }
     }
 
     /// On IPv6 too.
     pub(crate) const fn both(self) -> Self {
-        Self { families: &[Family::V4, Family::V6], ..self }
+        Self {
+            families: &[Family::V4, Family::V6],
+            ..self
+        }
     }
 
     /// On IPv6 and on v4-mapped addresses too.
     pub(crate) const fn every_family(self) -> Self {
-        Self { families: &[Family::V4, Family::V6, Family::Mapped], ..self }
+        Self {
+            families: &[Family::V4, Family::V6, Family::Mapped],
+            ..self
+        }
     }
 
     /// May be left to TCP: the calls are among those that give an application away.
     pub(crate) const fn may_be_left(self) -> Self {
-        Self { accelerated: 0, ..self }
+        Self {
+            accelerated: 0,
+            ..self
+        }
     }
 
     /// Takes seconds: one warm-up run is enough.
     pub(crate) const fn slow(self) -> Self {
-        Self { warmup: Warmup::Same(1), limit: Duration::from_secs(60), ..self }
+        Self {
+            warmup: Warmup::Same(1),
+            limit: Duration::from_mins(1),
+            ..self
+        }
     }
 
     /// The address was only seen to echo before.
     pub(crate) const fn for_the_first_time(self) -> Self {
-        Self { warmup: Warmup::Echo, ..self }
+        Self {
+            warmup: Warmup::Echo,
+            ..self
+        }
     }
 }

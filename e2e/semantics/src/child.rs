@@ -15,6 +15,7 @@ use sockway_datapath::{Pins, stats};
 use crate::case::Warmup;
 use crate::cases;
 use crate::facts::{Fact, Facts};
+use crate::pace;
 use crate::payload;
 use crate::place::{self, Pod};
 use crate::scene::{Scene, Unavailable};
@@ -36,6 +37,8 @@ pub(crate) struct Job {
     pub(crate) mode: Mode,
     /// Number of the pod.
     pub(crate) pod: u16,
+    /// How many times slower than usual everything may be.
+    pub(crate) pace: u32,
     /// Root of the pins.
     pub(crate) pins: PathBuf,
     /// The cgroup that the programs are attached to.
@@ -70,13 +73,20 @@ pub(crate) struct Counted {
 impl Counted {
     /// The figures of a pod.
     pub(crate) fn read(pins: &Pins, pod: Pod) -> Result<Self> {
-        let own = [IpKey::from(std::net::IpAddr::V4(pod.v4)), std::net::IpAddr::V6(pod.v6).into()];
+        let own = [
+            IpKey::from(std::net::IpAddr::V4(pod.v4)),
+            std::net::IpAddr::V6(pod.v6).into(),
+        ];
         let rows = stats::pods(pins).context("read the pods' figures")?;
         let mut sum = PodStats::default();
         for (_, row) in rows.iter().filter(|(ip, _)| own.contains(ip)) {
             sum.add(row);
         }
-        Ok(Self { paired: sum.paired, redirected: sum.redirected_messages, tcp: sum.tcp_messages })
+        Ok(Self {
+            paired: sum.paired,
+            redirected: sum.redirected_messages,
+            tcp: sum.tcp_messages,
+        })
     }
 
     /// What was counted since.
@@ -94,7 +104,10 @@ pub(crate) fn run(job: &str) -> Result<()> {
     // A parent that dies takes its runs along.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     let job: Job = serde_json::from_str(job).context("read the job")?;
-    let Some(case) = cases::find(&job.case) else { bail!("no case is called {:?}", job.case) };
+    let Some(case) = cases::find(&job.case) else {
+        bail!("no case is called {:?}", job.case)
+    };
+    pace::set(job.pace);
     let pod = Pod::of(job.pod);
     let pins = Pins::new(job.pins);
     if job.mode != Mode::Plain {
@@ -105,13 +118,21 @@ pub(crate) fn run(job: &str) -> Result<()> {
     place::enter(pod)?;
     let mut scene = Scene::new(job.kind, job.family, pod, Facts::new(|_| ()));
     if job.mode != Mode::Plain {
-        let warmup = if job.mode == Mode::Sudden { Warmup::Echo } else { case.warmup };
+        let warmup = if job.mode == Mode::Sudden {
+            Warmup::Echo
+        } else {
+            case.warmup
+        };
         warm_up(&mut scene, warmup, case.run)?;
     }
     say(&Line::Begin(Counted::read(&pins, pod)?))?;
     let lost = Rc::new(Cell::new(false));
-    let (not_said, seen) = (Rc::clone(&lost), |fact: &Fact| say(&Line::Fact(fact.clone())));
-    scene.swap_facts(Facts::new(move |fact| not_said.set(seen(fact).is_err() || not_said.get())));
+    let (not_said, seen) = (Rc::clone(&lost), |fact: &Fact| {
+        say(&Line::Fact(fact.clone()))
+    });
+    scene.swap_facts(Facts::new(move |fact| {
+        not_said.set(seen(fact).is_err() || not_said.get());
+    }));
     let end = match (case.run)(&mut scene) {
         Ok(()) => Line::End(None),
         Err(error) => match error.downcast_ref::<Unavailable>() {

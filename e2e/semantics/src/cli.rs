@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::report::{self, Totals};
 use crate::runner::{self, Task};
 use crate::variant::{Kind, Mode};
-use crate::{cases, child, judge};
+use crate::{cases, child, judge, pace};
 
 /// What TCP sockets promise an application, plain and accelerated in the same run.
 ///
@@ -36,6 +36,9 @@ struct Cli {
     /// How many runs at a time
     #[arg(long, default_value_t = 4)]
     jobs: usize,
+    /// Let everything take so many times as long, for slow or emulated machines
+    #[arg(long, default_value_t = 1)]
+    pace: u32,
     /// Runs one job in this process, for the suite itself
     #[arg(long, hide = true)]
     run: Option<String>,
@@ -96,8 +99,12 @@ fn suite(cli: &Cli) -> Result<bool> {
     let extra = extra(&cli.scope);
     let tasks = tasks(cli.filter.as_deref().unwrap_or(""), &extra);
     if tasks.is_empty() {
-        bail!("no case's name contains {:?}; --list shows them", cli.filter);
+        bail!(
+            "no case's name contains {:?}; --list shows them",
+            cli.filter
+        );
     }
+    pace::set(cli.pace);
     let node = Node::new()?;
     let outcomes = runner::run(&node, &tasks, cli.jobs, &stop)?;
     let rows = judge::rows(&tasks, &outcomes);
@@ -112,16 +119,28 @@ fn suite(cli: &Cli) -> Result<bool> {
 
 fn extra(scopes: &[Scope]) -> Vec<Mode> {
     let wanted = [(Scope::Sudden, Mode::Sudden), (Scope::All, Mode::All)];
-    wanted.into_iter().filter(|(scope, _)| scopes.contains(scope)).map(|(_, mode)| mode).collect()
+    wanted
+        .into_iter()
+        .filter(|(scope, _)| scopes.contains(scope))
+        .map(|(_, mode)| mode)
+        .collect()
 }
 
 fn tasks(filter: &str, extra: &[Mode]) -> Vec<Task> {
-    let modes: Vec<_> = [Mode::Plain, Mode::Auto].into_iter().chain(extra.iter().copied()).collect();
+    let modes: Vec<_> = [Mode::Plain, Mode::Auto]
+        .into_iter()
+        .chain(extra.iter().copied())
+        .collect();
     let mut tasks = Vec::new();
     for case in cases::all().filter(|case| case.name.contains(filter)) {
         for &family in case.families {
             for kind in Kind::ALL.into_iter().filter(|kind| kind.is_in(case.kinds)) {
-                tasks.extend(modes.iter().map(|&mode| Task { case, kind, family, mode }));
+                tasks.extend(modes.iter().map(|&mode| Task {
+                    case,
+                    kind,
+                    family,
+                    mode,
+                }));
             }
         }
     }

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use socket2::Socket;
 
+use crate::pace;
 use crate::sys::{self, Got, errno};
 use crate::variant::Style;
 
@@ -62,15 +63,21 @@ impl End {
     /// Sets or clears `O_NONBLOCK` and goes on in that style.
     pub(crate) fn change(&mut self, style: Style) -> Got<()> {
         let nonblocking = style == Style::NonBlocking;
-        self.socket.set_nonblocking(nonblocking).map_err(|e| errno(&e))?;
+        self.socket
+            .set_nonblocking(nonblocking)
+            .map_err(|e| errno(&e))?;
         self.style = style;
         Ok(())
     }
 
     /// Waits until one of `events` is there; ETIMEDOUT where it does not come.
     pub(crate) fn ready(&self, events: PollFlags) -> Got<PollFlags> {
-        let ready = sys::wait_for(self, events, PATIENCE)?;
-        if ready.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(ready) }
+        let ready = sys::wait_for(self, events, pace::allow(PATIENCE))?;
+        if ready.is_empty() {
+            Err(Errno::ETIMEDOUT)
+        } else {
+            Ok(ready)
+        }
     }
 
     /// What `poll` says now.

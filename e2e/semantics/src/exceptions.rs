@@ -1,13 +1,13 @@
 //! What is known not to hold, and why. Everything else that does not hold is a failure, and so
 //! is an entry here that does hold.
 
-use crate::variant::Kinds;
+use crate::variant::{Kind, Kinds};
 
 /// One known exception.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exception {
-    /// Name of the case.
-    pub(crate) case: &'static str,
+    /// Names of the cases that show it.
+    pub(crate) cases: &'static [&'static str],
     /// The kinds of application that see it.
     pub(crate) kinds: Kinds,
     /// What they see and why.
@@ -15,9 +15,34 @@ pub(crate) struct Exception {
 }
 
 /// The list.
-pub(crate) const KNOWN: &[Exception] = &[];
+pub(crate) const KNOWN: &[Exception] = &[
+    Exception {
+        cases: &[
+            "unread data at close",
+            "unread data at Envoy's close",
+            "killed with unread data",
+        ],
+        kinds: Kind::NONBLOCKING,
+        reason: "the peer sees an ordinary end instead of ECONNRESET: tcp_close looks for unread \
+                 bytes in the TCP queue only, not in the redirected one",
+    },
+    Exception {
+        cases: &["MSG_OOB received", "MSG_OOB sent", "SO_OOBINLINE"],
+        kinds: Kind::NONBLOCKING,
+        reason: "an urgent byte travels in the stream like any other: a redirected message has no \
+                 urgent pointer, and sk_msg programs are not told a send's flags",
+    },
+    Exception {
+        cases: &["TCP_INFO bytes"],
+        kinds: Kind::NONBLOCKING,
+        reason: "tcpi_bytes_acked and tcpi_bytes_received count what went by TCP, not what was \
+                 redirected",
+    },
+];
 
 /// The exception of a case, if there is one.
 pub(crate) fn of(case: &str) -> Option<&'static Exception> {
-    KNOWN.iter().find(|exception| exception.case == case)
+    KNOWN
+        .iter()
+        .find(|exception| exception.cases.contains(&case))
 }

@@ -96,13 +96,21 @@ pub(crate) fn rows(tasks: &[Task], outcomes: &[Outcome]) -> Vec<Row> {
             verdict: verdict(task, plain, outcome),
             outcome: (*outcome).clone(),
         };
-        let row = rows.iter_mut().find(|r| (r.case, r.family) == (task.case.name, task.family));
+        let row = rows
+            .iter_mut()
+            .find(|r| (r.case, r.family) == (task.case.name, task.family));
         if let Some(row) = row {
             row.cells.push(cell);
         } else {
             let Case { name, promise, .. } = *task.case;
             let result = Result::Holds;
-            rows.push(Row { case: name, promise, family: task.family, cells: vec![cell], result });
+            rows.push(Row {
+                case: name,
+                promise,
+                family: task.family,
+                cells: vec![cell],
+                result,
+            });
         }
     }
     for row in &mut rows {
@@ -150,20 +158,35 @@ fn ended(ending: &Ending) -> Deviation {
 }
 
 fn result(row: &Row) -> Result {
-    let judged = || row.cells.iter().filter(|cell| cell.mode != Mode::All && cell.mode != Mode::Sudden);
+    let judged = || {
+        row.cells
+            .iter()
+            .filter(|cell| cell.mode != Mode::All && cell.mode != Mode::Sudden)
+    };
     if judged().all(|cell| matches!(cell.verdict, Verdict::Unavailable(_))) {
         return Result::Unavailable;
     }
     let Some(known) = exceptions::of(row.case) else {
-        return if judged().all(|cell| cell.verdict.holds()) { Result::Holds } else { Result::Fails };
+        return if judged().all(|cell| cell.verdict.holds()) {
+            Result::Holds
+        } else {
+            Result::Fails
+        };
     };
     let expected = |cell: &Cell| cell.mode == Mode::Auto && cell.kind.is_in(known.kinds);
     let seen = |cell: &Cell| matches!(cell.verdict, Verdict::Differs(_) | Verdict::Hangs(_));
     if !judged().all(|cell| cell.verdict.holds() || (expected(cell) && seen(cell))) {
         Result::Fails
-    } else if judged().filter(|cell| expected(cell)).any(|cell| cell.verdict.holds()) {
+    } else if judged()
+        .filter(|cell| expected(cell))
+        .any(|cell| cell.verdict.holds())
+    {
         Result::KnownButHolds
     } else {
         Result::Known
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

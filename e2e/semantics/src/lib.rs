@@ -14,6 +14,7 @@ mod exceptions;
 mod facts;
 mod judge;
 mod node;
+mod pace;
 mod payload;
 mod place;
 mod report;

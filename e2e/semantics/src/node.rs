@@ -17,6 +17,7 @@ use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host};
 
 use crate::place::Pod;
 
+const NONE: Option<&str> = None;
 /// What a suite's cgroup is called, before its process id.
 const PREFIX: &str = "sockway-semantics-";
 /// How long the kernel may take to let go of a cgroup.
@@ -40,7 +41,6 @@ impl Node {
     pub(crate) fn new() -> Result<Self> {
         let dir = tempfile::tempdir().context("make a directory")?;
         unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace (needs root)")?;
-        const NONE: Option<&str> = None;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(NONE, "/", NONE, private, NONE).context("make mounts private")?;
         let mut mounted = Vec::new();
@@ -63,7 +63,14 @@ impl Node {
             .inspect_err(|_| drop(fs::remove_dir(&cgroup)))
             .context("load and attach the programs")?;
         let registry = Mutex::new(Registry::open(&pins)?);
-        Ok(Self { dir, mounted, cgroup, pins, registry, limits: report.limits })
+        Ok(Self {
+            dir,
+            mounted,
+            cgroup,
+            pins,
+            registry,
+            limits: report.limits,
+        })
     }
 
     /// The cgroup whose sockets take part.
@@ -85,17 +92,25 @@ impl Node {
             inbound_port: DEFAULT_INBOUND_PORT,
             scope,
         };
-        let mut sandbox = SandboxRow { ip_count: 2, scope, ..SandboxRow::default() };
+        let mut sandbox = SandboxRow {
+            ip_count: 2,
+            scope,
+            ..SandboxRow::default()
+        };
         sandbox.ips[0] = IpKey::from(IpAddr::V4(pod.v4));
         sandbox.ips[1] = IpKey::from(IpAddr::V6(pod.v6));
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register(owner, &sandbox, &row).context("register a pod")
+        registry
+            .register(owner, &sandbox, &row)
+            .context("register a pod")
     }
 
     /// Takes a run's pod out again.
     pub(crate) fn unregister(&self, pod: Pod) -> Result<()> {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.unregister(&owner(pod), &[]).context("unregister a pod")?;
+        registry
+            .unregister(&owner(pod), &[])
+            .context("unregister a pod")?;
         Ok(())
     }
 
@@ -104,7 +119,8 @@ impl Node {
         remove_cgroup(&self.cgroup)?;
         for at in self.mounted.iter().rev() {
             // Lazily: the registry still holds its lock in there.
-            umount2(at, MntFlags::MNT_DETACH).with_context(|| format!("unmount {}", at.display()))?;
+            umount2(at, MntFlags::MNT_DETACH)
+                .with_context(|| format!("unmount {}", at.display()))?;
         }
         Ok(())
     }
@@ -113,7 +129,10 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Err(error) = self.take_down() {
-            eprintln!("sockway-semantics: clean-up of {}: {error:#}", self.dir.path().display());
+            eprintln!(
+                "sockway-semantics: clean-up of {}: {error:#}",
+                self.dir.path().display()
+            );
         }
     }
 }
@@ -124,8 +143,14 @@ fn owner(pod: Pod) -> OwnerKey {
 
 fn mount_at(at: &Path, fstype: &str) -> Result<()> {
     fs::create_dir(at).with_context(|| format!("create {}", at.display()))?;
-    mount(Some("none"), at, Some(fstype), MsFlags::empty(), None::<&str>)
-        .with_context(|| format!("mount {fstype} at {}", at.display()))
+    mount(
+        Some("none"),
+        at,
+        Some(fstype),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .with_context(|| format!("mount {fstype} at {}", at.display()))
 }
 
 /// A killed run's last sockets may keep its cgroup for a moment.
@@ -147,7 +172,9 @@ fn sweep(root: &Path) -> Result<()> {
     for entry in fs::read_dir(root).with_context(|| format!("list {}", root.display()))? {
         let entry = entry?;
         let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+            continue;
+        };
         if !Path::new("/proc").join(pid).exists() {
             remove_cgroup(&entry.path())?;
         }

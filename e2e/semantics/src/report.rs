@@ -64,7 +64,15 @@ pub(crate) fn json(rows: &[Row], limits: &[&str], out: &mut impl Write) -> Resul
         rows: &'a [Row],
     }
     let kernel = sockway_datapath::host::kernel_release();
-    serde_json::to_writer_pretty(&mut *out, &Report { kernel, limits, totals: Totals::of(rows), rows })?;
+    serde_json::to_writer_pretty(
+        &mut *out,
+        &Report {
+            kernel,
+            limits,
+            totals: Totals::of(rows),
+            rows,
+        },
+    )?;
     writeln!(out)?;
     Ok(())
 }
@@ -82,14 +90,23 @@ pub(crate) fn human(
         writeln!(out, "on this kernel: {limit}")?;
     }
     let totals = Totals::of(rows);
-    let Totals { passed, failed, known, unavailable, .. } = totals;
+    let Totals {
+        passed,
+        failed,
+        known,
+        unavailable,
+        ..
+    } = totals;
     writeln!(
         out,
         "\nruns in scope auto: {} accelerated and equal to plain, {} left to TCP and equal, {} not equal",
         totals.accelerated_runs, totals.tcp_runs, totals.unequal_runs
     )?;
     if known + unavailable > 0 {
-        writeln!(out, "{known} known exceptions, {unavailable} not on this kernel")?;
+        writeln!(
+            out,
+            "{known} known exceptions, {unavailable} not on this kernel"
+        )?;
     }
     writeln!(out, "{passed} passed, {failed} failed")?;
     Ok(())
@@ -97,7 +114,12 @@ pub(crate) fn human(
 
 fn table(rows: &[Row], extra: &[Mode], out: &mut impl Write) -> io::Result<()> {
     let title = |row: &Row| format!("{}{}", row.case, row.family.suffix());
-    let width = rows.iter().map(|row| title(row).chars().count()).max().unwrap_or(0).max(4);
+    let width = rows
+        .iter()
+        .map(|row| title(row).chars().count())
+        .max()
+        .unwrap_or(0)
+        .max(4);
     write!(out, "\n{:width$}  plain ", "case")?;
     for kind in Kind::ALL {
         write!(out, " {:10}", kind.name())?;
@@ -109,10 +131,17 @@ fn table(rows: &[Row], extra: &[Mode], out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\n{}", "-".repeat(width + 62 + extra.len() * 22))?;
     for row in rows {
         let broken = |cell: &Cell| matches!(cell.verdict, Verdict::PlainBroken(_));
-        let plain = if row.cells.iter().any(broken) { "BROKEN" } else { "ok" };
+        let plain = if row.cells.iter().any(broken) {
+            "BROKEN"
+        } else {
+            "ok"
+        };
         write!(out, "{:width$}  {plain:6}", title(row))?;
         for kind in Kind::ALL {
-            let cell = row.cells.iter().find(|cell| cell.mode == Mode::Auto && cell.kind == kind);
+            let cell = row
+                .cells
+                .iter()
+                .find(|cell| cell.mode == Mode::Auto && cell.kind == kind);
             write!(out, " {:10}", cell.map_or("-", |cell| word(&cell.verdict)))?;
         }
         write!(out, " {:8}", result(row.result))?;
@@ -165,16 +194,33 @@ fn details(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
         if cells.is_empty() {
             continue;
         }
-        writeln!(out, "\n{}{}: {}", row.case, row.family.suffix(), row.promise)?;
+        writeln!(
+            out,
+            "\n{}{}: {}",
+            row.case,
+            row.family.suffix(),
+            row.promise
+        )?;
         if let Some(known) = exceptions::of(row.case) {
             writeln!(out, "  known: {}", known.reason)?;
         }
-        for Cell { kind, mode, verdict, outcome } in cells {
+        for Cell {
+            kind,
+            mode,
+            verdict,
+            outcome,
+        } in cells
+        {
             let how = format!("{}, {}", mode.name(), kind.name());
             match verdict {
                 Verdict::Differs(list) => {
-                    let Counted { redirected, tcp, .. } = outcome.counted;
-                    writeln!(out, "  {how}: differs ({redirected} messages redirected, {tcp} not)")?;
+                    let Counted {
+                        redirected, tcp, ..
+                    } = outcome.counted;
+                    writeln!(
+                        out,
+                        "  {how}: differs ({redirected} messages redirected, {tcp} not)"
+                    )?;
                     deviations(list, "plain", out)?;
                 }
                 Verdict::PlainBroken(list) => {
@@ -197,7 +243,12 @@ fn details(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
 
 fn deviations(list: &[Deviation], against: &str, out: &mut impl Write) -> io::Result<()> {
     const SHOWN: usize = 6;
-    for Deviation { what, expected, seen } in list.iter().take(SHOWN) {
+    for Deviation {
+        what,
+        expected,
+        seen,
+    } in list.iter().take(SHOWN)
+    {
         writeln!(out, "    {what}: {seen}, {against}: {expected}")?;
     }
     if list.len() > SHOWN {

@@ -18,6 +18,7 @@ use crate::case::Case;
 use crate::child::{Counted, Job, Line};
 use crate::facts::Fact;
 use crate::node::Node;
+use crate::pace;
 use crate::place::Pod;
 use crate::variant::{Family, Kind, Mode};
 
@@ -79,7 +80,9 @@ pub(crate) fn run(
     let work = || -> Result<()> {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(task) = tasks.get(at) else { return Ok(()) };
+            let Some(task) = tasks.get(at) else {
+                return Ok(());
+            };
             let outcome = one(node, task, u16::try_from(at + 1)?, stop).inspect_err(|_| {
                 next.store(tasks.len(), Ordering::Relaxed);
             })?;
@@ -96,13 +99,22 @@ pub(crate) fn run(
         }
         result
     })?;
-    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.into_iter().collect::<Option<Vec<_>>>().context("not every run was made")
+    let outcomes = outcomes
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    outcomes
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .context("not every run was made")
 }
 
 fn one(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<Outcome> {
     let pod = Pod::of(number);
-    let scope = if task.mode == Mode::All { scope::ALL } else { scope::AUTO };
+    let scope = if task.mode == Mode::All {
+        scope::ALL
+    } else {
+        scope::AUTO
+    };
     node.register(pod, scope)?;
     let outcome = process(node, task, number, stop);
     node.unregister(pod)?;
@@ -116,6 +128,7 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         family: task.family,
         mode: task.mode,
         pod: number,
+        pace: pace::factor(),
         pins: node.pins().root().to_owned(),
         cgroup: node.cgroup().to_owned(),
     };
@@ -130,9 +143,11 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         .context("start a run")?;
     let stdout = child.stdout.take().context("a piped standard output")?;
     let reader = thread::spawn(move || lines(stdout));
-    let status = wait(&mut child, task.case.limit, stop)?;
+    let status = wait(&mut child, pace::allow(task.case.limit), stop)?;
     let took_ms = u64::try_from(started.elapsed().as_millis())?;
-    let Ok(lines) = reader.join() else { bail!("the reader of a run's output panicked") };
+    let Ok(lines) = reader.join() else {
+        bail!("the reader of a run's output panicked")
+    };
     let (mut facts, mut before, mut end) = (Vec::new(), None, None);
     for line in lines? {
         match line {
@@ -146,21 +161,28 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         (_, Some(Line::End(Some(error))), _) => Ending::Failed(error),
         (_, Some(Line::Unavailable(why)), _) => Ending::Unavailable(why),
         (None, _, None) => Ending::Hung("in the warm-up".into()),
-        (None, _, _) => Ending::Hung(
-            facts.last().map_or("at its first step".into(), |fact| format!("after {:?}", fact.what)),
-        ),
+        (None, _, _) => Ending::Hung(facts.last().map_or("at its first step".into(), |fact| {
+            format!("after {:?}", fact.what)
+        })),
         (Some(status), _, _) => Ending::Died(status.to_string()),
     };
     let counted = match before {
         Some(before) if task.mode != Mode::Plain => count(node, Pod::of(number), before)?,
         _ => Counted::default(),
     };
-    Ok(Outcome { facts, ending, counted, took_ms })
+    Ok(Outcome {
+        facts,
+        ending,
+        counted,
+        took_ms,
+    })
 }
 
 fn lines(stdout: ChildStdout) -> Result<Vec<Line>> {
     let lines = BufReader::new(stdout).lines();
-    lines.map(|line| serde_json::from_str(&line?).context("read a run's output")).collect()
+    lines
+        .map(|line| serde_json::from_str(&line?).context("read a run's output"))
+        .collect()
 }
 
 /// Waits for a run and ends it, with its own children, where it takes too long: then `None`.
@@ -205,7 +227,11 @@ struct Progress {
 
 impl Progress {
     fn new(total: usize) -> Self {
-        Self { total, done: AtomicUsize::new(0), terminal: std::io::stderr().is_terminal() }
+        Self {
+            total,
+            done: AtomicUsize::new(0),
+            terminal: std::io::stderr().is_terminal(),
+        }
     }
 
     fn step(&self) {

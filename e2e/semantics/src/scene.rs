@@ -50,7 +50,11 @@ pub(crate) struct Setup<'a> {
 
 impl Default for Setup<'_> {
     fn default() -> Self {
-        Self { app: &|_| Ok(()), envoy: &|_| Ok(()), protocol: Protocol::TCP }
+        Self {
+            app: &|_| Ok(()),
+            envoy: &|_| Ok(()),
+            protocol: Protocol::TCP,
+        }
     }
 }
 
@@ -79,7 +83,12 @@ impl DerefMut for Scene {
 impl Scene {
     /// A scene in the namespace that [`crate::place::enter`] made.
     pub(crate) fn new(kind: Kind, family: Family, pod: Pod, facts: Facts) -> Self {
-        Self { kind, family, pod, facts }
+        Self {
+            kind,
+            family,
+            pod,
+            facts,
+        }
     }
 
     /// Goes on with other facts.
@@ -188,7 +197,9 @@ impl Scene {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(protocol))?;
         socket.set_reuse_address(true)?;
         Self::prepare(setup, app, &socket)?;
-        socket.bind(&at.into()).with_context(|| format!("bind {at}"))?;
+        socket
+            .bind(&at.into())
+            .with_context(|| format!("bind {at}"))?;
         socket.listen(128)?;
         socket.set_nonblocking(self.passive_style() == Style::NonBlocking)?;
         Ok(socket)
@@ -200,7 +211,9 @@ impl Scene {
         let protocol = if app { setup.protocol } else { Protocol::TCP };
         let socket = Socket::new(Domain::for_address(from), Type::STREAM, Some(protocol))?;
         Self::prepare(setup, app, &socket)?;
-        socket.bind(&from.into()).with_context(|| format!("bind {from}"))?;
+        socket
+            .bind(&from.into())
+            .with_context(|| format!("bind {from}"))?;
         socket.set_nonblocking(self.active_style() == Style::NonBlocking)?;
         Ok(socket)
     }
@@ -229,7 +242,9 @@ impl Scene {
         let style = self.passive_style();
         let waiting = End::new(listener.try_clone()?, style);
         let (socket, _) = waiting
-            .patiently(PollFlags::POLLIN, || listener.accept().map_err(|e| errno(&e)))
+            .patiently(PollFlags::POLLIN, || {
+                listener.accept().map_err(|e| errno(&e))
+            })
             .context("accept")?;
         socket.set_nonblocking(style == Style::NonBlocking)?;
         Ok(End::new(socket, style))

@@ -37,10 +37,22 @@ pub(crate) type Kinds = u8;
 impl Kind {
     /// Every kind, in the order of the table's columns.
     pub(crate) const ALL: [Self; 4] = [
-        Self { style: Style::NonBlocking, role: Role::Server },
-        Self { style: Style::Blocking, role: Role::Server },
-        Self { style: Style::NonBlocking, role: Role::Client },
-        Self { style: Style::Blocking, role: Role::Client },
+        Self {
+            style: Style::NonBlocking,
+            role: Role::Server,
+        },
+        Self {
+            style: Style::Blocking,
+            role: Role::Server,
+        },
+        Self {
+            style: Style::NonBlocking,
+            role: Role::Client,
+        },
+        Self {
+            style: Style::Blocking,
+            role: Role::Client,
+        },
     ];
 
     /// All kinds.
@@ -56,7 +68,10 @@ impl Kind {
 
     /// Whether `set` has this kind.
     pub(crate) fn is_in(self, set: Kinds) -> bool {
-        Self::ALL.iter().position(|&kind| kind == self).is_some_and(|bit| set & (1 << bit) != 0)
+        Self::ALL
+            .iter()
+            .position(|&kind| kind == self)
+            .is_some_and(|bit| set & (1 << bit) != 0)
     }
 
     /// The column's heading.
@@ -94,7 +109,9 @@ impl Family {
 }
 
 /// How the connection under test is carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Mode {
     /// Outside the cgroup that the programs are attached to.

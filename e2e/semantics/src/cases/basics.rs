@@ -13,17 +13,56 @@ use crate::variant::Kind;
 
 pub(super) const CASES: &[Case] = &[
     Case::new("echo", "RFC 9293: a stream arrives as it was sent", echo).every_family(),
-    Case::new("echo 1 MiB", "RFC 9293: also when both ends send at once", large).both(),
-    Case::new("speaks first", "RFC 9293: either end may send first", speaks_first).both(),
-    Case::new("burst after connect", "RFC 9293: also before accept(2)", burst).both(),
-    Case::new("many sends, one read", "recv(2): returns what is there, up to the buffer's size", gather),
-    Case::new("one send, many reads", "recv(2): what does not fit the buffer stays for the next read", one_byte_reads),
-    Case::new("zero length", "send(2), read(2): no bytes, no effect, no end of stream", zero_length),
-    Case::new("reader and writer", "a socket may be read and written by two threads at once", full_duplex),
-    Case::new("two readers", "two threads that read one socket share its bytes", two_readers),
-    Case::new("deferred accept", "tcp(7) TCP_DEFER_ACCEPT: accept(2) with the first data", deferred)
-        .only(Kind::SERVERS)
-        .both(),
+    Case::new(
+        "echo 1 MiB",
+        "RFC 9293: also when both ends send at once",
+        large,
+    )
+    .both(),
+    Case::new(
+        "speaks first",
+        "RFC 9293: either end may send first",
+        speaks_first,
+    )
+    .both(),
+    Case::new(
+        "burst after connect",
+        "RFC 9293: also before accept(2)",
+        burst,
+    )
+    .both(),
+    Case::new(
+        "many sends, one read",
+        "recv(2): returns what is there, up to the buffer's size",
+        gather,
+    ),
+    Case::new(
+        "one send, many reads",
+        "recv(2): what does not fit the buffer stays for the next read",
+        one_byte_reads,
+    ),
+    Case::new(
+        "zero length",
+        "send(2), read(2): no bytes, no effect, no end of stream",
+        zero_length,
+    ),
+    Case::new(
+        "reader and writer",
+        "a socket may be read and written by two threads at once",
+        full_duplex,
+    ),
+    Case::new(
+        "two readers",
+        "two threads that read one socket share its bytes",
+        two_readers,
+    ),
+    Case::new(
+        "deferred accept",
+        "tcp(7) TCP_DEFER_ACCEPT: accept(2) with the first data",
+        deferred,
+    )
+    .only(Kind::SERVERS)
+    .both(),
     Case::new("idle", "RFC 9293: an idle connection stays", idle).slow(),
 ];
 
@@ -62,7 +101,10 @@ fn large(t: &mut Scene) -> Result<()> {
         let application = scope.spawn(|| echo_all(&app));
         t.bytes("Envoy reads", &envoy.exchange(&sent, sent.len())?, &sent);
         envoy.shutdown(std::net::Shutdown::Write)?;
-        let ended = application.join().ok().context("the application panicked")?;
+        let ended = application
+            .join()
+            .ok()
+            .context("the application panicked")?;
         t.is("the application", ended.map(drop), Ok(()));
         Ok(())
     })
@@ -119,7 +161,11 @@ fn zero_length(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     t.is("send of nothing", sys::send(&app, b"", 0), Ok(0));
     t.is("write of nothing", sys::write(&app, b""), Ok(0));
-    t.is("Envoy has nothing", sys::recv(&envoy, &mut [0; 8], 0), Err(nix::Error::EAGAIN));
+    t.is(
+        "Envoy has nothing",
+        sys::recv(&envoy, &mut [0; 8], 0),
+        Err(nix::Error::EAGAIN),
+    );
     t.is("Envoy sends nothing", sys::send(&envoy, b"", 0), Ok(0));
     envoy.put(b"ab")?;
     pause(20);

@@ -15,16 +15,59 @@ use crate::sys;
 use crate::variant::Kind;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("a reader that does not read", "RFC 9293 3.8.6: the receive window stops the sender", unread_app),
-    Case::new("a peer that does not read", "RFC 9293 3.8.6: the application's sends stop being taken", unread_envoy),
-    Case::new("single bytes not read", "RFC 9293 3.8.6: also many small sends stop", unread_bytes),
-    Case::new("SO_SNDTIMEO", "socket(7): a send that waited so long gives up", send_timeout).only(Kind::BLOCKING),
-    Case::new("full, then drained", "send(2): a waiting send goes on when the peer reads", drained),
-    Case::new("EAGAIN when full", "send(2): EAGAIN or a part, then poll says when there is room", full),
-    Case::new("slow reader", "RFC 9293: a slow reader gets every byte", slow_reader),
-    Case::new("slow peer", "RFC 9293: a slow peer gets every byte", slow_peer),
-    Case::new("small SO_RCVBUF", "socket(7): bounds what waits at the reader", small_receive).may_be_left(),
-    Case::new("small SO_SNDBUF", "socket(7): bounds what a send takes ahead of the peer", small_send).may_be_left(),
+    Case::new(
+        "a reader that does not read",
+        "RFC 9293 3.8.6: the receive window stops the sender",
+        unread_app,
+    ),
+    Case::new(
+        "a peer that does not read",
+        "RFC 9293 3.8.6: the application's sends stop being taken",
+        unread_envoy,
+    ),
+    Case::new(
+        "single bytes not read",
+        "RFC 9293 3.8.6: also many small sends stop",
+        unread_bytes,
+    ),
+    Case::new(
+        "SO_SNDTIMEO",
+        "socket(7): a send that waited so long gives up",
+        send_timeout,
+    )
+    .only(Kind::BLOCKING),
+    Case::new(
+        "full, then drained",
+        "send(2): a waiting send goes on when the peer reads",
+        drained,
+    ),
+    Case::new(
+        "EAGAIN when full",
+        "send(2): EAGAIN or a part, then poll says when there is room",
+        full,
+    ),
+    Case::new(
+        "slow reader",
+        "RFC 9293: a slow reader gets every byte",
+        slow_reader,
+    ),
+    Case::new(
+        "slow peer",
+        "RFC 9293: a slow peer gets every byte",
+        slow_peer,
+    ),
+    Case::new(
+        "small SO_RCVBUF",
+        "socket(7): bounds what waits at the reader",
+        small_receive,
+    )
+    .may_be_left(),
+    Case::new(
+        "small SO_SNDBUF",
+        "socket(7): bounds what a send takes ahead of the peer",
+        small_send,
+    )
+    .may_be_left(),
 ];
 
 /// More than any buffer takes.
@@ -64,11 +107,16 @@ fn unread_bytes(t: &mut Scene) -> Result<()> {
 
 fn send_timeout(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    app.socket().set_write_timeout(Some(Duration::from_millis(300)))?;
+    app.socket()
+        .set_write_timeout(Some(Duration::from_millis(300)))?;
     let part = payload::bytes(2, 1 << 20);
     let taken = fill_up(&app, &part)?;
     let started = Instant::now();
-    t.is("a full socket's send", sys::send(&app, &part, 0), Err(Errno::EAGAIN));
+    t.is(
+        "a full socket's send",
+        sys::send(&app, &part, 0),
+        Err(Errno::EAGAIN),
+    );
     t.took("time", started, 280..=2000);
     envoy.take(taken)?;
     t.is("send after reading", sys::send(&app, b"more", 0), Ok(4));
@@ -97,7 +145,11 @@ fn drained(t: &mut Scene) -> Result<()> {
         pause(300);
         t.is("the writer waits", writer.is_finished(), false);
         let got = envoy.take(sent.len())?;
-        t.is("the writer", writer.join().ok().context("the writer panicked")?, Ok(()));
+        t.is(
+            "the writer",
+            writer.join().ok().context("the writer panicked")?,
+            Ok(()),
+        );
         Ok(got)
     })?;
     t.is("all arrives", got == sent, true);
@@ -108,11 +160,23 @@ fn full(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let part = payload::bytes(4, 16 * 1024);
     let taken = fill_up(&app, &part)?;
-    t.is("send", sys::send(&app, &part, libc::MSG_DONTWAIT), Err(Errno::EAGAIN));
+    t.is(
+        "send",
+        sys::send(&app, &part, libc::MSG_DONTWAIT),
+        Err(Errno::EAGAIN),
+    );
     t.is("poll", app.now(PollFlags::POLLOUT)?, PollFlags::empty());
     envoy.take(taken)?;
-    t.is("poll after reading", app.ready(PollFlags::POLLOUT)?, PollFlags::POLLOUT);
-    t.is("send after reading", sys::send(&app, b"more", libc::MSG_DONTWAIT), Ok(4));
+    t.is(
+        "poll after reading",
+        app.ready(PollFlags::POLLOUT)?,
+        PollFlags::POLLOUT,
+    );
+    t.is(
+        "send after reading",
+        sys::send(&app, b"more", libc::MSG_DONTWAIT),
+        Ok(4),
+    );
     t.bytes("Envoy reads", &envoy.take(4)?, b"more");
     Ok(())
 }
@@ -154,7 +218,11 @@ fn small_receive(t: &mut Scene) -> Result<()> {
         ..Setup::default()
     };
     let (app, envoy) = t.connect_with(&setup)?;
-    t.is("SO_RCVBUF", sys::get(&app, libc::SOL_SOCKET, libc::SO_RCVBUF), Ok(16_384));
+    t.is(
+        "SO_RCVBUF",
+        sys::get(&app, libc::SOL_SOCKET, libc::SO_RCVBUF),
+        Ok(16_384),
+    );
     sys::set(&envoy, libc::SOL_SOCKET, libc::SO_SNDBUF, 8192)?;
     fill_and_read(t, &envoy, &app, 1000)
 }
@@ -166,6 +234,10 @@ fn small_send(t: &mut Scene) -> Result<()> {
         ..Setup::default()
     };
     let (app, envoy) = t.connect_with(&setup)?;
-    t.is("SO_SNDBUF", sys::get(&app, libc::SOL_SOCKET, libc::SO_SNDBUF), Ok(16_384));
+    t.is(
+        "SO_SNDBUF",
+        sys::get(&app, libc::SOL_SOCKET, libc::SO_SNDBUF),
+        Ok(16_384),
+    );
     fill_and_read(t, &app, &envoy, 1000)
 }

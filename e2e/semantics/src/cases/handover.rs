@@ -1,6 +1,6 @@
 //! One socket, several descriptors, threads and processes; a mode that changes.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use nix::poll::PollFlags;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -14,24 +14,76 @@ use crate::sys::{self, Got};
 use crate::variant::{Kind, Style};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("fork, both read", "fork(2): both processes share the stream", fork_reads),
-    Case::new("fork, both write", "fork(2): whole sends of both arrive", fork_writes),
-    Case::new("fork, the parent closes", "close(2): the connection ends with the last descriptor", fork_closes),
-    Case::new("SCM_RIGHTS", "unix(7): another process goes on where the first stopped", passed),
-    Case::new("dup", "dup(2): all descriptors are the same socket", duplicated),
-    Case::new("killed in mid-stream", "exit(3): the kernel closes; what was sent arrives, then the end", killed),
-    Case::new("killed with unread data", "RFC 1122 4.2.2.13: the kernel closes, the peer sees a reset", killed_unread),
-    Case::new("O_NONBLOCK after a read", "fcntl(2): reads stop waiting from then on", nonblocking_late)
-        .only(Kind::BLOCKING),
-    Case::new("O_NONBLOCK cleared", "fcntl(2): reads wait from then on", blocking_late)
-        .only(Kind::NONBLOCKING)
-        .may_be_left(),
-    Case::new("O_NONBLOCK cleared, once", "the same, where all connections before stayed non-blocking", blocking_late)
-        .only(Kind::NONBLOCKING)
-        .may_be_left()
-        .for_the_first_time(),
-    Case::new("a child that blocks", "fork(2), dup2(2): a child reads its standard input", child_blocks)
-        .may_be_left(),
+    Case::new(
+        "fork, both read",
+        "fork(2): both processes share the stream",
+        fork_reads,
+    ),
+    Case::new(
+        "fork, both write",
+        "fork(2): whole sends of both arrive",
+        fork_writes,
+    ),
+    Case::new(
+        "fork, the parent closes",
+        "close(2): the connection ends with the last descriptor",
+        fork_closes,
+    ),
+    Case::new(
+        "SCM_RIGHTS",
+        "unix(7): another process goes on where the first stopped",
+        passed,
+    ),
+    Case::new(
+        "dup",
+        "dup(2): all descriptors are the same socket",
+        duplicated,
+    ),
+    Case::new(
+        "killed in mid-stream",
+        "exit(3): the kernel closes; what was sent arrives, then the end",
+        killed,
+    ),
+    Case::new(
+        "killed with unread data",
+        "RFC 1122 4.2.2.13: the kernel closes, the peer sees a reset",
+        killed_unread,
+    ),
+    Case::new(
+        "O_NONBLOCK after a read",
+        "fcntl(2): reads stop waiting from then on",
+        nonblocking_late,
+    )
+    .only(Kind::BLOCKING),
+    Case::new(
+        "O_NONBLOCK cleared",
+        "fcntl(2): reads wait from then on",
+        blocking_late,
+    )
+    .only(Kind::NONBLOCKING)
+    .may_be_left(),
+    Case::new(
+        "O_NONBLOCK cleared, once",
+        "the same, where all connections before stayed non-blocking",
+        blocking_late,
+    )
+    .only(Kind::NONBLOCKING)
+    .may_be_left()
+    .for_the_first_time(),
+    Case::new(
+        "MSG_WAITALL once",
+        "recv(2): waits for all, where all connections before stayed non-blocking",
+        waitall_late,
+    )
+    .only(Kind::NONBLOCKING)
+    .may_be_left()
+    .for_the_first_time(),
+    Case::new(
+        "a child that blocks",
+        "fork(2), dup2(2): a child reads its standard input",
+        child_blocks,
+    )
+    .may_be_left(),
 ];
 
 /// The next `count` bytes of a pattern, read by another process that shares `app`.
@@ -69,7 +121,11 @@ fn fork_writes(t: &mut Scene) -> Result<()> {
     t.is("bytes", got.len(), 10_000);
     let whole = |part: &[u8]| part.iter().all(|&byte| byte == part[0]);
     t.is("whole sends", got.chunks(100).all(whole), true);
-    t.is("of the child", got.iter().filter(|&&byte| byte == b'c').count(), 5000);
+    t.is(
+        "of the child",
+        got.chunks(100).filter(|part| part[0] == b'c').count(),
+        50,
+    );
     Ok(())
 }
 
@@ -93,8 +149,12 @@ fn passed(t: &mut Scene) -> Result<()> {
     let sent = payload::bytes(2, 2000);
     envoy.put(&sent[..1500])?;
     t.bytes("the first process reads", &app.take(1000)?, &sent[..1000]);
-    let (ours, theirs) =
-        socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+    let (ours, theirs) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?;
     let style = app.style();
     let second = sys::fork(|| {
         let work = || -> Got<bool> {
@@ -132,14 +192,18 @@ fn duplicated(t: &mut Scene) -> Result<()> {
 fn killed(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    let sent = payload::bytes(3, 64 << 20);
+    let sent = payload::bytes(3, 16 << 20);
     let child = sys::fork(|| i32::from(app.put(&sent).is_ok()))?;
     drop(app);
     t.bytes("Envoy reads some", &envoy.take(200_000)?, &sent[..200_000]);
     child.signal(Signal::SIGKILL)?;
     t.is("it was killed", child.wait(), Ok(-1));
     let (rest, end) = envoy.rest();
-    t.is("the rest is as sent", sent[200_000..].starts_with(&rest), true);
+    t.is(
+        "the rest is as sent",
+        sent[200_000..].starts_with(&rest),
+        true,
+    );
     t.is("then the end", end, Ok(()));
     Ok(())
 }
@@ -156,7 +220,11 @@ fn killed_unread(t: &mut Scene) -> Result<()> {
     pause(150);
     child.signal(Signal::SIGKILL)?;
     t.is("it was killed", child.wait(), Ok(-1));
-    t.is("Envoy reads", envoy.rest(), (vec![], Err(nix::Error::ECONNRESET)));
+    t.is(
+        "Envoy reads",
+        envoy.rest(),
+        (vec![], Err(nix::Error::ECONNRESET)),
+    );
     Ok(())
 }
 
@@ -164,8 +232,42 @@ fn nonblocking_late(t: &mut Scene) -> Result<()> {
     let (mut app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     app.change(Style::NonBlocking)?;
-    t.is("nothing there", sys::recv(&app, &mut [0; 1], 0), Err(nix::Error::EAGAIN));
+    t.is(
+        "nothing there",
+        sys::recv(&app, &mut [0; 1], 0),
+        Err(nix::Error::EAGAIN),
+    );
     warm(t, &app, &envoy)
+}
+
+/// Sends two halves while the application waits for all in one call.
+fn waits_for_all(app: &End, envoy: &End, bytes: &[u8]) -> Result<Vec<u8>> {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut buffer = vec![0; bytes.len()];
+            let got = app.recv(&mut buffer, libc::MSG_WAITALL);
+            got.map(|n| buffer[..n].to_vec())
+        });
+        pause(50);
+        envoy.put(first)?;
+        pause(50);
+        envoy.put(second)?;
+        Ok(reader.join().ok().context("the reader panicked")??)
+    })
+}
+
+fn waitall_late(t: &mut Scene) -> Result<()> {
+    let (mut app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    app.change(Style::Blocking)?;
+    for round in 0..3 {
+        let sent = payload::bytes(round, 800);
+        let got = waits_for_all(&app, &envoy, &sent)?;
+        t.bytes("MSG_WAITALL", &got, &sent);
+        t.bytes("the rest", &app.take(800 - got.len())?, &sent[got.len()..]);
+    }
+    Ok(())
 }
 
 fn blocking_late(t: &mut Scene) -> Result<()> {
@@ -174,25 +276,29 @@ fn blocking_late(t: &mut Scene) -> Result<()> {
     app.change(Style::Blocking)?;
     for round in 0..5 {
         let sent = payload::bytes(round, 800);
-        let got = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                let mut buffer = vec![0; 800];
-                let got = app.recv(&mut buffer, libc::MSG_WAITALL);
-                got.map(|n| buffer[..n].to_vec())
-            });
-            pause(30);
-            let put = envoy.put(&sent[..400]);
-            pause(30);
-            put.and_then(|()| envoy.put(&sent[400..])).map(|()| reader.join().ok())
+        let got = std::thread::scope(|scope| -> Result<_> {
+            let reader = scope.spawn(|| app.take(800));
+            for part in sent.chunks(200) {
+                pause(30);
+                envoy.put(part)?;
+            }
+            Ok(reader.join().ok().context("the reader panicked")??)
         })?;
-        t.is("a waiting MSG_WAITALL", got, Some(Ok(sent.clone())));
+        t.bytes("the application reads", &got, &sent);
         app.put(&sent)?;
         t.bytes("Envoy reads", &envoy.take(800)?, &sent);
     }
-    app.shutdown(std::net::Shutdown::Write)?;
-    t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
-    envoy.put(b"answer")?;
-    t.bytes("after half-close", &app.take(6)?, b"answer");
+    let got = std::thread::scope(|scope| -> Result<_> {
+        let reader = scope.spawn(|| app.rest());
+        pause(50);
+        app.shutdown(std::net::Shutdown::Write)?;
+        pause(50);
+        t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
+        envoy.put(b"answer")?;
+        envoy.shutdown(std::net::Shutdown::Write)?;
+        reader.join().ok().context("the reader panicked")
+    })?;
+    t.is("after half-close", got, (b"answer".to_vec(), Ok(())));
     Ok(())
 }
 

@@ -19,18 +19,64 @@ use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("poll", "poll(2): readable while bytes wait, writable while there is room", poll_level).both(),
-    Case::new("poll wakes", "poll(2): returns when bytes come, or after the time", poll_wakes),
+    Case::new(
+        "poll",
+        "poll(2): readable while bytes wait, writable while there is room",
+        poll_level,
+    )
+    .both(),
+    Case::new(
+        "poll wakes",
+        "poll(2): returns when bytes come, or after the time",
+        poll_wakes,
+    ),
     Case::new("select", "select(2): as poll", select_level),
-    Case::new("epoll level", "epoll(7): an event as long as bytes wait", epoll_level),
-    Case::new("epoll edge", "epoll(7) EPOLLET: one event for each arrival", epoll_edge).both(),
-    Case::new("epoll edge drained", "epoll(7) EPOLLET: reading to EAGAIN never loses the next event", epoll_drain),
-    Case::new("EPOLLONESHOT", "epoll_ctl(2): one event, then none until armed again", epoll_oneshot),
-    Case::new("EPOLLEXCLUSIVE", "epoll_ctl(2): at least one of two waiting sets wakes", epoll_exclusive),
-    Case::new("EPOLLRDHUP", "epoll_ctl(2): the other end has shut down its writing half", epoll_rdhup),
-    Case::new("POLLHUP", "poll(2): both directions are shut down", poll_hup),
-    Case::new("POLLERR", "poll(2): the connection was reset; SO_ERROR says how, once", poll_error),
-    Case::new("epoll writable", "epoll(7) EPOLLET: an event when a full socket has room again", epoll_out),
+    Case::new(
+        "epoll level",
+        "epoll(7): an event as long as bytes wait",
+        epoll_level,
+    ),
+    Case::new(
+        "epoll edge",
+        "epoll(7) EPOLLET: one event for each arrival",
+        epoll_edge,
+    )
+    .both(),
+    Case::new(
+        "epoll edge drained",
+        "epoll(7) EPOLLET: reading to EAGAIN never loses the next event",
+        epoll_drain,
+    ),
+    Case::new(
+        "EPOLLONESHOT",
+        "epoll_ctl(2): one event, then none until armed again",
+        epoll_oneshot,
+    ),
+    Case::new(
+        "EPOLLEXCLUSIVE",
+        "epoll_ctl(2): at least one of two waiting sets wakes",
+        epoll_exclusive,
+    ),
+    Case::new(
+        "EPOLLRDHUP",
+        "epoll_ctl(2): the other end has shut down its writing half",
+        epoll_rdhup,
+    ),
+    Case::new(
+        "POLLHUP",
+        "poll(2): both directions are shut down",
+        poll_hup,
+    ),
+    Case::new(
+        "POLLERR",
+        "poll(2): the connection was reset; SO_ERROR says how, once",
+        poll_error,
+    ),
+    Case::new(
+        "epoll writable",
+        "epoll(7) EPOLLET: an event when a full socket has room again",
+        epoll_out,
+    ),
 ];
 
 const BOTH: PollFlags = PollFlags::POLLIN.union(PollFlags::POLLOUT);
@@ -39,13 +85,21 @@ fn poll_level(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     t.is("at first", app.now(BOTH)?, PollFlags::POLLOUT);
     envoy.put(&payload::bytes(1, 100))?;
-    t.is("with bytes", app.ready(PollFlags::POLLIN)?, PollFlags::POLLIN);
+    t.is(
+        "with bytes",
+        app.ready(PollFlags::POLLIN)?,
+        PollFlags::POLLIN,
+    );
     app.take(60)?;
     t.is("with some left", app.now(BOTH)?, BOTH);
     app.take(40)?;
     t.is("with none left", app.now(BOTH)?, PollFlags::POLLOUT);
     envoy.shutdown(std::net::Shutdown::Write)?;
-    t.is("at the end", app.ready(PollFlags::POLLIN)?, PollFlags::POLLIN);
+    t.is(
+        "at the end",
+        app.ready(PollFlags::POLLIN)?,
+        PollFlags::POLLIN,
+    );
     Ok(())
 }
 
@@ -113,7 +167,11 @@ impl Set {
     fn wait(&self, ms: u16) -> Got<EpollFlags> {
         let mut events = [EpollEvent::empty()];
         let count = self.0.wait(&mut events, ms)?;
-        Ok(if count == 0 { EpollFlags::empty() } else { events[0].events() })
+        Ok(if count == 0 {
+            EpollFlags::empty()
+        } else {
+            events[0].events()
+        })
     }
 }
 
@@ -142,17 +200,25 @@ fn epoll_edge(t: &mut Scene) -> Result<()> {
         t.is("no other", set.wait(20), Ok(EpollFlags::empty()));
     }
     app.take(100)?;
-    t.is("nothing for reading some", set.wait(20), Ok(EpollFlags::empty()));
+    t.is(
+        "nothing for reading some",
+        set.wait(20),
+        Ok(EpollFlags::empty()),
+    );
     app.take(400)?;
     envoy.put(b"more")?;
-    t.is("an arrival after all was read", set.wait(2000), Ok(EpollFlags::EPOLLIN));
+    t.is(
+        "an arrival after all was read",
+        set.wait(2000),
+        Ok(EpollFlags::EPOLLIN),
+    );
     Ok(())
 }
 
 fn epoll_drain(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let set = Set::new(&app, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
-    let sent = payload::bytes(9, 300_000);
+    let bytes_sent = payload::bytes(9, 300_000);
     let read = thread::scope(|scope| -> Result<_> {
         let application = scope.spawn(|| -> Got<Vec<u8>> {
             let (mut bytes, mut buffer) = (Vec::new(), vec![0; 3000]);
@@ -170,12 +236,15 @@ fn epoll_drain(t: &mut Scene) -> Result<()> {
             }
             Ok(bytes)
         });
-        for part in sent.chunks(100) {
+        for part in bytes_sent.chunks(100) {
             envoy.put(part)?;
         }
-        Ok(application.join().ok().context("the application panicked")??)
+        Ok(application
+            .join()
+            .ok()
+            .context("the application panicked")??)
     })?;
-    t.bytes("read", &read, &sent);
+    t.bytes("read", &read, &bytes_sent);
     Ok(())
 }
 
@@ -198,7 +267,10 @@ fn epoll_exclusive(t: &mut Scene) -> Result<()> {
     let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
     let sets = [Set::new(&app, flags)?, Set::new(&app, flags)?];
     let woken = thread::scope(|scope| -> Result<_> {
-        let waits = [scope.spawn(|| sets[0].wait(1500)), scope.spawn(|| sets[1].wait(1500))];
+        let waits = [
+            scope.spawn(|| sets[0].wait(1500)),
+            scope.spawn(|| sets[1].wait(1500)),
+        ];
         pause(100);
         envoy.put(b"wake")?;
         let mut woken = false;
@@ -238,7 +310,11 @@ fn poll_hup(t: &mut Scene) -> Result<()> {
     t.is("own half shut", app.now(BOTH)?, PollFlags::POLLOUT);
     envoy.shutdown(std::net::Shutdown::Write)?;
     pause(50);
-    t.is("both halves shut", app.now(BOTH)?, BOTH | PollFlags::POLLHUP);
+    t.is(
+        "both halves shut",
+        app.now(BOTH)?,
+        BOTH | PollFlags::POLLHUP,
+    );
     t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
     Ok(())
 }
@@ -258,7 +334,11 @@ fn poll_error(t: &mut Scene) -> Result<()> {
     pause(50);
     let reset = BOTH | PollFlags::POLLERR | PollFlags::POLLHUP;
     t.is("after a reset", app.now(BOTH)?, reset);
-    t.is("SO_ERROR", socket_error(app.socket())?, Some(Errno::ECONNRESET));
+    t.is(
+        "SO_ERROR",
+        socket_error(app.socket())?,
+        Some(Errno::ECONNRESET),
+    );
     t.is("SO_ERROR again", socket_error(app.socket())?, None);
     t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
     Ok(())
@@ -268,7 +348,11 @@ fn epoll_out(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let set = Set::new(&app, EpollFlags::EPOLLOUT | EpollFlags::EPOLLET)?;
     t.is("at first", set.wait(0), Ok(EpollFlags::EPOLLOUT));
-    let taken = app.fill(&payload::bytes(3, 4096), 256 << 20, Duration::from_millis(200))?;
+    let taken = app.fill(
+        &payload::bytes(3, 4096),
+        256 << 20,
+        Duration::from_millis(200),
+    )?;
     set.wait(0)?;
     t.is("full", set.wait(50), Ok(EpollFlags::empty()));
     let drained = thread::scope(|scope| -> Result<_> {

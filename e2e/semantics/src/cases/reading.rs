@@ -15,24 +15,102 @@ use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("MSG_PEEK", "recv(2): shows bytes and leaves them to be read", peek).both(),
-    Case::new("MSG_PEEK more", "recv(2): shows later bytes too, once they are there", peek_more),
-    Case::new("SO_PEEK_OFF", "socket(7): each peek goes on behind the last, where TCP has it", peek_offset),
-    Case::new("MSG_WAITALL", "recv(2): waits for the full request, unless the socket is non-blocking", waitall),
-    Case::new("MSG_WAITALL and end", "recv(2): less at the stream's end", waitall_end),
-    Case::new("MSG_DONTWAIT", "recv(2): EAGAIN instead of waiting, for this call only", dontwait),
-    Case::new("MSG_TRUNC", "tcp(7): throws bytes away instead of copying them", trunc).may_be_left(),
-    Case::new("SO_RCVTIMEO", "socket(7): EAGAIN after the time, not before", receive_timeout),
-    Case::new("SO_RCVTIMEO and data", "socket(7): data within the time is returned", receive_timeout_data),
-    Case::new("SO_RCVLOWAT", "socket(7): poll and blocking reads wait for so many bytes", low_water).may_be_left(),
-    Case::new("FIONREAD", "tcp(7) SIOCINQ: how many bytes wait to be read", unread).may_be_left(),
-    Case::new("SIOCOUTQ", "tcp(7): nothing waits to be sent once all is acknowledged", unsent),
-    Case::new("readv", "readv(2): fills the buffers one after another", scattered),
-    Case::new("recvmsg", "recvmsg(2): several buffers, no control messages, no flags", message),
-    Case::new("recvmmsg", "recvmmsg(2): several reads in one call", many_messages),
-    Case::new("MSG_ERRQUEUE", "recv(2): EAGAIN while no error is queued", error_queue),
-    Case::new("SO_TIMESTAMPNS", "socket(7): recvmsg tells when the bytes came", timestamps).may_be_left(),
-    Case::new("TCP_INQ", "linux/tcp.h: recvmsg tells how many bytes are left", inquire).may_be_left(),
+    Case::new(
+        "MSG_PEEK",
+        "recv(2): shows bytes and leaves them to be read",
+        peek,
+    )
+    .both(),
+    Case::new(
+        "MSG_PEEK more",
+        "recv(2): shows later bytes too, once they are there",
+        peek_more,
+    ),
+    Case::new(
+        "SO_PEEK_OFF",
+        "socket(7): each peek goes on behind the last, where TCP has it",
+        peek_offset,
+    ),
+    Case::new(
+        "MSG_WAITALL",
+        "recv(2): waits for the full request, unless the socket is non-blocking",
+        waitall,
+    ),
+    Case::new(
+        "MSG_WAITALL and end",
+        "recv(2): less at the stream's end",
+        waitall_end,
+    ),
+    Case::new(
+        "MSG_DONTWAIT",
+        "recv(2): EAGAIN instead of waiting, for this call only",
+        dontwait,
+    ),
+    Case::new(
+        "MSG_TRUNC",
+        "tcp(7): throws bytes away instead of copying them",
+        trunc,
+    )
+    .may_be_left(),
+    Case::new(
+        "SO_RCVTIMEO",
+        "socket(7): EAGAIN after the time, not before",
+        receive_timeout,
+    ),
+    Case::new(
+        "SO_RCVTIMEO and data",
+        "socket(7): data within the time is returned",
+        receive_timeout_data,
+    ),
+    Case::new(
+        "SO_RCVLOWAT",
+        "socket(7): poll and blocking reads wait for so many bytes",
+        low_water,
+    )
+    .may_be_left(),
+    Case::new(
+        "FIONREAD",
+        "tcp(7) SIOCINQ: how many bytes wait to be read",
+        unread,
+    )
+    .may_be_left(),
+    Case::new(
+        "SIOCOUTQ",
+        "tcp(7): nothing waits to be sent once all is acknowledged",
+        unsent,
+    ),
+    Case::new(
+        "readv",
+        "readv(2): fills the buffers one after another",
+        scattered,
+    ),
+    Case::new(
+        "recvmsg",
+        "recvmsg(2): several buffers, no control messages, no flags",
+        message,
+    ),
+    Case::new(
+        "recvmmsg",
+        "recvmmsg(2): several reads in one call",
+        many_messages,
+    ),
+    Case::new(
+        "MSG_ERRQUEUE",
+        "recv(2): EAGAIN while no error is queued",
+        error_queue,
+    ),
+    Case::new(
+        "SO_TIMESTAMPNS",
+        "socket(7): recvmsg tells when the bytes came",
+        timestamps,
+    )
+    .may_be_left(),
+    Case::new(
+        "TCP_INQ",
+        "linux/tcp.h: recvmsg tells how many bytes are left",
+        inquire,
+    )
+    .may_be_left(),
 ];
 
 fn peek(t: &mut Scene) -> Result<()> {
@@ -42,7 +120,11 @@ fn peek(t: &mut Scene) -> Result<()> {
     let mut buffer = [0; 2000];
     for (what, size) in [("a part", 10), ("the same part", 10), ("all", 2000)] {
         let got = app.recv(&mut buffer[..size], libc::MSG_PEEK)?;
-        t.bytes(&format!("peek at {what}"), &buffer[..got], &sent[..size.min(1000)]);
+        t.bytes(
+            &format!("peek at {what}"),
+            &buffer[..got],
+            &sent[..size.min(1000)],
+        );
     }
     t.bytes("read a part", &app.take(400)?, &sent[..400]);
     let got = app.recv(&mut buffer, libc::MSG_PEEK)?;
@@ -51,7 +133,11 @@ fn peek(t: &mut Scene) -> Result<()> {
     let nothing = sys::recv(&app, &mut buffer, libc::MSG_PEEK | libc::MSG_DONTWAIT);
     t.is("peek at nothing", nothing, Err(Errno::EAGAIN));
     envoy.shutdown(std::net::Shutdown::Write)?;
-    t.is("peek at the end", app.recv(&mut buffer, libc::MSG_PEEK), Ok(0));
+    t.is(
+        "peek at the end",
+        app.recv(&mut buffer, libc::MSG_PEEK),
+        Ok(0),
+    );
     Ok(())
 }
 
@@ -71,7 +157,10 @@ fn peek_more(t: &mut Scene) -> Result<()> {
 
 fn peek_offset(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    t.see("set", sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0));
+    t.see(
+        "set",
+        sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
+    );
     let sent = payload::bytes(3, 90);
     envoy.put(&sent)?;
     pause(20);
@@ -118,7 +207,11 @@ fn waitall_end(t: &mut Scene) -> Result<()> {
     envoy.shutdown(std::net::Shutdown::Write)?;
     pause(20);
     let mut buffer = [0; 8];
-    t.is("MSG_WAITALL", app.recv(&mut buffer, libc::MSG_WAITALL), Ok(4));
+    t.is(
+        "MSG_WAITALL",
+        app.recv(&mut buffer, libc::MSG_WAITALL),
+        Ok(4),
+    );
     t.is("again", app.recv(&mut buffer, libc::MSG_WAITALL), Ok(0));
     Ok(())
 }
@@ -126,11 +219,23 @@ fn waitall_end(t: &mut Scene) -> Result<()> {
 fn dontwait(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut buffer = [0; 100];
-    t.is("nothing", sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT), Err(Errno::EAGAIN));
+    t.is(
+        "nothing",
+        sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT),
+        Err(Errno::EAGAIN),
+    );
     envoy.put(b"some")?;
     pause(20);
-    t.is("some", sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT), Ok(4));
-    t.is("nothing again", sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT), Err(Errno::EAGAIN));
+    t.is(
+        "some",
+        sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT),
+        Ok(4),
+    );
+    t.is(
+        "nothing again",
+        sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT),
+        Err(Errno::EAGAIN),
+    );
     thread::scope(|scope| -> Result<()> {
         let later = scope.spawn(|| {
             pause(100);
@@ -148,9 +253,17 @@ fn trunc(t: &mut Scene) -> Result<()> {
     envoy.put(&sent)?;
     pause(20);
     let mut buffer = [0; 100];
-    t.is("with a buffer", app.recv(&mut buffer, libc::MSG_TRUNC), Ok(100));
+    t.is(
+        "with a buffer",
+        app.recv(&mut buffer, libc::MSG_TRUNC),
+        Ok(100),
+    );
     t.is("which stays as it was", buffer == [0; 100], true);
-    t.is("without a buffer", sys::recv_discarding(&app, 100, 0), Ok(100));
+    t.is(
+        "without a buffer",
+        sys::recv_discarding(&app, 100, 0),
+        Ok(100),
+    );
     t.bytes("the rest", &app.take(100)?, &sent[200..]);
     Ok(())
 }
@@ -197,9 +310,17 @@ fn low_water(t: &mut Scene) -> Result<()> {
     let sent = payload::bytes(6, 200);
     envoy.put(&sent[..50])?;
     pause(50);
-    t.is("poll with 50 bytes", app.now(PollFlags::POLLIN)?, PollFlags::empty());
+    t.is(
+        "poll with 50 bytes",
+        app.now(PollFlags::POLLIN)?,
+        PollFlags::empty(),
+    );
     envoy.put(&sent[50..100])?;
-    t.is("poll with 100 bytes", app.ready(PollFlags::POLLIN)?, PollFlags::POLLIN);
+    t.is(
+        "poll with 100 bytes",
+        app.ready(PollFlags::POLLIN)?,
+        PollFlags::POLLIN,
+    );
     t.bytes("read", &app.take(100)?, &sent[..100]);
     if !t.nonblocking() {
         let read = thread::scope(|scope| -> Result<_> {
@@ -271,7 +392,11 @@ fn message(t: &mut Scene) -> Result<()> {
     let mut buffers = [vec![0; 300], vec![0; 10], vec![0; 700]];
     let mut parts: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
     let got = app.patiently(PollFlags::POLLIN, || sys::recv_parts(&app, &mut parts, 0))?;
-    t.is("recvmsg", (got.count, got.flags, got.controls), (600, 0, vec![]));
+    t.is(
+        "recvmsg",
+        (got.count, got.flags, got.controls),
+        (600, 0, vec![]),
+    );
     t.bytes("buffers", &buffers.concat()[..600], &sent);
     Ok(())
 }
@@ -294,7 +419,11 @@ fn error_queue(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     envoy.put(b"data")?;
     pause(20);
-    t.is("recv", sys::recv(&app, &mut [0; 10], libc::MSG_ERRQUEUE), Err(Errno::EAGAIN));
+    t.is(
+        "recv",
+        sys::recv(&app, &mut [0; 10], libc::MSG_ERRQUEUE),
+        Err(Errno::EAGAIN),
+    );
     t.bytes("data", &app.take(4)?, b"data");
     Ok(())
 }
@@ -310,11 +439,20 @@ fn controls(app: &End, buffer: &mut [u8]) -> Got<(usize, Vec<sys::Control>)> {
 fn timestamps(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
+    // The first user of time stamps has the kernel turn them on a little later.
+    pause(100);
     for _ in 0..3 {
         envoy.put(b"now")?;
         let (count, list) = controls(&app, &mut [0; 10])?;
-        let kinds: Vec<_> = list.iter().map(|c| (c.level, c.kind, c.data.len())).collect();
-        t.is("recvmsg", (count, kinds), (3, vec![(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, 16)]));
+        let kinds: Vec<_> = list
+            .iter()
+            .map(|c| (c.level, c.kind, c.data.len()))
+            .collect();
+        t.is(
+            "recvmsg",
+            (count, kinds),
+            (3, vec![(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, 16)]),
+        );
     }
     Ok(())
 }
@@ -334,7 +472,11 @@ fn inquire(t: &mut Scene) -> Result<()> {
             kind: TCP_INQ,
             data: left.to_ne_bytes().to_vec(),
         }];
-        t.is("recvmsg", (count, list), (if left == 0 { 200 } else { 400 }, want));
+        t.is(
+            "recvmsg",
+            (count, list),
+            (if left == 0 { 200 } else { 400 }, want),
+        );
     }
     Ok(())
 }

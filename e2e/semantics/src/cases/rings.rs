@@ -14,24 +14,58 @@ use crate::sys::{self, Got, Ring};
 use crate::variant::Style;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("io_uring recv", "io_uring_enter(2) IORING_OP_RECV: as recv(2)", receive).may_be_left(),
-    Case::new("io_uring recv waits", "io_uring_enter(2): completes when bytes come", waits).may_be_left(),
-    Case::new("io_uring read", "io_uring_enter(2) IORING_OP_READ: as read(2)", read).may_be_left(),
-    Case::new("io_uring send", "io_uring_enter(2) IORING_OP_SEND: as send(2)", send).may_be_left(),
-    Case::new("io_uring MSG_WAITALL", "io_uring_enter(2): completes when all is there", all).may_be_left(),
-    Case::new("io_uring poll", "io_uring_enter(2) IORING_OP_POLL_ADD: completes when bytes come", polls).may_be_left(),
+    Case::new(
+        "io_uring recv",
+        "io_uring_enter(2) IORING_OP_RECV: as recv(2)",
+        receive,
+    )
+    .may_be_left(),
+    Case::new(
+        "io_uring recv waits",
+        "io_uring_enter(2): completes when bytes come",
+        waits,
+    )
+    .may_be_left(),
+    Case::new(
+        "io_uring read",
+        "io_uring_enter(2) IORING_OP_READ: as read(2)",
+        read,
+    )
+    .may_be_left(),
+    Case::new(
+        "io_uring send",
+        "io_uring_enter(2) IORING_OP_SEND: as send(2)",
+        send,
+    )
+    .may_be_left(),
+    Case::new(
+        "io_uring MSG_WAITALL",
+        "io_uring_enter(2): completes when all is there",
+        all,
+    )
+    .may_be_left(),
+    Case::new(
+        "io_uring poll",
+        "io_uring_enter(2) IORING_OP_POLL_ADD: completes when bytes come",
+        polls,
+    )
+    .may_be_left(),
 ];
 
 fn ring() -> Result<Ring> {
     match Ring::new() {
-        Err(Errno::ENOSYS | Errno::EPERM) => Err(Unavailable("it has no io_uring, or forbids it").into()),
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            Err(Unavailable("it has no io_uring, or forbids it").into())
+        }
         ring => Ok(ring?),
     }
 }
 
 /// A non-blocking socket's requests say EAGAIN; its owner waits in between.
 fn received(app: &End, ring: &mut Ring, buffer: &mut [u8], flags: i32) -> Got<usize> {
-    app.patiently(nix::poll::PollFlags::POLLIN, || ring.recv(app, buffer, flags))
+    app.patiently(nix::poll::PollFlags::POLLIN, || {
+        ring.recv(app, buffer, flags)
+    })
 }
 
 fn receive(t: &mut Scene) -> Result<()> {
@@ -72,7 +106,9 @@ fn read(t: &mut Scene) -> Result<()> {
     let mut bytes = Vec::new();
     while bytes.len() < sent.len() {
         let mut buffer = vec![0; 7000];
-        let got = app.patiently(nix::poll::PollFlags::POLLIN, || ring.read(&app, &mut buffer))?;
+        let got = app.patiently(nix::poll::PollFlags::POLLIN, || {
+            ring.read(&app, &mut buffer)
+        })?;
         bytes.extend_from_slice(&buffer[..got]);
     }
     t.bytes("read", &bytes, &sent);
@@ -127,7 +163,11 @@ fn polls(t: &mut Scene) -> Result<()> {
         })?;
         t.is("poll", ready, Ok(1));
         let mut buffer = [0; 10];
-        t.is("recv", sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT), Ok(5));
+        t.is(
+            "recv",
+            sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT),
+            Ok(5),
+        );
     }
     Ok(())
 }

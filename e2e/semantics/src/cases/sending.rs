@@ -15,19 +15,62 @@ use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("MSG_MORE", "send(2): pieces arrive in order, at the latest with the next send", more),
-    Case::new("TCP_CORK", "tcp(7): held back, sent when taken out or after 200 ms", cork),
-    Case::new("TCP_NODELAY", "tcp(7): can be set and read back; bytes arrive at once", no_delay),
+    Case::new(
+        "MSG_MORE",
+        "send(2): pieces arrive in order, at the latest with the next send",
+        more,
+    ),
+    Case::new(
+        "TCP_CORK",
+        "tcp(7): held back, sent when taken out or after 200 ms",
+        cork,
+    ),
+    Case::new(
+        "TCP_NODELAY",
+        "tcp(7): can be set and read back; bytes arrive at once",
+        no_delay,
+    ),
     Case::new("writev", "writev(2): one buffer after another", gathered),
     Case::new("sendmsg", "sendmsg(2): several buffers", message),
-    Case::new("sendmmsg", "sendmmsg(2): several writes in one call", many_messages),
-    Case::new("MSG_ZEROCOPY", "kernel networking/msg_zerocopy: every send is completed on the error queue", zero_copy)
-        .may_be_left(),
-    Case::new("MSG_OOB received", "tcp(7): one urgent byte beside the stream, SIOCATMARK", urgent).may_be_left(),
-    Case::new("MSG_OOB sent", "tcp(7): the peer gets one urgent byte beside the stream", urgent_sent).may_be_left(),
-    Case::new("SO_OOBINLINE", "socket(7): the urgent byte stays in the stream", urgent_inline).may_be_left(),
-    Case::new("MSG_EOR", "send(2): of no effect on a stream", end_of_record),
-    Case::new("TCP_NOTSENT_LOWAT", "tcp(7): can be set; everything arrives", not_sent),
+    Case::new(
+        "sendmmsg",
+        "sendmmsg(2): several writes in one call",
+        many_messages,
+    ),
+    Case::new(
+        "MSG_ZEROCOPY",
+        "kernel networking/msg_zerocopy: every send is completed on the error queue",
+        zero_copy,
+    )
+    .may_be_left(),
+    Case::new(
+        "MSG_OOB received",
+        "tcp(7): one urgent byte beside the stream, SIOCATMARK",
+        urgent,
+    )
+    .may_be_left(),
+    Case::new(
+        "MSG_OOB sent",
+        "tcp(7): the peer gets one urgent byte beside the stream",
+        urgent_sent,
+    )
+    .may_be_left(),
+    Case::new(
+        "SO_OOBINLINE",
+        "socket(7): the urgent byte stays in the stream",
+        urgent_inline,
+    )
+    .may_be_left(),
+    Case::new(
+        "MSG_EOR",
+        "send(2): of no effect on a stream",
+        end_of_record,
+    ),
+    Case::new(
+        "TCP_NOTSENT_LOWAT",
+        "tcp(7): can be set; everything arrives",
+        not_sent,
+    ),
 ];
 
 fn more(t: &mut Scene) -> Result<()> {
@@ -55,15 +98,27 @@ fn cork(t: &mut Scene) -> Result<()> {
     sys::set(&app, libc::IPPROTO_TCP, libc::TCP_CORK, 1)?;
     app.put(&sent[500..])?;
     t.bytes("after a while", &envoy.take(500)?, &sent[500..]);
-    t.is("TCP_CORK", sys::get(&app, libc::IPPROTO_TCP, libc::TCP_CORK), Ok(1));
+    t.is(
+        "TCP_CORK",
+        sys::get(&app, libc::IPPROTO_TCP, libc::TCP_CORK),
+        Ok(1),
+    );
     Ok(())
 }
 
 fn no_delay(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    t.is("at first", sys::get(&app, libc::IPPROTO_TCP, libc::TCP_NODELAY), Ok(0));
+    t.is(
+        "at first",
+        sys::get(&app, libc::IPPROTO_TCP, libc::TCP_NODELAY),
+        Ok(0),
+    );
     sys::set(&app, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    t.is("set", sys::get(&app, libc::IPPROTO_TCP, libc::TCP_NODELAY), Ok(1));
+    t.is(
+        "set",
+        sys::get(&app, libc::IPPROTO_TCP, libc::TCP_NODELAY),
+        Ok(1),
+    );
     let started = Instant::now();
     warm(t, &app, &envoy)?;
     app.put(b"one")?;
@@ -87,7 +142,11 @@ fn slices<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<IoSlice<'a>> {
 fn gathered(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(3, 5000);
-    t.is("writev", nix::sys::uio::writev(&app, &slices(&sent, &[1, 0, 999, 4000])), Ok(5000));
+    t.is(
+        "writev",
+        nix::sys::uio::writev(&app, &slices(&sent, &[1, 0, 999, 4000])),
+        Ok(5000),
+    );
     t.bytes("Envoy reads", &envoy.take(5000)?, &sent);
     Ok(())
 }
@@ -95,7 +154,11 @@ fn gathered(t: &mut Scene) -> Result<()> {
 fn message(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(4, 5000);
-    t.is("sendmsg", sys::send_parts(&app, &slices(&sent, &[2500, 1, 0, 2499]), 0), Ok(5000));
+    t.is(
+        "sendmsg",
+        sys::send_parts(&app, &slices(&sent, &[2500, 1, 0, 2499]), 0),
+        Ok(5000),
+    );
     t.bytes("Envoy reads", &envoy.take(5000)?, &sent);
     Ok(())
 }
@@ -104,7 +167,11 @@ fn many_messages(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(5, 300);
     let parts: Vec<_> = sent.chunks(100).collect();
-    t.is("sendmmsg", sys::send_many(&app, &parts, 0), Ok(vec![100, 100, 100]));
+    t.is(
+        "sendmmsg",
+        sys::send_many(&app, &parts, 0),
+        Ok(vec![100, 100, 100]),
+    );
     t.bytes("Envoy reads", &envoy.take(300)?, &sent);
     Ok(())
 }
@@ -117,7 +184,11 @@ fn completed(app: &End, last: u32) -> Got<u32> {
         let parts = &mut [IoSliceMut::new(&mut none)];
         let got = sys::recv_parts(app, parts, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT)?;
         // struct sock_extended_err of linux/errqueue.h: ee_data is the highest number.
-        let data = got.controls.first().and_then(|c| c.data.get(12..16)).ok_or(Errno::EBADMSG)?;
+        let data = got
+            .controls
+            .first()
+            .and_then(|c| c.data.get(12..16))
+            .ok_or(Errno::EBADMSG)?;
         let highest = u32::from_ne_bytes(data.try_into().map_err(|_| Errno::EBADMSG)?);
         if highest >= last {
             return Ok(highest);
@@ -131,7 +202,11 @@ fn zero_copy(t: &mut Scene) -> Result<()> {
     warm(t, &app, &envoy)?;
     let sent = payload::bytes(6, 40_000);
     for part in sent.chunks(10_000) {
-        t.is("send", sys::send(&app, part, libc::MSG_ZEROCOPY), Ok(10_000));
+        t.is(
+            "send",
+            sys::send(&app, part, libc::MSG_ZEROCOPY),
+            Ok(10_000),
+        );
     }
     t.bytes("Envoy reads", &envoy.take(40_000)?, &sent);
     t.is("completions", completed(&app, 3), Ok(3));
@@ -140,11 +215,19 @@ fn zero_copy(t: &mut Scene) -> Result<()> {
 
 /// Reads the bytes around an urgent one, which both ends' kernels agree on.
 fn around(t: &mut Scene, reader: &End) -> Result<()> {
-    t.is("poll", reader.ready(PollFlags::POLLPRI)?, PollFlags::POLLPRI);
+    t.is(
+        "poll",
+        reader.ready(PollFlags::POLLPRI)?,
+        PollFlags::POLLPRI,
+    );
     t.is("at the mark", sys::pending(reader, SIOCATMARK), Ok(0));
     let mut byte = [0; 10];
     let got = sys::recv(reader, &mut byte, libc::MSG_OOB);
-    t.is("the urgent byte", got.map(|n| byte[..n].to_vec()), Ok(b"!".to_vec()));
+    t.is(
+        "the urgent byte",
+        got.map(|n| byte[..n].to_vec()),
+        Ok(b"!".to_vec()),
+    );
     t.bytes("up to the mark", &reader.take(6)?, b"before");
     t.is("at the mark", sys::pending(reader, SIOCATMARK), Ok(1));
     t.bytes("behind it", &reader.take(5)?, b"after");
@@ -157,7 +240,11 @@ const SIOCATMARK: libc::Ioctl = 0x8905;
 /// Bytes, an urgent byte, bytes.
 fn send_urgent(t: &mut Scene, writer: &End) -> Result<()> {
     writer.put(b"before")?;
-    t.is("send MSG_OOB", sys::send(writer, b"!", libc::MSG_OOB), Ok(1));
+    t.is(
+        "send MSG_OOB",
+        sys::send(writer, b"!", libc::MSG_OOB),
+        Ok(1),
+    );
     writer.put(b"after")?;
     pause(50);
     Ok(())

@@ -18,18 +18,62 @@ use crate::sys::{self, errno};
 use crate::variant::Kind;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("connect", "connect(2): waits, or EINPROGRESS and then writable", connects).only(Kind::CLIENTS).both(),
-    Case::new("refused", "connect(2): ECONNREFUSED where nobody listens", refused).only(Kind::CLIENTS).may_be_left(),
-    Case::new("not connected", "recv(2), send(2): ENOTCONN, EPIPE", unconnected).may_be_left(),
-    Case::new("accepted later", "listen(2): what was sent before accept(2) is there", accepted_later),
-    Case::new("ended before accept", "accept(2): a connection that ended is handed out with its bytes", ended_before)
-        .may_be_left(),
-    Case::new("aborted before accept", "accept(2): one that was reset is handed out, then ECONNRESET", aborted_before)
-        .may_be_left(),
-    Case::new("SYN cookies", "tcp(7) tcp_syncookies: connections are as others", cookies).both().may_be_left(),
-    Case::new("TCP fast open", "tcp(7) TCP_FASTOPEN: bytes that came with the SYN come first", fast_open)
-        .may_be_left(),
-    Case::new("MPTCP", "mptcp(7): the application's socket talks to a TCP peer", multipath).may_be_left(),
+    Case::new(
+        "connect",
+        "connect(2): waits, or EINPROGRESS and then writable",
+        connects,
+    )
+    .only(Kind::CLIENTS)
+    .both(),
+    Case::new(
+        "refused",
+        "connect(2): ECONNREFUSED where nobody listens",
+        refused,
+    )
+    .only(Kind::CLIENTS)
+    .may_be_left(),
+    Case::new(
+        "not connected",
+        "recv(2), send(2): ENOTCONN, EPIPE",
+        unconnected,
+    )
+    .may_be_left(),
+    Case::new(
+        "accepted later",
+        "listen(2): what was sent before accept(2) is there",
+        accepted_later,
+    ),
+    Case::new(
+        "ended before accept",
+        "accept(2): a connection that ended is handed out with its bytes",
+        ended_before,
+    )
+    .may_be_left(),
+    Case::new(
+        "aborted before accept",
+        "accept(2): one that was reset is handed out, then ECONNRESET",
+        aborted_before,
+    )
+    .may_be_left(),
+    Case::new(
+        "SYN cookies",
+        "tcp(7) tcp_syncookies: connections are as others",
+        cookies,
+    )
+    .both()
+    .may_be_left(),
+    Case::new(
+        "TCP fast open",
+        "tcp(7) TCP_FASTOPEN: bytes that came with the SYN come first",
+        fast_open,
+    )
+    .may_be_left(),
+    Case::new(
+        "MPTCP",
+        "mptcp(7): the application's socket talks to a TCP peer",
+        multipath,
+    )
+    .may_be_left(),
     Case::new("many at once", "listen(2): 64 connections keep apart", many),
 ];
 
@@ -37,10 +81,18 @@ fn connects(t: &mut Scene) -> Result<()> {
     let listener = t.listen(&Setup::default())?;
     let socket = t.unconnected(&Setup::default())?;
     let connected = socket.connect(&t.target().into()).map_err(|e| errno(&e));
-    let waits = if t.nonblocking() { Err(Errno::EINPROGRESS) } else { Ok(()) };
+    let waits = if t.nonblocking() {
+        Err(Errno::EINPROGRESS)
+    } else {
+        Ok(())
+    };
     t.is("connect", connected, waits);
     let app = End::new(socket, t.active_style());
-    t.is("writable", app.ready(PollFlags::POLLOUT), Ok(PollFlags::POLLOUT));
+    t.is(
+        "writable",
+        app.ready(PollFlags::POLLOUT),
+        Ok(PollFlags::POLLOUT),
+    );
     t.is("SO_ERROR", socket_error(app.socket())?, None);
     let envoy = t.accept(&listener)?;
     warm(t, &app, &envoy)
@@ -53,7 +105,11 @@ fn refused(t: &mut Scene) -> Result<()> {
         t.is("connect", connected, Err(Errno::EINPROGRESS));
         let app = End::new(socket, t.active_style());
         app.ready(PollFlags::POLLOUT)?;
-        t.is("SO_ERROR", socket_error(app.socket())?, Some(Errno::ECONNREFUSED));
+        t.is(
+            "SO_ERROR",
+            socket_error(app.socket())?,
+            Some(Errno::ECONNREFUSED),
+        );
     } else {
         t.is("connect", connected, Err(Errno::ECONNREFUSED));
     }
@@ -62,7 +118,11 @@ fn refused(t: &mut Scene) -> Result<()> {
 
 fn unconnected(t: &mut Scene) -> Result<()> {
     let socket = t.unconnected(&Setup::default())?;
-    t.is("recv", sys::recv(&socket, &mut [0; 1], 0), Err(Errno::ENOTCONN));
+    t.is(
+        "recv",
+        sys::recv(&socket, &mut [0; 1], 0),
+        Err(Errno::ENOTCONN),
+    );
     t.is("send", sys::send(&socket, b"x", 0), Err(Errno::EPIPE));
     Ok(())
 }
@@ -97,11 +157,17 @@ fn aborted_before(t: &mut Scene) -> Result<()> {
     let listener = t.listen(&Setup::default())?;
     let active = t.dial(&Setup::default())?;
     active.put(b"bytes")?;
-    active.socket().set_linger(Some(std::time::Duration::ZERO))?;
+    active
+        .socket()
+        .set_linger(Some(std::time::Duration::ZERO))?;
     drop(active);
     pause(50);
     let passive = t.accept(&listener)?;
-    t.is("read", passive.rest(), (b"bytes".to_vec(), Err(Errno::ECONNRESET)));
+    t.is(
+        "read",
+        passive.rest(),
+        (b"bytes".to_vec(), Err(Errno::ECONNRESET)),
+    );
     Ok(())
 }
 
@@ -137,8 +203,13 @@ fn dial_fast(t: &Scene, bytes: &[u8]) -> Result<End> {
 
 fn fast_open(t: &mut Scene) -> Result<()> {
     sysctl("ipv4/tcp_fastopen", "3")?;
-    let set = |socket: &socket2::Socket| sys::set(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 16);
-    let setup = Setup { app: &set, envoy: &set, ..Setup::default() };
+    let enable =
+        |socket: &socket2::Socket| sys::set(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 16);
+    let setup = Setup {
+        app: &enable,
+        envoy: &enable,
+        ..Setup::default()
+    };
     let listener = t.listen(&setup)?;
     for round in 0..8 {
         let sent = payload::bytes(round, 1000);
@@ -156,7 +227,10 @@ fn fast_open(t: &mut Scene) -> Result<()> {
 }
 
 fn multipath(t: &mut Scene) -> Result<()> {
-    let setup = Setup { protocol: Protocol::MPTCP, ..Setup::default() };
+    let setup = Setup {
+        protocol: Protocol::MPTCP,
+        ..Setup::default()
+    };
     let listener = match t.listen(&setup) {
         Err(e) if is_unsupported(&e) => return Err(Unavailable("it has no MPTCP").into()),
         listener => listener?,
@@ -178,8 +252,14 @@ fn multipath(t: &mut Scene) -> Result<()> {
 }
 
 fn is_unsupported(error: &anyhow::Error) -> bool {
-    let errno = error.chain().find_map(|e| e.downcast_ref::<std::io::Error>()).map(errno);
-    matches!(errno, Some(Errno::EPROTONOSUPPORT | Errno::ENOPROTOOPT | Errno::EINVAL))
+    let errno = error
+        .chain()
+        .find_map(|e| e.downcast_ref::<std::io::Error>())
+        .map(errno);
+    matches!(
+        errno,
+        Some(Errno::EPROTONOSUPPORT | Errno::ENOPROTOOPT | Errno::EINVAL)
+    )
 }
 
 fn many(t: &mut Scene) -> Result<()> {

@@ -19,15 +19,45 @@ use crate::sys;
 use crate::variant::Kind;
 
 pub(super) const CASES: &[Case] = &[
-    Case::new("EINTR", "signal(7): a handler without SA_RESTART ends a waiting call", interrupted),
-    Case::new("SA_RESTART", "signal(7): recv(2) goes on waiting after the handler", restarted).only(Kind::BLOCKING),
-    Case::new("SA_RESTART and SO_RCVTIMEO", "signal(7): with a time-out recv(2) is not restarted", timed)
-        .only(Kind::BLOCKING),
-    Case::new("EINTR in MSG_WAITALL", "recv(2): what came before the signal is returned", part_interrupted)
-        .only(Kind::BLOCKING),
-    Case::new("EINTR in send", "send(2): a part, or EINTR", send_interrupted).only(Kind::BLOCKING),
-    Case::new("SIGPIPE", "send(2): raised by a write to a reset connection, not with MSG_NOSIGNAL", pipe_signal),
-    Case::new("SIGIO", "fcntl(2) O_ASYNC: raised when bytes arrive", io_signal),
+    Case::new(
+        "EINTR",
+        "signal(7): a handler without SA_RESTART ends a waiting call",
+        interrupted,
+    ),
+    Case::new(
+        "SA_RESTART",
+        "signal(7): recv(2) goes on waiting after the handler",
+        restarted,
+    )
+    .only(Kind::BLOCKING),
+    Case::new(
+        "SA_RESTART and SO_RCVTIMEO",
+        "signal(7): with a time-out recv(2) is not restarted",
+        timed,
+    )
+    .only(Kind::BLOCKING),
+    Case::new(
+        "EINTR in MSG_WAITALL",
+        "recv(2): what came before the signal is returned",
+        part_interrupted,
+    )
+    .only(Kind::BLOCKING),
+    Case::new(
+        "EINTR in send",
+        "send(2): a part, or EINTR",
+        send_interrupted,
+    )
+    .only(Kind::BLOCKING),
+    Case::new(
+        "SIGPIPE",
+        "send(2): raised by a write to a reset connection, not with MSG_NOSIGNAL",
+        pipe_signal,
+    ),
+    Case::new(
+        "SIGIO",
+        "fcntl(2) O_ASYNC: raised when bytes arrive",
+        io_signal,
+    ),
 ];
 
 /// Runs `call` in this thread and sends this thread a signal after a while.
@@ -77,7 +107,8 @@ fn restarted(t: &mut Scene) -> Result<()> {
 fn timed(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    app.socket().set_read_timeout(Some(Duration::from_secs(3)))?;
+    app.socket()
+        .set_read_timeout(Some(Duration::from_secs(3)))?;
     let got = signalled(true, || app.recv(&mut [0; 10], 0))?;
     t.is("recv", got, Err(Errno::EINTR));
     Ok(())
@@ -97,7 +128,7 @@ fn part_interrupted(t: &mut Scene) -> Result<()> {
 
 fn send_interrupted(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(1, 64 << 20);
+    let sent = payload::bytes(1, 16 << 20);
     let mut taken = 0;
     // The first signal ends a send that was taken in part, the second one that was not at all.
     for _ in 0..2 {
@@ -107,7 +138,11 @@ fn send_interrupted(t: &mut Scene) -> Result<()> {
         }
     }
     t.is("not all was taken", taken > 0 && taken < sent.len(), true);
-    t.is("what was arrives", envoy.take(taken)? == sent[..taken], true);
+    t.is(
+        "what was arrives",
+        envoy.take(taken)? == sent[..taken],
+        true,
+    );
     Ok(())
 }
 
@@ -132,7 +167,11 @@ fn pipe_signal(t: &mut Scene) -> Result<()> {
     t.is("the first write", sys::write(&app, b"x"), Ok(1));
     pause(50);
     t.is("no signal yet", pending.read_signal()?.is_some(), false);
-    t.is("send with MSG_NOSIGNAL", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
+    t.is(
+        "send with MSG_NOSIGNAL",
+        sys::send(&app, b"x", 0),
+        Err(Errno::EPIPE),
+    );
     t.is("no signal", pending.read_signal()?.is_some(), false);
     t.is("write", sys::write(&app, b"x"), Err(Errno::EPIPE));
     t.is("the signal", pending.read_signal()?.is_some(), true);

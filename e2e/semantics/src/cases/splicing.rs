@@ -22,13 +22,48 @@ use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = &[
     Case::new("sendfile", "sendfile(2): a file's bytes arrive", send_file),
-    Case::new("splice to the socket", "splice(2): what is in a pipe arrives", splice_out).may_be_left(),
-    Case::new("splice from the socket", "splice(2): what arrived moves to a pipe", splice_in).may_be_left(),
-    Case::new("splice waits", "splice(2): waits for bytes, or EAGAIN", splice_waits).may_be_left(),
-    Case::new("splice at the end", "splice(2): 0 at the end of the stream", splice_end).may_be_left(),
-    Case::new("recv, then splice", "splice(2): goes on where recv(2) stopped", recv_then_splice).may_be_left(),
-    Case::new("vmsplice and tee", "tee(2): one pipe's bytes to two sockets", tee_out).may_be_left(),
-    Case::new("splice through", "splice(2): from one connection to another, as a proxy does", proxy).may_be_left(),
+    Case::new(
+        "splice to the socket",
+        "splice(2): what is in a pipe arrives",
+        splice_out,
+    )
+    .may_be_left(),
+    Case::new(
+        "splice from the socket",
+        "splice(2): what arrived moves to a pipe",
+        splice_in,
+    )
+    .may_be_left(),
+    Case::new(
+        "splice waits",
+        "splice(2): waits for bytes, or EAGAIN",
+        splice_waits,
+    )
+    .may_be_left(),
+    Case::new(
+        "splice at the end",
+        "splice(2): 0 at the end of the stream",
+        splice_end,
+    )
+    .may_be_left(),
+    Case::new(
+        "recv, then splice",
+        "splice(2): goes on where recv(2) stopped",
+        recv_then_splice,
+    )
+    .may_be_left(),
+    Case::new(
+        "vmsplice and tee",
+        "tee(2): one pipe's bytes to two sockets",
+        tee_out,
+    )
+    .may_be_left(),
+    Case::new(
+        "splice through",
+        "splice(2): from one connection to another, as a proxy does",
+        proxy,
+    )
+    .may_be_left(),
 ];
 
 /// A file of no name with these bytes.
@@ -58,7 +93,14 @@ fn send_file(t: &mut Scene) -> Result<()> {
 
 /// Moves up to `count` bytes, once.
 fn moved(from: &impl AsFd, to: &impl AsFd, count: usize) -> Got<usize> {
-    splice(from.as_fd(), None, to.as_fd(), None, count, SpliceFFlags::empty())
+    splice(
+        from.as_fd(),
+        None,
+        to.as_fd(),
+        None,
+        count,
+        SpliceFFlags::empty(),
+    )
 }
 
 /// Moves `count` bytes from a pipe to a socket.
@@ -158,7 +200,11 @@ fn recv_then_splice(t: &mut Scene) -> Result<()> {
     envoy.put(&sent[..100])?;
     t.bytes("recv", &app.take(50)?, &sent[..50]);
     envoy.put(&sent[100..])?;
-    t.bytes("splice", &move_in(&app, sent.len() - 50, 16 * 1024)?, &sent[50..]);
+    t.bytes(
+        "splice",
+        &move_in(&app, sent.len() - 50, 16 * 1024)?,
+        &sent[50..],
+    );
     envoy.put(b"and recv again")?;
     t.bytes("recv", &app.take(14)?, b"and recv again");
     Ok(())
@@ -172,11 +218,19 @@ fn tee_out(t: &mut Scene) -> Result<()> {
     let (copy_out, copy_into) = pipe()?;
     let taken = vmsplice(&into, &[IoSlice::new(&sent)], SpliceFFlags::empty())?;
     t.is("vmsplice", taken, sent.len());
-    t.is("tee", tee(&out, &copy_into, sent.len(), SpliceFFlags::empty()), Ok(sent.len()));
+    t.is(
+        "tee",
+        tee(&out, &copy_into, sent.len(), SpliceFFlags::empty()),
+        Ok(sent.len()),
+    );
     move_out(&out, &app, sent.len())?;
     move_out(&copy_out, &second, sent.len())?;
     t.bytes("the first Envoy reads", &envoy.take(sent.len())?, &sent);
-    t.bytes("the second Envoy reads", &second_envoy.take(sent.len())?, &sent);
+    t.bytes(
+        "the second Envoy reads",
+        &second_envoy.take(sent.len())?,
+        &sent,
+    );
     Ok(())
 }
 

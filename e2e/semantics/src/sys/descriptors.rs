@@ -13,7 +13,12 @@ use super::{Got, count};
 pub(crate) fn recv(fd: &impl AsFd, buffer: &mut [u8], flags: i32) -> Got<usize> {
     // SAFETY: `buffer` is writable for its length; the descriptor is open.
     count(unsafe {
-        libc::recv(fd.as_fd().as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), flags)
+        libc::recv(
+            fd.as_fd().as_raw_fd(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+            flags,
+        )
     })
 }
 
@@ -22,7 +27,12 @@ pub(crate) fn send(fd: &impl AsFd, bytes: &[u8], flags: i32) -> Got<usize> {
     let flags = flags | libc::MSG_NOSIGNAL;
     // SAFETY: `bytes` is readable for its length; the descriptor is open.
     count(unsafe {
-        libc::send(fd.as_fd().as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags)
+        libc::send(
+            fd.as_fd().as_raw_fd(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            flags,
+        )
     })
 }
 

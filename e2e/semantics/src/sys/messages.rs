@@ -47,13 +47,21 @@ fn header(parts: *mut libc::iovec, how_many: usize, room: Option<&mut Room>) -> 
 }
 
 /// `recvmsg(2)`, once.
-pub(crate) fn recv_parts(fd: &impl AsFd, parts: &mut [IoSliceMut<'_>], flags: i32) -> Got<Received> {
+pub(crate) fn recv_parts(
+    fd: &impl AsFd,
+    parts: &mut [IoSliceMut<'_>],
+    flags: i32,
+) -> Got<Received> {
     let mut room = Room([0; 512]);
     // IoSliceMut has the layout of iovec, as std documents.
     let mut header = header(parts.as_mut_ptr().cast(), parts.len(), Some(&mut room));
     // SAFETY: the header names live buffers only.
     let result = unsafe { libc::recvmsg(fd.as_fd().as_raw_fd(), &raw mut header, flags) };
-    Ok(Received { count: count(result)?, flags: header.msg_flags, controls: controls(&header) })
+    Ok(Received {
+        count: count(result)?,
+        flags: header.msg_flags,
+        controls: controls(&header),
+    })
 }
 
 fn controls(header: &libc::msghdr) -> Vec<Control> {
@@ -68,7 +76,11 @@ fn controls(header: &libc::msghdr) -> Vec<Control> {
         let length = head.cmsg_len.saturating_sub(data as usize - at as usize);
         // SAFETY: the message's data is `length` bytes in the control buffer.
         let data = unsafe { std::slice::from_raw_parts(data, length) }.to_vec();
-        found.push(Control { level: head.cmsg_level, kind: head.cmsg_type, data });
+        found.push(Control {
+            level: head.cmsg_level,
+            kind: head.cmsg_type,
+            data,
+        });
         // SAFETY: as above.
         at = unsafe { libc::CMSG_NXTHDR(header, at) };
     }
@@ -98,10 +110,19 @@ pub(crate) fn recv_many(fd: &impl AsFd, buffers: &mut [Vec<u8>], flags: i32) -> 
     // SAFETY: every header names one live buffer.
     let result = unsafe {
         let fd = fd.as_fd().as_raw_fd();
-        libc::recvmmsg(fd, headers.as_mut_ptr(), how_many, flags, std::ptr::null_mut())
+        libc::recvmmsg(
+            fd,
+            headers.as_mut_ptr(),
+            how_many,
+            flags,
+            std::ptr::null_mut(),
+        )
     };
     let received = count(result.try_into().unwrap_or(-1))?;
-    Ok(headers[..received].iter().map(|h| h.msg_len as usize).collect())
+    Ok(headers[..received]
+        .iter()
+        .map(|h| h.msg_len as usize)
+        .collect())
 }
 
 /// `sendmmsg(2)`; the bytes of each message sent.
@@ -118,7 +139,12 @@ pub(crate) fn send_many(fd: &impl AsFd, messages: &[&[u8]], flags: i32) -> Got<V
     let flags = flags | libc::MSG_NOSIGNAL;
     // SAFETY: every header names one live buffer, which is only read.
     let result = unsafe {
-        libc::sendmmsg(fd.as_fd().as_raw_fd(), headers.as_mut_ptr(), how_many, flags)
+        libc::sendmmsg(
+            fd.as_fd().as_raw_fd(),
+            headers.as_mut_ptr(),
+            how_many,
+            flags,
+        )
     };
     let sent = count(result.try_into().unwrap_or(-1))?;
     Ok(headers[..sent].iter().map(|h| h.msg_len as usize).collect())
@@ -137,7 +163,13 @@ pub(crate) fn send_descriptor(over: &impl AsFd, passed: &impl AsFd) -> Got<()> {
     let fds = [passed.as_fd().as_raw_fd()];
     let control = [ControlMessage::ScmRights(&fds)];
     let parts = [IoSlice::new(b"!")];
-    sendmsg::<()>(over.as_fd().as_raw_fd(), &parts, &control, MsgFlags::empty(), None)?;
+    sendmsg::<()>(
+        over.as_fd().as_raw_fd(),
+        &parts,
+        &control,
+        MsgFlags::empty(),
+        None,
+    )?;
     Ok(())
 }
 
@@ -145,7 +177,10 @@ pub(crate) fn send_descriptor(over: &impl AsFd, passed: &impl AsFd) -> Got<()> {
 pub(crate) fn receive_descriptor(over: &impl AsFd) -> Got<OwnedFd> {
     let mut byte = [0];
     let received = recv_parts(over, &mut [IoSliceMut::new(&mut byte)], 0)?;
-    let data = received.controls.first().map(|control| control.data.as_slice());
+    let data = received
+        .controls
+        .first()
+        .map(|control| control.data.as_slice());
     let raw: [u8; 4] = data.and_then(|d| d.try_into().ok()).ok_or(Errno::EBADMSG)?;
     // SAFETY: the kernel has just made this descriptor for us; nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::from_ne_bytes(raw)) })

@@ -12,8 +12,8 @@ pub(crate) use messages::{
     send_many, send_parts,
 };
 pub(crate) use options::{get, get_bytes, set, set_bytes, tcp_info};
-pub(crate) use rings::Ring;
 pub(crate) use processes::{Forked, fork, handle, interrupt_thread, own, thread_id};
+pub(crate) use rings::Ring;
 
 use nix::errno::Errno;
 
@@ -27,10 +27,16 @@ fn count(result: isize) -> Got<usize> {
 
 /// Success or not out of a call's result.
 fn done(result: i32) -> Got<()> {
-    if result < 0 { Err(Errno::last()) } else { Ok(()) }
+    if result < 0 {
+        Err(Errno::last())
+    } else {
+        Ok(())
+    }
 }
 
 /// The number behind an [`std::io::Error`].
 pub(crate) fn errno(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+    error
+        .raw_os_error()
+        .map_or(Errno::UnknownErrno, Errno::from_raw)
 }

@@ -20,7 +20,9 @@ impl Forked {
 
     /// Waits for its end; the exit code, or -1 where a signal ended it.
     pub(crate) fn wait(mut self) -> Got<i32> {
-        let Some(pid) = self.0.take() else { return Ok(-1) };
+        let Some(pid) = self.0.take() else {
+            return Ok(-1);
+        };
         Ok(match waitpid(pid, None)? {
             WaitStatus::Exited(_, code) => code,
             _ => -1,
@@ -57,7 +59,11 @@ extern "C" fn nothing(_: libc::c_int) {}
 
 /// Makes a signal interrupt calls; `restart`: with `SA_RESTART`.
 pub(crate) fn handle(signal: Signal, restart: bool) -> Got<()> {
-    let flags = if restart { SaFlags::SA_RESTART } else { SaFlags::empty() };
+    let flags = if restart {
+        SaFlags::SA_RESTART
+    } else {
+        SaFlags::empty()
+    };
     let action = SigAction::new(SigHandler::Handler(nothing), flags, SigSet::empty());
     // SAFETY: the handler does nothing at all.
     unsafe { sigaction(signal, &action) }?;
@@ -74,7 +80,12 @@ pub(crate) fn interrupt_thread(thread: Pid, signal: Signal) -> Got<()> {
     let process = nix::unistd::getpid();
     // SAFETY: tgkill takes numbers only.
     let result = unsafe {
-        libc::syscall(libc::SYS_tgkill, process.as_raw(), thread.as_raw(), signal as i32)
+        libc::syscall(
+            libc::SYS_tgkill,
+            process.as_raw(),
+            thread.as_raw(),
+            signal as i32,
+        )
     };
     done(if result < 0 { -1 } else { 0 })
 }

@@ -45,13 +45,21 @@ impl Ring {
 
     /// `IORING_OP_RECV`.
     pub(crate) fn recv(&mut self, fd: &impl AsFd, buffer: &mut [u8], flags: i32) -> Got<usize> {
-        let entry = opcode::Recv::new(descriptor(fd.as_fd()), buffer.as_mut_ptr(), length(buffer.len()));
+        let entry = opcode::Recv::new(
+            descriptor(fd.as_fd()),
+            buffer.as_mut_ptr(),
+            length(buffer.len()),
+        );
         self.complete(&entry.flags(flags).build())
     }
 
     /// `IORING_OP_READ`.
     pub(crate) fn read(&mut self, fd: &impl AsFd, buffer: &mut [u8]) -> Got<usize> {
-        let entry = opcode::Read::new(descriptor(fd.as_fd()), buffer.as_mut_ptr(), length(buffer.len()));
+        let entry = opcode::Read::new(
+            descriptor(fd.as_fd()),
+            buffer.as_mut_ptr(),
+            length(buffer.len()),
+        );
         self.complete(&entry.build())
     }
 
