@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::cnitool;
 use crate::report::Report;
 use crate::tools::Tools;
 use crate::world::{self, Part};
+use crate::{cnitool, containerd};
 
 /// Runs the CNI plugin under the runtimes that will run it
 #[derive(Debug, Parser)]
@@ -22,6 +22,8 @@ struct Cli {
 enum Verb {
     /// cnitool, libcni and the specification by hand: every verb, version and order
     Cnitool(Filter),
+    /// A real containerd and runc: pods run and removed through CRI
+    Containerd(Filter),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -59,6 +61,7 @@ fn work(verb: &Verb, world: &world::World) -> Result<ExitCode> {
     let mut report = Report::new();
     match verb {
         Verb::Cnitool(filter) => cnitool::run(world, &tools, filter, &mut report)?,
+        Verb::Containerd(filter) => containerd::run(world, &tools, filter, &mut report)?,
     }
     Ok(report.finish())
 }

@@ -8,6 +8,8 @@ mod chains;
 mod cli;
 mod cnitool;
 mod command;
+mod containerd;
+mod cri;
 mod drivers;
 mod matrix;
 mod node;

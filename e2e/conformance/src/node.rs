@@ -99,10 +99,17 @@ impl Node {
 
     /// Puts a conflist where the runtime looks, then Sockway in.
     pub(crate) fn install(&self, name: &str, conflist: &Value) -> Result<()> {
-        let path = self.path("net.d").join(name);
-        fs::write(&path, serde_json::to_string_pretty(conflist)?)
-            .with_context(|| format!("write {}", path.display()))?;
+        self.replace(name, conflist)?;
         self.sockway(&["install"]).done()
+    }
+
+    /// Replaces a conflist where the runtime looks, by rename.
+    pub(crate) fn replace(&self, name: &str, conflist: &Value) -> Result<()> {
+        let path = self.path("net.d").join(name);
+        let new = path.with_extension("new");
+        fs::write(&new, serde_json::to_string_pretty(conflist)?)
+            .and_then(|()| fs::rename(&new, &path))
+            .with_context(|| format!("write {}", path.display()))
     }
 
     /// The conflist as it is now.

@@ -1,7 +1,8 @@
 //! Other programs that this one is, by the name under which it is started:
-//! plugins that stand around ours in chains.
+//! plugins that stand around ours in chains, and what runs in containers.
 
 mod cilium;
+mod pause;
 mod terway;
 
 use std::env;
@@ -21,6 +22,7 @@ pub(crate) fn of_name() -> Option<fn() -> ExitCode> {
     let name = env::args_os().next()?;
     match Path::new(&name).file_name().and_then(OsStr::to_str)? {
         "terway" => Some(|| plugin(terway::answer)),
+        "pause" => Some(pause::run),
         "cilium-cni" => Some(|| plugin(cilium::answer)),
         _ => None,
     }

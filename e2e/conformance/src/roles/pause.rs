@@ -1,0 +1,16 @@
+//! A pod's own container: it keeps the namespaces, and ends when it is told to.
+
+use std::process::ExitCode;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+pub(super) fn run() -> ExitCode {
+    let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) else {
+        return ExitCode::FAILURE;
+    };
+    match signals.forever().next() {
+        Some(_) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    }
+}
