@@ -42,6 +42,10 @@ pub(crate) fn cases() -> Vec<Case> {
             run: del_after_uninstall,
         },
         Case {
+            name: "lifecycle/late_del_leaves_the_addresses_next_owner",
+            run: late_del,
+        },
+        Case {
             name: "lifecycle/pods_older_than_the_install",
             run: older_pods,
         },
@@ -206,6 +210,32 @@ fn del_after_uninstall(stage: &Stage) -> Result<()> {
     node.uninstall()?;
     node.write_conflist(&with_entry)?;
     node.del(&pod.netns)
+}
+
+/// An address goes to another pod before DEL of the first one comes.
+fn late_del(stage: &Stage) -> Result<()> {
+    let node = installed(stage)?;
+    let first = pod(&node)?;
+    for lease in fs::read_dir(node.scratch.path("ipam").join(node.scratch.name()))? {
+        fs::remove_file(lease?.path()).context("take an address back")?;
+    }
+    let second = node.add(&node.make_netns("other")?)?;
+    ensure!(
+        first.ips == second.ips,
+        "the second pod must get the first one's addresses, not {:?}",
+        second.ips
+    );
+    node.del(&first.netns)?;
+    ensure!(
+        registered(&node, &second)? == 2,
+        "the late DEL took the second pod's rows"
+    );
+    node.del(&second.netns)?;
+    ensure!(
+        registered(&node, &second)? == 0,
+        "addresses are left after DEL"
+    );
+    Ok(())
 }
 
 fn older_pods(stage: &Stage) -> Result<()> {

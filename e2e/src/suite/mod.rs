@@ -5,8 +5,10 @@ mod counters;
 mod http;
 mod integrity;
 mod lifecycle;
+mod live;
 pub(crate) mod options;
 mod refusals;
+mod scopes;
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -52,6 +54,8 @@ fn all() -> Vec<Case> {
         integrity::cases(),
         counters::cases(),
         http::cases(),
+        live::cases(),
+        scopes::cases(),
     ];
     topics.into_iter().flatten().collect()
 }

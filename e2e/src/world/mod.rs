@@ -1,26 +1,20 @@
 //! Four pods on a node with Sockway, for cases and soaks.
 
+mod ports;
 mod traffic;
 
-use std::cell::Cell;
-
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::bed::node::Node;
 use crate::bed::pod::{self, Pod, at};
-use crate::bed::sidecar::{Protocol, Service, vip};
+use crate::bed::sidecar::{Service, vip};
 use crate::bed::tools::Tools;
 
+use ports::{Ports, Range};
 pub(crate) use traffic::{Outcome, Traffic};
 
 /// Worker threads of each Envoy.
 const CONCURRENCY: u32 = 2;
-/// Ports that cases use one after the other, so that nothing learnt of one
-/// case's server is applied to the next's.
-const PORTS: u16 = 48;
-/// The first of the ports where HTTP is spoken.
-const HTTP: u16 = 9300;
-
 /// Who calls whom, by way of how many Envoys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
@@ -38,15 +32,6 @@ pub(crate) enum Path {
     ToItself,
 }
 
-/// The first of the ports that a path's servers use.
-const fn base(path: Path) -> u16 {
-    match path {
-        Path::ThroughBoth | Path::ThroughBothByPod | Path::ThroughServers => 9000,
-        Path::ThroughClients | Path::Direct => 9100,
-        Path::ToItself => 9200,
-    }
-}
-
 /// The pods.
 pub(crate) struct World {
     /// With a sidecar.
@@ -55,7 +40,7 @@ pub(crate) struct World {
     pub(crate) server: Pod,
     plain_client: Pod,
     plain_server: Pod,
-    next: Cell<u16>,
+    ports: Ports,
     /// Last: pods end before it.
     pub(crate) node: Node,
 }
@@ -63,8 +48,13 @@ pub(crate) struct World {
 impl World {
     /// Makes node, pods and Envoys.
     pub(crate) fn new(tools: &Tools) -> Result<Self> {
+        Self::with_scope(tools, "auto")
+    }
+
+    /// The same with pods of another scope.
+    pub(crate) fn with_scope(tools: &Tools, scope: &str) -> Result<Self> {
         let node = Node::new(tools)?;
-        node.install()?;
+        node.sockway(&["install", "--scope", scope]).done()?;
         let pod = |name| Pod::new(&node, name);
         let (client, server) = (pod("client")?, pod("server")?);
         let (plain_client, plain_server) = (pod("plain-client")?, pod("plain-server")?);
@@ -73,15 +63,11 @@ impl World {
             server,
             plain_client,
             plain_server,
-            next: Cell::new(0),
+            ports: Ports::default(),
             node,
         };
         let services = world.services();
-        let http: Vec<u16> = services
-            .iter()
-            .filter(|s| s.protocol == Protocol::Http)
-            .map(|s| s.port)
-            .collect();
+        let http: Vec<u16> = Range::Http.ports().collect();
         let Self {
             client,
             server,
@@ -95,22 +81,19 @@ impl World {
     }
 
     fn services(&self) -> Vec<Service> {
-        let backends = [&self.server, &self.plain_server, &self.client];
-        let ranges = [Path::ThroughBoth, Path::ThroughClients, Path::ToItself];
-        let mut services = Vec::new();
-        for (pod, path) in backends.into_iter().zip(ranges) {
-            services.extend((0..PORTS).map(|index| Service {
-                port: base(path) + index,
-                protocol: Protocol::Tcp,
-                backend: pod.ips(),
-            }));
-        }
-        services.extend((0..PORTS).map(|index| Service {
-            port: HTTP + index,
-            protocol: Protocol::Http,
-            backend: self.server.ips(),
-        }));
-        services
+        let of = |range: Range| {
+            let backend = match range {
+                Range::Server | Range::Http => &self.server,
+                Range::PlainServer => &self.plain_server,
+                Range::Itself => &self.client,
+            };
+            range.ports().map(move |port| Service {
+                port,
+                protocol: range.protocol(),
+                backend: backend.ips(),
+            })
+        };
+        Range::ALL.into_iter().flat_map(of).collect()
     }
 
     fn pods(&self, path: Path) -> (&Pod, &Pod) {
@@ -134,13 +117,6 @@ impl World {
                 .map(|number| at(vip(family, 10 + number), port))
                 .collect(),
         }
-    }
-
-    fn next_port(&self, base: u16) -> Result<u16> {
-        let index = self.next.get();
-        ensure!(index < PORTS, "more cases than ports: raise PORTS");
-        self.next.set(index + 1);
-        Ok(base + index)
     }
 
     /// Waits until no connection is left in any pod.

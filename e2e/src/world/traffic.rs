@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{HTTP, Path, World, base};
+use super::ports::Range;
+use super::{Path, World};
 use crate::bed::pod::at;
+use crate::bed::process::Process;
 use crate::bed::sidecar::{Protocol, vip};
 use crate::hops::{Figures, Hops};
 use crate::load::report::Report as Load;
 use crate::traffic::report::Report;
 
+/// Connections of the warm-up, for each service address.
+const WARM_UP: u32 = 6;
+/// They ask and answer, whatever the traffic does, and end well.
+const WARM_UP_MANNER: &[&str] = &["--kinds", "rounds", "--seed", "7"];
 /// How long one case's traffic may take.
 const LIMIT: Duration = Duration::from_mins(2);
 
@@ -66,6 +72,15 @@ impl World {
     /// Before the traffic a few connections one after the other, from which
     /// the datapath learns how the applications read.
     pub(crate) fn traffic(&self, traffic: &Traffic<'_>) -> Result<Outcome> {
+        self.traffic_during(traffic, || Ok(()))
+    }
+
+    /// The same, doing something while the traffic runs.
+    pub(crate) fn traffic_during(
+        &self,
+        traffic: &Traffic<'_>,
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<Outcome> {
         let Traffic {
             path,
             family,
@@ -77,7 +92,7 @@ impl World {
             limit,
         } = *traffic;
         let (asking, answering) = self.pods(path);
-        let port = self.next_port(base(path))?;
+        let port = self.ports.next(Range::of(path))?;
         let listen = format!("{}:{port}{}", listen.0, listen.1);
         let args = [
             &["-o", "json", "traffic", "server", "--listen", &listen],
@@ -89,36 +104,20 @@ impl World {
 
         let to = self.addresses(path, family, port, vips);
         let to: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).collect();
-        let ask = |name: &str, more: &[&str]| -> Result<Report> {
-            let args = [
-                &["-o", "json", "traffic", "client"],
-                to.as_slice(),
-                client,
-                more,
-            ]
-            .concat();
-            let process = asking.spawn(&self.node, &format!("{name}-{port}"), &args)?;
-            let text = process.finish(limit)?;
-            serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))
+        let ask = |name: &str, more: &[&str]| {
+            let fixed = ["-o", "json", "traffic", "client"];
+            let args = [&fixed, to.as_slice(), client, more].concat();
+            asking.spawn(&self.node, &format!("{name}-{port}"), &args)
         };
-        let warm = (u32::from(vips) * 6).to_string();
-        let warm_up = [
-            "--connections",
-            &warm,
-            "--concurrency",
-            "1",
-            "--kinds",
-            "rounds",
-            "--seed",
-            "7",
-        ];
-        let first = ask("warm-up", &warm_up).context("warm-up")?;
-        let pins = self.node.pins();
-        let before = Figures::read(&pins)?;
-        let count = connections.to_string();
-        let second = ask("client", &["--connections", &count])?;
+        let first = warm_up(vips, &ask).context("warm-up")?;
+        let before = self.figures()?;
+        let running = ask("client", &["--connections", &connections.to_string()])?;
+        meanwhile()?;
+        let second = report(running, limit)?;
         let text = process.end(LIMIT)?;
-        let hops = Figures::read(&pins)?.since(&before);
+        let hops = self
+            .figures_if_installed()?
+            .map_or_else(Hops::default, |now| now.since(&before));
         let line = text.lines().find(|line| line.starts_with('{'));
         let served: Report = serde_json::from_str(line.context("the server gave no report")?)?;
         ensure!(served.good(), "the server saw faults: {served}");
@@ -138,6 +137,17 @@ impl World {
         })
     }
 
+    /// `None` where what ran meanwhile took Sockway off.
+    fn figures_if_installed(&self) -> Result<Option<Figures>> {
+        let installed = self.node.pins().dir().exists();
+        installed.then(|| self.figures()).transpose()
+    }
+
+    /// What the datapath has counted so far.
+    pub(crate) fn figures(&self) -> Result<Figures> {
+        Figures::read(&self.node.pins())
+    }
+
     /// Closed-loop echo load through both Envoys; an error where an answer was wrong.
     pub(crate) fn load(
         &self,
@@ -146,8 +156,8 @@ impl World {
         client: &[&str],
     ) -> Result<(Load, Hops)> {
         let (name, port) = match protocol {
-            Protocol::Tcp => ("tcp", self.next_port(base(Path::ThroughBoth))?),
-            Protocol::Http => ("http", self.next_port(HTTP)?),
+            Protocol::Tcp => ("tcp", self.ports.next(Range::Server)?),
+            Protocol::Http => ("http", self.ports.next(Range::Http)?),
         };
         let listen = format!("[::]:{port}");
         let args = ["load", "server", "--protocol", name, "--listen", &listen];
@@ -178,9 +188,25 @@ impl World {
             .client
             .spawn(&self.node, &format!("load-client-{port}"), &args)?;
         let text = process.finish(LIMIT)?;
-        let hops = Figures::read(&pins)?.since(&before);
+        let hops = self.figures()?.since(&before);
         let load: Load =
             serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))?;
         Ok((load, hops))
     }
+}
+
+/// A client's report, once it has ended.
+fn report(client: Process, limit: Duration) -> Result<Report> {
+    let text = client.finish(limit)?;
+    serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))
+}
+
+/// A few connections one after the other.
+fn warm_up(vips: u8, ask: &dyn Fn(&str, &[&str]) -> Result<Process>) -> Result<Report> {
+    let connections = (u32::from(vips) * WARM_UP).to_string();
+    let one_by_one = ["--connections", &connections, "--concurrency", "1"];
+    report(
+        ask("warm-up", &[&one_by_one, WARM_UP_MANNER].concat())?,
+        LIMIT,
+    )
 }

@@ -1,0 +1,109 @@
+//! What is done to the node while traffic runs: no byte may be wrong, no
+//! connection may be lost.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use sockway_common::pair::hop;
+use sockway_datapath::Datapath;
+
+use super::check::succeeded;
+use super::{Case, Stage};
+use crate::world::{Outcome, Path, Traffic, World};
+
+/// How often something is done during one case's traffic.
+const TIMES: u32 = 5;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(400);
+/// Exit code of `sockway status` where nothing is installed.
+const NOT_INSTALLED: i32 = 3;
+
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "live/upgrades_in_mid_stream",
+            run: upgrades,
+        },
+        Case {
+            name: "live/detached_and_attached_in_mid_stream",
+            run: detached,
+        },
+        Case {
+            name: "live/uninstall_in_mid_stream",
+            run: uninstall,
+        },
+    ]
+}
+
+/// Traffic that lasts as long as what is done meanwhile.
+fn traffic() -> Traffic<'static> {
+    let client = &["--max-size", "300000", "--concurrency", "32"];
+    Traffic {
+        connections: 3000,
+        client,
+        ..Traffic::new(Path::ThroughBoth, 0)
+    }
+}
+
+fn redirected(outcome: &Outcome) -> Result<()> {
+    for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
+        let messages = outcome.hops.get(kind).map_or(0, |hop| hop.messages);
+        ensure!(
+            messages > 0,
+            "nothing was redirected on hop {}",
+            hop::name(kind)
+        );
+    }
+    Ok(())
+}
+
+/// `sockway install` again puts the programs anew behind the same maps.
+fn upgrades(stage: &Stage) -> Result<()> {
+    let world = stage.world()?;
+    let outcome = world.traffic_during(&traffic(), || {
+        for _ in 0..TIMES {
+            sleep(PAUSE);
+            world.node.install()?;
+        }
+        Ok(())
+    })?;
+    redirected(&outcome)
+}
+
+/// Connections that are accelerated go on; new ones are plain, then accelerated again.
+fn detached(stage: &Stage) -> Result<()> {
+    let world = stage.world()?;
+    let outcome = world.traffic_during(&traffic(), || {
+        for _ in 0..TIMES {
+            sleep(PAUSE);
+            Datapath::detach(&world.node.pins())?;
+            sleep(PAUSE);
+            world.node.install()?;
+        }
+        Ok(())
+    })?;
+    redirected(&outcome)
+}
+
+fn uninstall(stage: &Stage) -> Result<()> {
+    let world = World::new(&stage.tools)?;
+    world.traffic_during(&traffic(), || {
+        sleep(PAUSE * 2);
+        let ended = world
+            .node
+            .sockway(&["uninstall", "--drain-timeout", "60s"])
+            .ended()?;
+        succeeded(&ended)
+            .map(drop)
+            .context("uninstall under traffic")
+    })?;
+    let status = world.node.sockway(&["status"]).ended()?;
+    ensure!(
+        status.code == Some(NOT_INSTALLED),
+        "status after uninstall: {status:?}"
+    );
+    ensure!(!world.node.bpffs().exists(), "pins are left");
+    Ok(())
+}

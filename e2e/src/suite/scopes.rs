@@ -1,0 +1,45 @@
+//! How far pods of each scope take part.
+
+use anyhow::{Result, ensure};
+use sockway_common::pair::hop;
+
+use super::{Case, Stage};
+use crate::world::{Path, Traffic, World};
+
+const HOPS: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
+
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "scopes/off_touches_nothing",
+            run: |stage| scope(stage, "off", &[]),
+        },
+        Case {
+            name: "scopes/proxy_only_between_envoys",
+            run: |stage| scope(stage, "proxy", &[hop::INBOUND]),
+        },
+        Case {
+            name: "scopes/all_takes_every_hop",
+            run: |stage| scope(stage, "all", &HOPS),
+        },
+    ]
+}
+
+/// Verified traffic of which these hops, and no others, are redirected.
+fn scope(stage: &Stage, scope: &str, hops: &[u32]) -> Result<()> {
+    let world = World::with_scope(&stage.tools, scope)?;
+    for family in 0..2 {
+        let outcome = world.traffic(&Traffic::new(Path::ThroughBoth, family))?;
+        for kind in HOPS {
+            let redirected = outcome.hops.get(kind).map_or(0, |hop| hop.messages);
+            let (name, wanted) = (hop::name(kind), hops.contains(&kind));
+            ensure!(
+                (redirected > 0) == wanted,
+                "scope {scope}: {redirected} messages redirected on hop {name}: {}",
+                outcome.hops
+            );
+        }
+    }
+    Ok(())
+}
