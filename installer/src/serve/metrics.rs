@@ -1,7 +1,5 @@
 //! Figures in Prometheus' text format.
 
-use std::fmt::Write as _;
-
 use sockway_common::layout;
 use sockway_datapath::{Error, Pins, stats};
 
@@ -9,6 +7,7 @@ use crate::build::{COMMIT, VERSION};
 use crate::figures::Figures;
 use crate::keep::shared::Known;
 use crate::pods::{self, PodState};
+use crate::serve::exposition::Page;
 
 /// Maps whose fill is shown, with their capacity in rows.
 const MAPS: [(&str, usize); 3] = [
@@ -16,53 +15,6 @@ const MAPS: [(&str, usize); 3] = [
     (layout::PEERS, layout::MAX_SOCKETS),
     (layout::READERS, layout::MAX_READERS),
 ];
-
-/// Collects families, each with its help and type before its samples.
-#[derive(Debug, Default)]
-pub struct Page {
-    text: String,
-}
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        self.text.push_str(name);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let before = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{before}{label}=\"{}\"", escape(text));
-        }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{close} {value}");
-    }
-
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.family(name, kind, help);
-        self.sample(name, &[], value);
-    }
-
-    fn each<'a>(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        label: &str,
-        samples: impl Iterator<Item = (&'a str, u64)>,
-    ) {
-        self.family(name, kind, help);
-        for (text, value) in samples {
-            self.sample(name, &[(label, text)], value);
-        }
-    }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n")
-}
 
 /// The whole page. `per_pod`: at most so many pods, those with the most bytes.
 pub fn page(pins: &Pins, known: &Known, per_pod: usize) -> String {
@@ -74,7 +26,7 @@ pub fn page(pins: &Pins, known: &Known, per_pod: usize) -> String {
     } else {
         page.one("sockway_datapath_readable", "gauge", READABLE, 1);
     }
-    page.text
+    page.into_text()
 }
 
 const READABLE: &str = "Whether the programs' maps could be read (1) or not (0).";
@@ -299,43 +251,4 @@ fn of_pods(page: &mut Page, mut pods: Vec<PodState>, most: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{Page, escape, page};
-    use crate::keep::shared::Shared;
-    use sockway_datapath::Pins;
-    use std::collections::HashSet;
-    use std::time::Instant;
-
-    #[test]
-    fn values_are_escaped() {
-        assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
-        let mut page = Page::default();
-        page.sample("x", &[("a", "1"), ("b", "\"")], 7);
-        page.sample("y", &[], 8);
-        assert_eq!(page.text, "x{a=\"1\",b=\"\\\"\"} 7\ny 8\n");
-    }
-
-    #[test]
-    fn a_node_without_maps_still_has_a_page() {
-        let shared = Shared::new(Instant::now());
-        shared.lock().drift.insert("conflist", 3);
-        let text = page(&Pins::new("/proc/none"), &shared.lock().clone(), 10);
-        assert!(
-            text.contains("sockway_drift_total{what=\"conflist\"} 3\n"),
-            "{text}"
-        );
-        assert!(
-            text.contains("sockway_ready 0\n") && text.contains("sockway_datapath_readable 0\n")
-        );
-        // Each family once, with help and type before its samples.
-        let types: Vec<&str> = text
-            .lines()
-            .filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next())
-            .collect();
-        assert_eq!(types.iter().collect::<HashSet<_>>().len(), types.len());
-        for sample in text.lines().filter(|l| !l.starts_with('#')) {
-            let name = sample.split(['{', ' ']).next().unwrap();
-            assert!(types.contains(&name), "{sample}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! Health, readiness and metrics of `sockway run`.
 
+pub mod exposition;
 pub mod http;
 pub mod metrics;
 
