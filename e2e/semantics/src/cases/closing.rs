@@ -1,4 +1,4 @@
-//! How connections end: half-close, close, reset.
+//! How connections end well: half-close, shutdown, close.
 
 use std::net::Shutdown::{Both, Read, Write};
 use std::thread;
@@ -11,7 +11,7 @@ use nix::poll::PollFlags;
 use crate::case::Case;
 use crate::end::End;
 use crate::payload;
-use crate::scene::{Scene, Setup, pause};
+use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = &[
@@ -49,11 +49,6 @@ pub(super) const CASES: &[Case] = &[
         end_wakes,
     ),
     Case::new(
-        "reset wakes the reader",
-        "recv(2): a waiting read returns ECONNRESET when the peer aborts",
-        reset_wakes,
-    ),
-    Case::new(
         "shutdown in every order",
         "shutdown(2): both halves, either first",
         orders,
@@ -70,46 +65,10 @@ pub(super) const CASES: &[Case] = &[
     ),
     Case::new("send after SHUT_WR", "send(2): EPIPE", send_after_shutdown),
     Case::new(
-        "send after the peer closed",
-        "RFC 9293: reset, then EPIPE",
-        send_after_close,
-    ),
-    Case::new(
-        "unread data at close",
-        "RFC 1122 4.2.2.13: closing with unread data resets",
-        unread_at_close,
-    ),
-    Case::new(
-        "unread data at Envoy's close",
-        "RFC 1122 4.2.2.13: the application sees ECONNRESET",
-        unread_at_peer_close,
-    ),
-    Case::new(
-        "SO_LINGER 0",
-        "socket(7): close resets, the peer sees ECONNRESET",
-        abort,
-    ),
-    Case::new(
-        "SO_LINGER 0 of the peer",
-        "send(2), recv(2): ECONNRESET, then EPIPE",
-        peer_aborts,
-    ),
-    Case::new(
-        "reset behind data",
-        "RFC 9293: data that arrived is read before the reset",
-        reset_behind_data,
-    ),
-    Case::new(
         "SO_LINGER 2",
         "socket(7): close returns once all is acknowledged, and all arrives",
         lingers,
     ),
-    Case::new(
-        "listener closed",
-        "listen(2): connections not accepted are reset",
-        listener_closed,
-    )
-    .may_be_left(),
     Case::new(
         "close and echo again",
         "a closed connection leaves nothing to the next",
@@ -216,7 +175,7 @@ fn end_again(t: &mut Scene) -> Result<()> {
 }
 
 /// What a waiting read returns when `act` is done meanwhile.
-fn waiting_read(app: &End, act: impl FnOnce() + Send) -> Result<Got<usize>> {
+pub(super) fn waiting_read(app: &End, act: impl FnOnce() + Send) -> Result<Got<usize>> {
     thread::scope(|scope| {
         let later = scope.spawn(|| {
             pause(100);
@@ -232,19 +191,6 @@ fn end_wakes(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     t.is("recv", waiting_read(&app, || drop(envoy))?, Ok(0));
-    Ok(())
-}
-
-fn reset_wakes(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    envoy.socket().set_linger(Some(Duration::ZERO))?;
-    t.is(
-        "recv",
-        waiting_read(&app, || drop(envoy))?,
-        Err(Errno::ECONNRESET),
-    );
-    t.is("recv again", app.recv(&mut [0; 1], 0), Ok(0));
     Ok(())
 }
 
@@ -304,102 +250,6 @@ fn send_after_shutdown(t: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-/// Sends until an error comes, which must be soon.
-fn send_until_error(app: &End) -> Got<usize> {
-    for _ in 0..50 {
-        sys::send(app, b"x", 0)?;
-        pause(10);
-    }
-    Ok(50)
-}
-
-fn send_after_close(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    drop(envoy);
-    pause(20);
-    t.is("the first send", sys::send(&app, b"x", 0), Ok(1));
-    t.is("in the end", send_until_error(&app), Err(Errno::EPIPE));
-    t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
-    Ok(())
-}
-
-fn unread_at_close(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    envoy.put(b"never read")?;
-    pause(150);
-    drop(app);
-    t.is(
-        "Envoy reads",
-        envoy.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
-    Ok(())
-}
-
-fn unread_at_peer_close(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    app.put(b"never read")?;
-    // Longer than a delayed acknowledgement, which may hold the bytes back (RFC 896).
-    pause(150);
-    drop(envoy);
-    t.is(
-        "the application reads",
-        app.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is(
-        "the application sends",
-        sys::send(&app, b"x", 0),
-        Err(Errno::EPIPE),
-    );
-    Ok(())
-}
-
-fn abort(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    app.socket().set_linger(Some(Duration::ZERO))?;
-    drop(app);
-    t.is(
-        "Envoy reads",
-        envoy.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
-    Ok(())
-}
-
-fn peer_aborts(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    envoy.socket().set_linger(Some(Duration::ZERO))?;
-    drop(envoy);
-    pause(20);
-    t.is("send", sys::send(&app, b"x", 0), Err(Errno::ECONNRESET));
-    t.is("send again", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
-    t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
-    Ok(())
-}
-
-fn reset_behind_data(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    let sent = payload::bytes(4, 1000);
-    envoy.put(&sent)?;
-    pause(20);
-    envoy.socket().set_linger(Some(Duration::ZERO))?;
-    drop(envoy);
-    pause(20);
-    let (got, end) = app.rest();
-    t.bytes("read", &got, &sent);
-    t.is("then", end, Err(Errno::ECONNRESET));
-    Ok(())
-}
-
 fn lingers(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(5, 50_000);
@@ -413,23 +263,6 @@ fn lingers(t: &mut Scene) -> Result<()> {
         envoy.rest() == (sent, Ok(())),
         true,
     );
-    Ok(())
-}
-
-fn listener_closed(t: &mut Scene) -> Result<()> {
-    let listener = t.listen(&Setup::default())?;
-    let active = t.dial(&Setup::default())?;
-    let also = t.dial(&Setup::default())?;
-    active.put(b"before")?;
-    pause(20);
-    drop(listener);
-    pause(20);
-    t.is(
-        "with bytes sent",
-        active.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is("with none", also.rest(), (vec![], Err(Errno::ECONNRESET)));
     Ok(())
 }
 

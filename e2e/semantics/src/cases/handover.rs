@@ -1,7 +1,6 @@
-//! One socket, several descriptors, threads and processes; a mode that changes.
+//! One socket in several processes.
 
-use anyhow::{Context as _, Result};
-use nix::poll::PollFlags;
+use anyhow::Result;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
@@ -11,7 +10,6 @@ use crate::end::End;
 use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
-use crate::variant::{Kind, Style};
 
 pub(super) const CASES: &[Case] = &[
     Case::new(
@@ -49,41 +47,6 @@ pub(super) const CASES: &[Case] = &[
         "RFC 1122 4.2.2.13: the kernel closes, the peer sees a reset",
         killed_unread,
     ),
-    Case::new(
-        "O_NONBLOCK after a read",
-        "fcntl(2): reads stop waiting from then on",
-        nonblocking_late,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "O_NONBLOCK cleared",
-        "fcntl(2): reads wait from then on",
-        blocking_late,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left(),
-    Case::new(
-        "O_NONBLOCK cleared, once",
-        "the same, where all connections before stayed non-blocking",
-        blocking_late,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left()
-    .for_the_first_time(),
-    Case::new(
-        "MSG_WAITALL once",
-        "recv(2): waits for all, where all connections before stayed non-blocking",
-        waitall_late,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left()
-    .for_the_first_time(),
-    Case::new(
-        "a child that blocks",
-        "fork(2), dup2(2): a child reads its standard input",
-        child_blocks,
-    )
-    .may_be_left(),
 ];
 
 /// The next `count` bytes of a pattern, read by another process that shares `app`.
@@ -225,113 +188,5 @@ fn killed_unread(t: &mut Scene) -> Result<()> {
         envoy.rest(),
         (vec![], Err(nix::Error::ECONNRESET)),
     );
-    Ok(())
-}
-
-fn nonblocking_late(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    app.change(Style::NonBlocking)?;
-    t.is(
-        "nothing there",
-        sys::recv(&app, &mut [0; 1], 0),
-        Err(nix::Error::EAGAIN),
-    );
-    warm(t, &app, &envoy)
-}
-
-/// Sends two halves while the application waits for all in one call.
-fn waits_for_all(app: &End, envoy: &End, bytes: &[u8]) -> Result<Vec<u8>> {
-    let (first, second) = bytes.split_at(bytes.len() / 2);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut buffer = vec![0; bytes.len()];
-            let got = app.recv(&mut buffer, libc::MSG_WAITALL);
-            got.map(|n| buffer[..n].to_vec())
-        });
-        pause(50);
-        envoy.put(first)?;
-        pause(50);
-        envoy.put(second)?;
-        Ok(reader.join().ok().context("the reader panicked")??)
-    })
-}
-
-fn waitall_late(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    app.change(Style::Blocking)?;
-    for round in 0..3 {
-        let sent = payload::bytes(round, 800);
-        let got = waits_for_all(&app, &envoy, &sent)?;
-        t.bytes("MSG_WAITALL", &got, &sent);
-        t.bytes("the rest", &app.take(800 - got.len())?, &sent[got.len()..]);
-    }
-    Ok(())
-}
-
-fn blocking_late(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    app.change(Style::Blocking)?;
-    for round in 0..5 {
-        let sent = payload::bytes(round, 800);
-        let got = std::thread::scope(|scope| -> Result<_> {
-            let reader = scope.spawn(|| app.take(800));
-            for part in sent.chunks(200) {
-                pause(30);
-                envoy.put(part)?;
-            }
-            Ok(reader.join().ok().context("the reader panicked")??)
-        })?;
-        t.bytes("the application reads", &got, &sent);
-        app.put(&sent)?;
-        t.bytes("Envoy reads", &envoy.take(800)?, &sent);
-    }
-    let got = std::thread::scope(|scope| -> Result<_> {
-        let reader = scope.spawn(|| app.rest());
-        pause(50);
-        app.shutdown(std::net::Shutdown::Write)?;
-        pause(50);
-        t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
-        envoy.put(b"answer")?;
-        envoy.shutdown(std::net::Shutdown::Write)?;
-        reader.join().ok().context("the reader panicked")
-    })?;
-    t.is("after half-close", got, (b"answer".to_vec(), Ok(())));
-    Ok(())
-}
-
-fn child_blocks(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    app.change(Style::Blocking)?;
-    let sent = payload::bytes(4, 1000);
-    let child = sys::fork(|| {
-        let work = || -> Got<bool> {
-            let mut input = std::os::fd::AsFd::as_fd(&app).try_clone_to_owned().ok();
-            let input = input.take().ok_or(nix::Error::EMFILE)?;
-            let mut buffer = vec![0; 1000];
-            let mut at = 0;
-            while at < 1000 {
-                match sys::read(&input, &mut buffer[at..])? {
-                    0 => return Ok(false),
-                    n => at += n,
-                }
-            }
-            app.put(b"done")?;
-            Ok(buffer == sent && sys::read(&input, &mut buffer)? == 0)
-        };
-        i32::from(work() == Ok(true))
-    })?;
-    drop(app);
-    for part in sent.chunks(250) {
-        pause(30);
-        envoy.put(part)?;
-    }
-    t.bytes("Envoy reads", &envoy.take(4)?, b"done");
-    envoy.shutdown(std::net::Shutdown::Write)?;
-    t.is("the child", child.wait(), Ok(1));
-    envoy.ready(PollFlags::POLLIN)?;
-    t.is("then the end", envoy.rest(), (vec![], Ok(())));
     Ok(())
 }

@@ -3,15 +3,23 @@
 mod basics;
 mod buffers;
 mod closing;
+mod events;
 mod handover;
+mod modes;
+mod openings;
 mod options;
+mod queues;
 mod readiness;
 mod reading;
+mod resets;
 mod rings;
 mod sending;
 mod setup;
 mod signals;
 mod splicing;
+mod timers;
+mod urgent;
+mod vectors;
 
 use crate::case::Case;
 
@@ -20,15 +28,23 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     [
         basics::CASES,
         reading::CASES,
+        vectors::CASES,
+        queues::CASES,
         readiness::CASES,
+        events::CASES,
         closing::CASES,
+        resets::CASES,
         sending::CASES,
+        urgent::CASES,
         buffers::CASES,
         splicing::CASES,
         signals::CASES,
         handover::CASES,
+        modes::CASES,
         options::CASES,
+        timers::CASES,
         setup::CASES,
+        openings::CASES,
         rings::CASES,
     ]
     .into_iter()

@@ -1,6 +1,5 @@
-//! Flags and options of the calls that read.
+//! Flags and time-outs of the calls that read.
 
-use std::io::IoSliceMut;
 use std::thread;
 use std::time::Instant;
 
@@ -25,11 +24,6 @@ pub(super) const CASES: &[Case] = &[
         "MSG_PEEK more",
         "recv(2): shows later bytes too, once they are there",
         peek_more,
-    ),
-    Case::new(
-        "SO_PEEK_OFF",
-        "socket(7): each peek goes on behind the last, where TCP has it",
-        peek_offset,
     ),
     Case::new(
         "MSG_WAITALL",
@@ -66,49 +60,6 @@ pub(super) const CASES: &[Case] = &[
         "SO_RCVLOWAT",
         "socket(7): poll and blocking reads wait for so many bytes",
         low_water,
-    )
-    .may_be_left(),
-    Case::new(
-        "FIONREAD",
-        "tcp(7) SIOCINQ: how many bytes wait to be read",
-        unread,
-    )
-    .may_be_left(),
-    Case::new(
-        "SIOCOUTQ",
-        "tcp(7): nothing waits to be sent once all is acknowledged",
-        unsent,
-    ),
-    Case::new(
-        "readv",
-        "readv(2): fills the buffers one after another",
-        scattered,
-    ),
-    Case::new(
-        "recvmsg",
-        "recvmsg(2): several buffers, no control messages, no flags",
-        message,
-    ),
-    Case::new(
-        "recvmmsg",
-        "recvmmsg(2): several reads in one call",
-        many_messages,
-    ),
-    Case::new(
-        "MSG_ERRQUEUE",
-        "recv(2): EAGAIN while no error is queued",
-        error_queue,
-    ),
-    Case::new(
-        "SO_TIMESTAMPNS",
-        "socket(7): recvmsg tells when the bytes came",
-        timestamps,
-    )
-    .may_be_left(),
-    Case::new(
-        "TCP_INQ",
-        "linux/tcp.h: recvmsg tells how many bytes are left",
-        inquire,
     )
     .may_be_left(),
 ];
@@ -152,25 +103,6 @@ fn peek_more(t: &mut Scene) -> Result<()> {
         t.bytes(&format!("peek at {upto}"), &buffer[..got], &sent[..upto]);
     }
     t.bytes("read", &app.take(300)?, &sent);
-    Ok(())
-}
-
-fn peek_offset(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    t.see(
-        "set",
-        sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
-    );
-    let sent = payload::bytes(3, 90);
-    envoy.put(&sent)?;
-    pause(20);
-    for _ in 0..2 {
-        let mut buffer = [0; 30];
-        let got = app.recv(&mut buffer, libc::MSG_PEEK)?;
-        let at = sent.windows(got).position(|part| part == &buffer[..got]);
-        t.see("peek: bytes, offset", (got, at));
-    }
-    t.bytes("read", &app.take(90)?, &sent);
     Ok(())
 }
 
@@ -335,148 +267,6 @@ fn low_water(t: &mut Scene) -> Result<()> {
             reader.join().ok().context("the reader panicked")
         })?;
         t.is("a waiting recv", read, Ok(100));
-    }
-    Ok(())
-}
-
-fn unread(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    let count = |app: &End| sys::pending(app, libc::FIONREAD);
-    t.is("at first", count(&app), Ok(0));
-    for total in [1000, 2000, 3000] {
-        envoy.put(&payload::bytes(7, 1000))?;
-        pause(20);
-        t.is(&format!("with {total} bytes"), count(&app), Ok(total));
-    }
-    app.take(1500)?;
-    t.is("half read", count(&app), Ok(1500));
-    app.take(1500)?;
-    t.is("all read", count(&app), Ok(0));
-    envoy.put(b"last")?;
-    envoy.shutdown(std::net::Shutdown::Write)?;
-    pause(20);
-    t.is("before the end", count(&app), Ok(4));
-    app.take(4)?;
-    t.is("at the end", count(&app), Ok(0));
-    Ok(())
-}
-
-fn unsent(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    t.is("at first", sys::pending(&app, libc::TIOCOUTQ), Ok(0));
-    app.put(&payload::bytes(8, 5000))?;
-    envoy.take(5000)?;
-    pause(300);
-    t.is("all read", sys::pending(&app, libc::TIOCOUTQ), Ok(0));
-    Ok(())
-}
-
-fn scattered(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(9, 600);
-    envoy.put(&sent)?;
-    pause(20);
-    let mut buffers = [vec![0; 100], vec![0; 1], vec![0; 700]];
-    let mut parts: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-    let got = app.patiently(PollFlags::POLLIN, || nix::sys::uio::readv(&app, &mut parts));
-    t.is("readv", got, Ok(600));
-    t.bytes("buffers", &buffers.concat()[..600], &sent);
-    Ok(())
-}
-
-fn message(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(10, 600);
-    envoy.put(&sent)?;
-    pause(20);
-    let mut buffers = [vec![0; 300], vec![0; 10], vec![0; 700]];
-    let mut parts: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
-    let got = app.patiently(PollFlags::POLLIN, || sys::recv_parts(&app, &mut parts, 0))?;
-    t.is(
-        "recvmsg",
-        (got.count, got.flags, got.controls),
-        (600, 0, vec![]),
-    );
-    t.bytes("buffers", &buffers.concat()[..600], &sent);
-    Ok(())
-}
-
-fn many_messages(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(11, 250);
-    envoy.put(&sent)?;
-    pause(20);
-    let mut buffers = vec![vec![0; 100]; 4];
-    let got = sys::recv_many(&app, &mut buffers, libc::MSG_DONTWAIT);
-    t.is("recvmmsg", got, Ok(vec![100, 100, 50]));
-    t.bytes("buffers", &buffers.concat()[..250], &sent);
-    let got = sys::recv_many(&app, &mut buffers, libc::MSG_DONTWAIT);
-    t.is("again", got, Err(Errno::EAGAIN));
-    Ok(())
-}
-
-fn error_queue(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    envoy.put(b"data")?;
-    pause(20);
-    t.is(
-        "recv",
-        sys::recv(&app, &mut [0; 10], libc::MSG_ERRQUEUE),
-        Err(Errno::EAGAIN),
-    );
-    t.bytes("data", &app.take(4)?, b"data");
-    Ok(())
-}
-
-/// Reads one message with room for control messages; their levels and types.
-fn controls(app: &End, buffer: &mut [u8]) -> Got<(usize, Vec<sys::Control>)> {
-    let got = app.patiently(PollFlags::POLLIN, || {
-        sys::recv_parts(app, &mut [IoSliceMut::new(buffer)], 0)
-    })?;
-    Ok((got.count, got.controls))
-}
-
-fn timestamps(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    sys::set(&app, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
-    // The first user of time stamps has the kernel turn them on a little later.
-    pause(100);
-    for _ in 0..3 {
-        envoy.put(b"now")?;
-        let (count, list) = controls(&app, &mut [0; 10])?;
-        let kinds: Vec<_> = list
-            .iter()
-            .map(|c| (c.level, c.kind, c.data.len()))
-            .collect();
-        t.is(
-            "recvmsg",
-            (count, kinds),
-            (3, vec![(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, 16)]),
-        );
-    }
-    Ok(())
-}
-
-/// `TCP_INQ` and `TCP_CM_INQ` of linux/tcp.h.
-const TCP_INQ: i32 = 36;
-
-fn inquire(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    sys::set(&app, libc::IPPROTO_TCP, TCP_INQ, 1)?;
-    envoy.put(&payload::bytes(12, 1000))?;
-    pause(20);
-    for left in [600_i32, 200, 0] {
-        let (count, list) = controls(&app, &mut [0; 400])?;
-        let want = vec![sys::Control {
-            level: libc::IPPROTO_TCP,
-            kind: TCP_INQ,
-            data: left.to_ne_bytes().to_vec(),
-        }];
-        t.is(
-            "recvmsg",
-            (count, list),
-            (if left == 0 { 200 } else { 400 }, want),
-        );
     }
     Ok(())
 }

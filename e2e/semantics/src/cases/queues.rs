@@ -1,0 +1,110 @@
+//! What the kernel tells of what waits.
+
+use anyhow::Result;
+
+use super::vectors::controls;
+use crate::case::Case;
+use crate::end::End;
+use crate::payload;
+use crate::scene::{Scene, pause};
+use crate::sys::{self};
+
+pub(super) const CASES: &[Case] = &[
+    Case::new(
+        "SO_PEEK_OFF",
+        "socket(7): each peek goes on behind the last, where TCP has it",
+        peek_offset,
+    ),
+    Case::new(
+        "FIONREAD",
+        "tcp(7) SIOCINQ: how many bytes wait to be read",
+        unread,
+    )
+    .may_be_left(),
+    Case::new(
+        "SIOCOUTQ",
+        "tcp(7): nothing waits to be sent once all is acknowledged",
+        unsent,
+    ),
+    Case::new(
+        "TCP_INQ",
+        "linux/tcp.h: recvmsg tells how many bytes are left",
+        inquire,
+    )
+    .may_be_left(),
+];
+
+fn peek_offset(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    t.see(
+        "set",
+        sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
+    );
+    let sent = payload::bytes(3, 90);
+    envoy.put(&sent)?;
+    pause(20);
+    for _ in 0..2 {
+        let mut buffer = [0; 30];
+        let got = app.recv(&mut buffer, libc::MSG_PEEK)?;
+        let at = sent.windows(got).position(|part| part == &buffer[..got]);
+        t.see("peek: bytes, offset", (got, at));
+    }
+    t.bytes("read", &app.take(90)?, &sent);
+    Ok(())
+}
+
+fn unread(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let count = |app: &End| sys::pending(app, libc::FIONREAD);
+    t.is("at first", count(&app), Ok(0));
+    for total in [1000, 2000, 3000] {
+        envoy.put(&payload::bytes(7, 1000))?;
+        pause(20);
+        t.is(&format!("with {total} bytes"), count(&app), Ok(total));
+    }
+    app.take(1500)?;
+    t.is("half read", count(&app), Ok(1500));
+    app.take(1500)?;
+    t.is("all read", count(&app), Ok(0));
+    envoy.put(b"last")?;
+    envoy.shutdown(std::net::Shutdown::Write)?;
+    pause(20);
+    t.is("before the end", count(&app), Ok(4));
+    app.take(4)?;
+    t.is("at the end", count(&app), Ok(0));
+    Ok(())
+}
+
+fn unsent(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    t.is("at first", sys::pending(&app, libc::TIOCOUTQ), Ok(0));
+    app.put(&payload::bytes(8, 5000))?;
+    envoy.take(5000)?;
+    pause(300);
+    t.is("all read", sys::pending(&app, libc::TIOCOUTQ), Ok(0));
+    Ok(())
+}
+
+/// `TCP_INQ` and `TCP_CM_INQ` of linux/tcp.h.
+const TCP_INQ: i32 = 36;
+
+fn inquire(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    sys::set(&app, libc::IPPROTO_TCP, TCP_INQ, 1)?;
+    envoy.put(&payload::bytes(12, 1000))?;
+    pause(20);
+    for left in [600_i32, 200, 0] {
+        let (count, list) = controls(&app, &mut [0; 400])?;
+        let want = vec![sys::Control {
+            level: libc::IPPROTO_TCP,
+            kind: TCP_INQ,
+            data: left.to_ne_bytes().to_vec(),
+        }];
+        t.is(
+            "recvmsg",
+            (count, list),
+            (if left == 0 { 200 } else { 400 }, want),
+        );
+    }
+    Ok(())
+}
