@@ -12,23 +12,25 @@ use crate::maps::STATE;
 /// tracks. Socket storage in `sk_msg`: kernel 5.8 (commit 13d70f5a5ecf).
 #[inline(always)]
 pub(crate) fn get<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
-    // SAFETY: `STATE` is a socket storage map and `sk` a non-null socket of the
-    // running context; the helper returns null or a value that lives as long
-    // as the socket, which outlives this run. The kernel runs a socket's sends
-    // and callbacks under its lock, so no other reference is in use.
-    let state = unsafe {
-        bpf_sk_storage_get(
-            map(),
-            sk,
-            core::ptr::null_mut(),
-            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
-        )
-    };
-    // SAFETY: see above.
-    unsafe { state.cast::<SockState>().as_mut() }
+    state(sk, 0)
+}
+
+/// Makes the state of a socket, all zero; `None` where the kernel has no memory for it.
+///
+/// Filled in place: copies of it would not fit the stack.
+#[inline(always)]
+pub(crate) fn create<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
+    state(sk, BPF_SK_STORAGE_GET_F_CREATE)
 }
 
 #[inline(always)]
-fn map() -> *mut core::ffi::c_void {
-    (&raw const STATE).cast_mut().cast()
+fn state<'a>(sk: *mut core::ffi::c_void, flags: u32) -> Option<&'a mut SockState> {
+    let map = (&raw const STATE).cast_mut().cast();
+    // SAFETY: `map` is a socket storage map and `sk` a non-null socket of the
+    // running context; a null initial value makes the kernel zero a new one.
+    let state = unsafe { bpf_sk_storage_get(map, sk, core::ptr::null_mut(), u64::from(flags)) };
+    // SAFETY: null, or a value that lives as long as the socket, which outlives
+    // this run. The kernel runs a socket's sends and callbacks under its lock,
+    // so no other reference is in use.
+    unsafe { state.cast::<SockState>().as_mut() }
 }
