@@ -6,10 +6,10 @@ use clap::Args;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
     /// Rounds; each measures plain and accelerated, TCP and HTTP
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 5)]
     pub(crate) rounds: u32,
     /// Milliseconds of each measurement
-    #[arg(long, default_value_t = 2500)]
+    #[arg(long, default_value_t = 1500)]
     pub(crate) duration: u64,
     /// Connections
     #[arg(long, default_value_t = 64)]

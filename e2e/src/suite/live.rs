@@ -9,6 +9,7 @@ use sockway_common::pair::hop;
 use sockway_datapath::Datapath;
 
 use super::check::succeeded;
+use super::lifecycle::NOT_INSTALLED;
 use super::{Case, Stage};
 use crate::world::{Outcome, Path, Traffic, World};
 
@@ -16,8 +17,6 @@ use crate::world::{Outcome, Path, Traffic, World};
 const TIMES: u32 = 5;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(400);
-/// Exit code of `sockway status` where nothing is installed.
-const NOT_INSTALLED: i32 = 3;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {

@@ -8,6 +8,7 @@ mod lifecycle;
 mod live;
 pub(crate) mod options;
 mod refusals;
+mod registration;
 mod scopes;
 
 use std::cell::OnceCell;
@@ -51,6 +52,7 @@ fn all() -> Vec<Case> {
     let topics = [
         refusals::cases(),
         lifecycle::cases(),
+        registration::cases(),
         integrity::cases(),
         counters::cases(),
         http::cases(),

@@ -16,6 +16,8 @@ mod rx;
 mod script;
 mod server;
 mod table;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod tx;
 
