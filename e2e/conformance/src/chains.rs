@@ -1,5 +1,9 @@
 //! The chains that the plugin stands in.
 
+mod kind;
+
+pub(crate) use kind::{Families, Kind};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,33 +18,6 @@ pub(crate) const VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1
 /// The name under which terway's daemon writes its list.
 const TERWAY: &str = "terway-chainer";
 
-/// Which families pods have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Families {
-    V4,
-    V6,
-    Dual,
-}
-
-impl Families {
-    pub(crate) const ALL: [Self; 3] = [Self::V4, Self::V6, Self::Dual];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::V4 => "v4",
-            Self::V6 => "v6",
-            Self::Dual => "dual",
-        }
-    }
-
-    pub(crate) const fn count(self) -> usize {
-        match self {
-            Self::V4 | Self::V6 => 1,
-            Self::Dual => 2,
-        }
-    }
-}
-
 /// A conflist in a directory of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Chain {
@@ -54,50 +31,6 @@ pub(crate) struct Chain {
     /// The log of our plugin.
     pub(crate) log: PathBuf,
     plugins: Vec<Value>,
-}
-
-/// What is made before ours in a chain of reference plugins, and after it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Bridge,
-    PtpPortmap,
-    BridgeTuningBandwidth,
-}
-
-impl Kind {
-    pub(crate) const ALL: [Self; 3] = [Self::Bridge, Self::PtpPortmap, Self::BridgeTuningBandwidth];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Bridge => "bridge,sockway-cni",
-            Self::PtpPortmap => "ptp,sockway-cni,portmap",
-            Self::BridgeTuningBandwidth => "bridge,tuning,sockway-cni,bandwidth",
-        }
-    }
-
-    /// What a runtime hands over for the capabilities of the chain.
-    pub(crate) fn capabilities(self, families: Families) -> Value {
-        let annotations = json!({ "sockway.io/scope": "proxy", "other": "x" });
-        let mut capabilities = json!({ "io.kubernetes.cri.pod-annotations": annotations });
-        match self {
-            Self::Bridge => {}
-            Self::PtpPortmap => {
-                let host = if families == Families::V6 {
-                    "::1"
-                } else {
-                    "127.0.0.1"
-                };
-                capabilities["portMappings"] = json!([{
-                    "hostPort": 18080, "containerPort": 8080, "protocol": "tcp", "hostIP": host,
-                }]);
-            }
-            Self::BridgeTuningBandwidth => {
-                capabilities["bandwidth"] =
-                    json!({ "ingressRate": 80_000_000, "ingressBurst": 8_000_000 });
-            }
-        }
-        capabilities
-    }
 }
 
 impl Chain {

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::report::Report;
 use crate::tools::Tools;
 use crate::world::{self, Part};
-use crate::{cnitool, containerd};
+use crate::{bench, cnitool, containerd, reuse};
 
 /// Runs the CNI plugin under the runtimes that will run it
 #[derive(Debug, Parser)]
@@ -24,6 +24,10 @@ enum Verb {
     Cnitool(Filter),
     /// A real containerd and runc: pods run and removed through CRI
     Containerd(Filter),
+    /// Few addresses, many pods, DELs that come late
+    Reuse(reuse::Options),
+    /// Time and memory of a call, beside the reference plugins
+    Bench(bench::Options),
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -62,6 +66,8 @@ fn work(verb: &Verb, world: &world::World) -> Result<ExitCode> {
     match verb {
         Verb::Cnitool(filter) => cnitool::run(world, &tools, filter, &mut report)?,
         Verb::Containerd(filter) => containerd::run(world, &tools, filter, &mut report)?,
+        Verb::Reuse(options) => reuse::run(world, &tools, options, &mut report)?,
+        Verb::Bench(options) => bench::run(world, &tools, options, &mut report)?,
     }
     Ok(report.finish())
 }

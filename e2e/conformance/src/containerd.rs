@@ -5,6 +5,7 @@ mod image;
 mod killed;
 mod life;
 mod pods;
+mod terway;
 mod traffic;
 
 use std::cell::RefCell;
@@ -60,6 +61,7 @@ pub(crate) fn run(
         report,
     };
     pods::cases(&mut cases);
+    terway::cases(&mut cases);
     traffic::cases(&mut cases);
     life::cases(&mut cases);
     killed::cases(&mut cases);

@@ -21,7 +21,7 @@ use messages::{
 };
 
 /// How long the runtime may take for anything.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const RUNTIME: &str = "/runtime.v1.RuntimeService";
 const IMAGES: &str = "/runtime.v1.ImageService";
 

@@ -4,6 +4,7 @@
 //! Everything runs in namespaces of its own (see [`world`]), so that whatever
 //! happens nothing is left on the machine.
 
+mod bench;
 mod chains;
 mod cli;
 mod cnitool;
@@ -11,10 +12,12 @@ mod command;
 mod containerd;
 mod cri;
 mod drivers;
+mod invoke;
 mod matrix;
 mod node;
 mod pod;
 mod report;
+mod reuse;
 mod roles;
 mod tools;
 pub mod world;

@@ -13,7 +13,7 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
-    /// Notes what was seen; words of a failure win.
+    /// Notes what was seen.
     pub(crate) fn note(&mut self, verb: Verb, driver: Driver, version: &'static str, seen: &str) {
         self.cells.insert((verb, driver, version), seen.to_owned());
     }

@@ -23,6 +23,7 @@ use crate::world::{DIR, World};
 pub(crate) struct Node {
     pub(crate) tools: Tools,
     pub(crate) cgroup: PathBuf,
+    dir: PathBuf,
 }
 
 /// A registered address, for comparison and for a person.
@@ -54,6 +55,7 @@ impl Node {
         let node = Self {
             tools: tools.clone(),
             cgroup: world.cgroup.clone(),
+            dir: DIR.into(),
         };
         for sub in ["bin", "net.d", "cases"] {
             let path = node.path(sub);
@@ -73,7 +75,7 @@ impl Node {
 
     /// A path in the run's directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        Path::new(DIR).join(name)
+        self.dir.join(name)
     }
 
     /// The directory that `sockway --bpffs` gets.

@@ -88,14 +88,14 @@ impl Tools {
 
 /// A path by the environment or the setup's notes.
 fn named(notes: &str, name: &str) -> Option<PathBuf> {
-    let noted = || {
+    let from_notes = || {
         let value = notes
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
         Some(value.into())
     };
     env::var_os(name)
-        .or_else(noted)
+        .or_else(from_notes)
         .filter(|value| !value.is_empty())
         .map(PathBuf::from)
 }

@@ -91,14 +91,13 @@ pub fn enter() -> Result<ExitCode> {
     fs::create_dir_all(LIBCNI_CACHE).with_context(|| format!("create {LIBCNI_CACHE}"))?;
     tmpfs(LIBCNI_CACHE)?;
     fs::create_dir_all(Path::new(DIR).join("bpf")).with_context(|| format!("create {DIR}"))?;
-    let hierarchy = match host::find_cgroup2()? {
-        Some(root) => root,
-        None => {
-            let at = Path::new(DIR).join("cgroup2");
-            host::mount_cgroup2(&at)?;
-            at
-        }
-    };
+    let mut hierarchy = host::find_cgroup2()?;
+    if hierarchy.is_none() {
+        let at = Path::new(DIR).join("cgroup2");
+        host::mount_cgroup2(&at)?;
+        hierarchy = Some(at);
+    }
+    let hierarchy = hierarchy.context("a cgroup2 hierarchy")?;
     let cgroup = Cgroup::make(&hierarchy)?;
     unshare(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET).context("unshare")?;
     let mut init = start("init", Some(&cgroup.path))?;

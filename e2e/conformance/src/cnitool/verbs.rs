@@ -82,7 +82,7 @@ fn all(node: &Node, version: &'static str, driver: Driver, matrix: &mut Matrix) 
     let mut first = None;
     for verb in Verb::ALL {
         let seen = one(&bench, verb).with_context(|| verb.name());
-        matrix.note(verb, driver, version, *seen.as_ref().unwrap_or(&"FAILED"));
+        matrix.note(verb, driver, version, seen.as_ref().unwrap_or(&"FAILED"));
         if let Err(error) = seen {
             first.get_or_insert(error);
         }

@@ -17,7 +17,7 @@ use crate::node::Node;
 use crate::tools::on_path;
 
 /// How long it may take until it serves, or until it has ended.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(20);
 /// Lines of its log that an error shows.
 const TAIL: usize = 12;

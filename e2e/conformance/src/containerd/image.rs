@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::command::Run;
@@ -16,6 +16,11 @@ pub(super) const NAME: &str = "sockway.local/pause:1";
 
 /// Packs the image and hands it to containerd.
 pub(super) fn import(node: &Node, dir: &Path, socket: &Path) -> Result<()> {
+    if cfg!(target_env = "gnu") && !cfg!(target_feature = "crt-static") {
+        bail!(
+            "this program is the pause image, which has no libc: build it static, with `cargo xtask build`"
+        );
+    }
     let work = dir.join("image");
     fs::create_dir_all(work.join("layer")).context("create the image's directory")?;
     let pause = work.join("layer/pause");

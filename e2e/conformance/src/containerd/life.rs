@@ -17,9 +17,9 @@ pub(super) fn cases(cases: &mut Cases<'_>) {
 fn restarted(bed: &Bed) -> Result<()> {
     let id = bed.run(&bed.wanted("web-0", &[]))?;
     bed.restart(Daemon::stop)?;
-    expect_rows(bed, &id, "shop/web-0", "auto").context("stopped and started")?;
+    expect_rows(bed, &id, "shop/web-0", "auto", 2).context("stopped and started")?;
     bed.restart(Daemon::kill)?;
-    expect_rows(bed, &id, "shop/web-0", "auto").context("killed and started")?;
+    expect_rows(bed, &id, "shop/web-0", "auto", 2).context("killed and started")?;
     bed.end(&id)
 }
 
@@ -88,7 +88,7 @@ fn older(bed: &Bed) -> Result<()> {
     uninstall(bed)?;
     let id = bed.run(&bed.wanted("web-0", &[("sockway.io/scope", "proxy")]))?;
     install(bed)?;
-    expect_rows(bed, &id, "shop/web-0", "proxy")?;
+    expect_rows(bed, &id, "shop/web-0", "proxy", 2)?;
     bed.end(&id)
 }
 
@@ -98,9 +98,9 @@ fn reinstalled(bed: &Bed) -> Result<()> {
         .sockway(&["install"])
         .done()
         .context("install again")?;
-    expect_rows(bed, &id, "shop/web-0", "auto")?;
+    expect_rows(bed, &id, "shop/web-0", "auto", 2)?;
     uninstall(bed)?;
     install(bed)?;
-    expect_rows(bed, &id, "shop/web-0", "auto").context("after uninstall and install")?;
+    expect_rows(bed, &id, "shop/web-0", "auto", 2).context("after uninstall and install")?;
     bed.end(&id)
 }

@@ -24,7 +24,13 @@ pub(super) fn cases(cases: &mut Cases<'_>) {
 }
 
 /// The rows of a pod: its addresses as the runtime reports them, its names.
-pub(super) fn expect_rows(bed: &Bed, id: &str, name: &str, scope: &'static str) -> Result<()> {
+pub(super) fn expect_rows(
+    bed: &Bed,
+    id: &str,
+    name: &str,
+    scope: &'static str,
+    count: usize,
+) -> Result<()> {
     let sandbox = bed.client.borrow().sandbox(id)?;
     let expected: Vec<_> = sandbox
         .ips
@@ -43,7 +49,7 @@ pub(super) fn expect_rows(bed: &Bed, id: &str, name: &str, scope: &'static str) 
         .into_iter()
         .filter(|row| row.container == id)
         .collect();
-    if found.len() != 2 || found != expected {
+    if found.len() != count || found != expected {
         bail!("registered: {found:?}; expected: {expected:?}");
     }
     Ok(())
@@ -51,7 +57,7 @@ pub(super) fn expect_rows(bed: &Bed, id: &str, name: &str, scope: &'static str) 
 
 fn run_and_remove(bed: &Bed) -> Result<()> {
     let id = bed.run(&bed.wanted("web-0", &[("a", "b")]))?;
-    expect_rows(bed, &id, "shop/web-0", "auto")?;
+    expect_rows(bed, &id, "shop/web-0", "auto", 2)?;
     let pid = bed.client.borrow().sandbox(&id)?.pid;
     let row = bed.node.sandbox(&id, "eth0")?.context("the attachment")?;
     let netns = std::fs::metadata(format!("/proc/{pid}/ns/net")).context("the pod's namespace")?;
@@ -74,7 +80,7 @@ fn run_and_remove(bed: &Bed) -> Result<()> {
 
 fn annotated(bed: &Bed, word: &str, scope: &'static str) -> Result<()> {
     let id = bed.run(&bed.wanted("web-1", &[("sockway.io/scope", word), ("x", "y")]))?;
-    expect_rows(bed, &id, "shop/web-1", scope)?;
+    expect_rows(bed, &id, "shop/web-1", scope, 2)?;
     bed.end(&id)
 }
 
@@ -95,11 +101,11 @@ fn excluded(bed: &Bed) -> Result<()> {
         .sockway(&["install", "--exclude-namespace", "kube-system"])
         .done()?;
     let mut wanted = bed.wanted("coredns", &[("sockway.io/scope", "all")]);
-    wanted.namespace = "kube-system".to_owned();
+    "kube-system".clone_into(&mut wanted.namespace);
     // The runtime notices the new file by itself; until then it uses the old one.
     let result = eventually("pods of the namespace are off", || {
         let id = bed.run(&wanted)?;
-        let off = expect_rows(bed, &id, "kube-system/coredns", "off").is_ok();
+        let off = expect_rows(bed, &id, "kube-system/coredns", "off", 2).is_ok();
         bed.end(&id)?;
         Ok(off)
     });
@@ -153,7 +159,7 @@ fn ten(bed: &Bed) -> Result<()> {
         running.into_iter().map(join).collect()
     })?;
     for (number, id) in ids.iter().enumerate() {
-        expect_rows(bed, id, &format!("shop/web-{number}"), "auto")?;
+        expect_rows(bed, id, &format!("shop/web-{number}"), "auto", 2)?;
     }
     for id in &ids {
         bed.end(id)?;

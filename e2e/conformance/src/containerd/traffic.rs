@@ -22,7 +22,7 @@ use super::{Bed, Cases};
 const INBOUND: u16 = 15006;
 /// The user that Istio runs Envoy as.
 const PROXY_USER: u32 = 1337;
-const CONNECTIONS: u64 = 20;
+const CONNECTIONS: usize = 20;
 const ROUNDS: usize = 8;
 /// Longer than any wait that is none.
 const PATIENCE_MS: u16 = 10_000;
@@ -51,7 +51,7 @@ fn envoys(bed: &Bed, annotations: &[(&str, &str)], accelerated: bool) -> Result<
     let place = hop::INBOUND as usize;
     let paired = after.paired[place] - before.paired[place];
     let redirected = after.redirected_bytes[place] - before.redirected_bytes[place];
-    let connections = CONNECTIONS * to.ips.len() as u64;
+    let connections = (CONNECTIONS * to.ips.len()) as u64;
     let expected = if accelerated {
         (connections, bytes)
     } else {
@@ -86,7 +86,7 @@ fn converse(from: u64, to: u64, ip: IpAddr) -> Result<u64> {
         server.set_nonblocking(true)?;
         for round in 0..ROUNDS {
             let message: Vec<u8> = (0..1024 << round.min(4))
-                .map(|i| (i * 7 + i / 251 + round + number as usize).to_le_bytes()[0])
+                .map(|i| (i * 7 + i / 251 + round + number).to_le_bytes()[0])
                 .collect();
             pass(&mut client, &mut server, &message)?;
             pass(&mut server, &mut client, &message)?;

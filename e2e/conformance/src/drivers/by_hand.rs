@@ -56,7 +56,7 @@ pub(super) fn call(node: &Node, chain: &Chain, call: &Call<'_>) -> Result<Answer
         stderr,
     } = run.stdin(conf.to_string()).ended()?;
     if code == Some(0) {
-        return answered(*verb, &result, &stdout);
+        return answered(*verb, &result.to_string(), &stdout);
     }
     let error: Value = serde_json::from_str(&stdout)
         .with_context(|| format!("an error that is no document: {stdout:?} {stderr}"))?;
@@ -77,11 +77,11 @@ pub(super) fn call(node: &Node, chain: &Chain, call: &Call<'_>) -> Result<Answer
 }
 
 /// Checks what success looks like.
-fn answered(verb: Verb, prev_result: &Value, stdout: &str) -> Result<Answer> {
+fn answered(verb: Verb, prev_result: &str, stdout: &str) -> Result<Answer> {
     match verb {
         // Byte for byte.
-        Verb::Add if stdout == prev_result.to_string() => Ok(Answer {
-            result: Some(prev_result.clone()),
+        Verb::Add if stdout == prev_result => Ok(Answer {
+            result: serde_json::from_str(stdout).ok(),
             error: None,
         }),
         Verb::Version => {

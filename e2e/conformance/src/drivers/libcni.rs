@@ -13,7 +13,7 @@ use crate::command::{Ended, Run};
 use crate::node::Node;
 
 /// How long all calls together may take.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 #[derive(Deserialize)]
 struct Line {
@@ -58,7 +58,6 @@ pub(crate) fn calls(
     let mut answers = BTreeMap::new();
     for text in stdout.lines() {
         let line: Line = serde_json::from_str(text).with_context(|| format!("parse {text:?}"))?;
-        // libcni knows only codes below 100 and reports the others as they are.
         let error = (!line.error.is_empty()).then_some(Failure {
             code: line.code,
             text: line.error,
