@@ -34,7 +34,7 @@ struct Cli {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
     scope: Vec<Scope>,
     /// How many runs at a time
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 8)]
     jobs: usize,
     /// Let everything take so many times as long, for slow or emulated machines
     #[arg(long, default_value_t = 1)]
@@ -97,7 +97,8 @@ fn suite(cli: &Cli) -> Result<bool> {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("handle signals")?;
     }
     let extra = extra(&cli.scope);
-    let tasks = tasks(cli.filter.as_deref().unwrap_or(""), &extra);
+    let filter = cli.filter.as_deref().unwrap_or("");
+    let tasks = tasks(filter, &extra);
     if tasks.is_empty() {
         bail!(
             "no case's name contains {:?}; --list shows them",

@@ -180,6 +180,10 @@ const fn result(result: Holds) -> &'static str {
 
 fn informative(row: &Row, mode: Mode) -> String {
     let cells: Vec<_> = row.cells.iter().filter(|cell| cell.mode == mode).collect();
+    let unavailable = |cell: &&Cell| matches!(cell.verdict, Verdict::Unavailable(_));
+    if cells.iter().all(unavailable) {
+        return "n/a".into();
+    }
     let unequal: Vec<_> = cells.iter().filter(|cell| !cell.verdict.holds()).collect();
     if unequal.is_empty() {
         return "equal".into();

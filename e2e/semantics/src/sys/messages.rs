@@ -33,15 +33,20 @@ pub(crate) struct Received {
     pub(crate) controls: Vec<Control>,
 }
 
+/// A number as the C library has it: the types differ between glibc and musl.
+fn fit<From, To: TryFrom<From> + Default>(number: From) -> To {
+    To::try_from(number).unwrap_or_default()
+}
+
 /// A header over buffers; they and the room must outlive its use.
 fn header(parts: *mut libc::iovec, how_many: usize, room: Option<&mut Room>) -> libc::msghdr {
     // SAFETY: an all-zero msghdr is valid: no name, no buffers, no control.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
     header.msg_iov = parts;
-    header.msg_iovlen = how_many;
+    header.msg_iovlen = fit(how_many);
     if let Some(room) = room {
         header.msg_control = room.0.as_mut_ptr().cast();
-        header.msg_controllen = room.0.len();
+        header.msg_controllen = fit(room.0.len());
     }
     header
 }
@@ -73,7 +78,7 @@ fn controls(header: &libc::msghdr) -> Vec<Control> {
         let head = unsafe { *at };
         // SAFETY: as above.
         let data = unsafe { libc::CMSG_DATA(at) };
-        let length = head.cmsg_len.saturating_sub(data as usize - at as usize);
+        let length = fit::<_, usize>(head.cmsg_len).saturating_sub(data as usize - at as usize);
         // SAFETY: the message's data is `length` bytes in the control buffer.
         let data = unsafe { std::slice::from_raw_parts(data, length) }.to_vec();
         found.push(Control {
@@ -114,7 +119,7 @@ pub(crate) fn recv_many(fd: &impl AsFd, buffers: &mut [Vec<u8>], flags: i32) -> 
             fd,
             headers.as_mut_ptr(),
             how_many,
-            flags,
+            fit(flags),
             std::ptr::null_mut(),
         )
     };
@@ -143,7 +148,7 @@ pub(crate) fn send_many(fd: &impl AsFd, messages: &[&[u8]], flags: i32) -> Got<V
             fd.as_fd().as_raw_fd(),
             headers.as_mut_ptr(),
             how_many,
-            flags,
+            fit(flags),
         )
     };
     let sent = count(result.try_into().unwrap_or(-1))?;
