@@ -18,7 +18,7 @@ use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host};
 use crate::place::Pod;
 
 const NONE: Option<&str> = None;
-/// What a suite's cgroup is called, before its process id.
+/// What a suite's cgroup and directory are called, before its process id.
 const PREFIX: &str = "sockway-semantics-";
 /// How long the kernel may take to let go of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -39,7 +39,13 @@ impl Node {
     ///
     /// This process must have one thread: only its later children see the mounts.
     pub(crate) fn new() -> Result<Self> {
-        let dir = tempfile::tempdir().context("make a directory")?;
+        let temporary = std::env::temp_dir();
+        sweep(&temporary, |path| Ok(fs::remove_dir_all(path)?))?;
+        let name = format!("{PREFIX}{}", std::process::id());
+        let dir = tempfile::Builder::new()
+            .prefix(&format!("{name}."))
+            .tempdir_in(temporary);
+        let dir = dir.context("make a directory")?;
         unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace (needs root)")?;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(NONE, "/", NONE, private, NONE).context("make mounts private")?;
@@ -55,8 +61,8 @@ impl Node {
             mounted.push(at.clone());
             at
         };
-        sweep(&root)?;
-        let cgroup = root.join(format!("{PREFIX}{}", std::process::id()));
+        sweep(&root, remove_cgroup)?;
+        let cgroup = root.join(name);
         fs::create_dir(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
         let pins = Pins::new(bpf.join("sockway"));
         let report = Datapath::install(&InstallOptions::new(pins.clone(), cgroup.clone()))
@@ -167,16 +173,18 @@ fn remove_cgroup(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the cgroups of suites that were killed.
-fn sweep(root: &Path) -> Result<()> {
-    for entry in fs::read_dir(root).with_context(|| format!("list {}", root.display()))? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+/// Removes what suites that were killed left in a directory: a later one finds it by its name.
+fn sweep(directory: &Path, remove: impl Fn(&Path) -> Result<()>) -> Result<()> {
+    let list = || format!("list {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(list)? {
+        let path = entry.with_context(list)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let Some(rest) = name.and_then(|name| name.strip_prefix(PREFIX)) else {
             continue;
         };
+        let pid = rest.split('.').next().unwrap_or_default();
         if !Path::new("/proc").join(pid).exists() {
-            remove_cgroup(&entry.path())?;
+            remove(&path).with_context(|| format!("remove {}", path.display()))?;
         }
     }
     Ok(())
