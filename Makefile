@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e lint soak fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance lint soak fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -36,6 +36,14 @@ test-privileged: ## as root: the real programs in the running kernel
 test-e2e: ## as root: pods, Envoys and verified traffic
 	@scripts/setup build e2e
 	@$(XTASK) test-e2e $(ARGS)
+
+test-semantics: ## as root: what TCP promises an application, plain and accelerated
+	@scripts/setup build
+	@$(XTASK) test-semantics $(ARGS)
+
+test-conformance: ## as root: the plugin under cnitool, libcni and a real containerd
+	@scripts/setup build runtime
+	@$(XTASK) test-conformance $(ARGS)
 
 lint: ## formatting, clippy, rules about the tree
 	@scripts/setup build lint

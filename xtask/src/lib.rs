@@ -7,6 +7,7 @@ pub mod elf;
 pub mod interrupt;
 pub mod members;
 pub mod ring;
+pub mod suite;
 pub mod toolchain;
 pub mod tools;
 pub mod verbs;

@@ -8,8 +8,10 @@ pub mod fmt;
 pub mod lint;
 pub mod soak;
 pub mod test;
+pub mod test_conformance;
 pub mod test_e2e;
 pub mod test_privileged;
+pub mod test_semantics;
 pub mod test_unit;
 pub mod toolchain;
 
@@ -37,6 +39,8 @@ const VERBS: &[Verb] = &[
     test_unit::VERB,
     test_privileged::VERB,
     test_e2e::VERB,
+    test_semantics::VERB,
+    test_conformance::VERB,
     soak::VERB,
     fmt::VERB,
     check_tree::VERB,
@@ -52,7 +56,7 @@ pub fn find(name: &str) -> Option<&'static Verb> {
 pub fn usage() -> String {
     let verbs: Vec<String> = VERBS
         .iter()
-        .map(|Verb { name, help, run: _ }| format!("  {name:<16} {help}"))
+        .map(|Verb { name, help, run: _ }| format!("  {name:<17} {help}"))
         .collect();
     format!(
         "usage: cargo xtask VERB [ARGUMENTS]\n\n{}",

@@ -36,10 +36,23 @@ pub fn directory(workspace: &Workspace) -> PathBuf {
 /// # Errors
 /// When a build fails, a binary is not static, or cannot be put in its place.
 pub fn build(workspace: &Workspace) -> Result<()> {
+    build_with(workspace, &[])
+}
+
+/// Builds everything and further packages, for tests.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_with(workspace: &Workspace, further: &[&str]) -> Result<()> {
     let object = ebpf::build(workspace, &[])?;
     let target = Target::choose()?;
     eprintln!("build: static, for {}", target.triple);
-    for packages in PACKAGES {
+    let further = if further.is_empty() {
+        None
+    } else {
+        Some(further)
+    };
+    for packages in PACKAGES.iter().copied().chain(further) {
         let mut cargo = cargo::cargo(workspace);
         cargo.args(["build", "--release", "--target", &target.triple]);
         cargo.args(packages.iter().flat_map(|package| ["--package", package]));
@@ -51,7 +64,7 @@ pub fn build(workspace: &Workspace) -> Result<()> {
         }
         command::run(&mut cargo)?;
         let built = workspace.target().join(&target.triple).join("release");
-        for package in *packages {
+        for package in packages {
             place(&built.join(package), &directory(workspace).join(package))?;
         }
     }
