@@ -10,6 +10,8 @@ mod support {
     pub(crate) mod node;
 }
 
+use std::io::Write as _;
+
 use sockway_common::config::Offsets;
 use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
@@ -222,6 +224,31 @@ fn applications_are_watched_before_they_take_part() {
             "{at}: the second one takes part"
         );
     }
+}
+
+#[test]
+fn nothing_is_sent_after_a_shutdown() {
+    let Some(node) = node("shutdown") else { return };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let (client, server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    ping_pong(&client, &server, 5);
+    send(&client, b"last");
+    client
+        .shutdown(std::net::Shutdown::Write)
+        .expect("shutdown");
+    let error = (&client)
+        .write(b"late")
+        .expect_err("a send after the own FIN");
+    assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+    assert_eq!(receive(&server, 100), b"last");
+    send(&server, b"answer");
+    assert_eq!(
+        receive(&client, 6),
+        b"answer",
+        "the other direction is still open"
+    );
 }
 
 #[test]

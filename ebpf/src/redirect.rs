@@ -3,8 +3,8 @@
 //! Failing open is the rule: every path ends in "pass", and a redirect that
 //! cannot be had means TCP.
 
-use aya_ebpf::bindings::BPF_F_INGRESS;
 use aya_ebpf::bindings::sk_action::SK_PASS;
+use aya_ebpf::bindings::{BPF_F_INGRESS, bpf_sock};
 use aya_ebpf::programs::SkMsgContext;
 use sockway_common::counters::Reason;
 use sockway_common::flow;
@@ -26,6 +26,10 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     }
     let Some(state) = sock::get(sk) else { return };
     let size = field!(ctx.msg, size);
+    if !may_send(sk) {
+        // TCP knows what to answer: EPIPE after a shutdown.
+        return account::by_tcp(state, size);
+    }
     match state.mode {
         mode::REDIRECT => {}
         mode::TCP_ALWAYS => return account::by_tcp(state, size),
@@ -53,6 +57,17 @@ pub(crate) fn run(ctx: &SkMsgContext) {
         state.smallest = size;
     }
     account::redirected(state, size);
+}
+
+/// False once the sending side is shut down or reset: the kernel asks this
+/// program before it looks at that (`net/ipv4/tcp_bpf.c` `tcp_bpf_sendmsg`).
+#[inline(always)]
+fn may_send(sk: *mut core::ffi::c_void) -> bool {
+    /// States of `include/net/tcp_states.h` in which data may be sent.
+    const TCP_ESTABLISHED: u32 = 1;
+    const TCP_CLOSE_WAIT: u32 = 8;
+    let tcp_state = field!(sk.cast::<bpf_sock>(), state);
+    tcp_state == TCP_ESTABLISHED || tcp_state == TCP_CLOSE_WAIT
 }
 
 /// Rule 6: an application may set up kTLS at any time; its records are
