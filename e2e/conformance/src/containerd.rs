@@ -23,8 +23,8 @@ use crate::tools::Tools;
 use crate::world::World;
 use daemon::Daemon;
 
-/// The conflist's file.
-const FILE: &str = "10-pods.conflist";
+/// The conflist's file; terway's comes before it, where there is one.
+const FILE: &str = "20-pods.conflist";
 /// How long the runtime may take to notice a new conflist.
 const PATIENCE: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(20);
@@ -139,6 +139,20 @@ impl Bed {
         let client = self.client.borrow();
         client.stop(id)?;
         client.remove(id)
+    }
+
+    /// Makes and removes pods until one is as wanted: the runtime notices a new
+    /// conflist by itself, and while it reads it may have none.
+    fn eventually(&self, what: &str, wanted: &Wanted, holds: impl Fn(&str) -> bool) -> Result<()> {
+        let ended = |id: &str| self.end(id).is_ok();
+        eventually(what, || {
+            let Ok(id) = self.run(wanted) else {
+                return Ok(false);
+            };
+            let held = holds(&id);
+            eventually("the pod is removed", || Ok(ended(&id)))?;
+            Ok(held)
+        })
     }
 
     /// Ends the runtime as `end` says, and starts it again.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use super::daemon::Daemon;
 use super::pods::expect_rows;
-use super::{Bed, Cases, FILE, eventually};
+use super::{Bed, Cases, FILE};
 use crate::node::Node;
 
 pub(super) fn cases(cases: &mut Cases<'_>) {
@@ -38,12 +38,11 @@ fn uninstall(bed: &Bed) -> Result<()> {
     if !bed.node.path("bin/sockway-cni").is_file() {
         bail!("the plugin's binary went, which runtimes call with the configuration they remember");
     }
-    eventually("pods are made without ours", || {
-        let id = bed.run(&bed.wanted("probe", &[]))?;
-        let called = !bed.logged("ADD", &id).is_empty();
-        bed.end(&id)?;
-        Ok(!called)
-    })
+    bed.eventually(
+        "pods are made without ours",
+        &bed.wanted("probe", &[]),
+        |id| bed.logged("ADD", id).is_empty(),
+    )
 }
 
 fn install(bed: &Bed) -> Result<()> {
@@ -54,11 +53,8 @@ fn install(bed: &Bed) -> Result<()> {
     if !has_ours(&bed.node)? {
         bail!("the entry is not in the conflist");
     }
-    eventually("pods are made with ours", || {
-        let id = bed.run(&bed.wanted("probe", &[]))?;
-        let called = !bed.logged("ADD", &id).is_empty();
-        bed.end(&id)?;
-        Ok(called)
+    bed.eventually("pods are made with ours", &bed.wanted("probe", &[]), |id| {
+        !bed.logged("ADD", id).is_empty()
     })
 }
 

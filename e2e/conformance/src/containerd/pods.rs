@@ -102,12 +102,8 @@ fn excluded(bed: &Bed) -> Result<()> {
         .done()?;
     let mut wanted = bed.wanted("coredns", &[("sockway.io/scope", "all")]);
     "kube-system".clone_into(&mut wanted.namespace);
-    // The runtime notices the new file by itself; until then it uses the old one.
-    let result = eventually("pods of the namespace are off", || {
-        let id = bed.run(&wanted)?;
-        let off = expect_rows(bed, &id, "kube-system/coredns", "off", 2).is_ok();
-        bed.end(&id)?;
-        Ok(off)
+    let result = bed.eventually("pods of the namespace are off", &wanted, |id| {
+        expect_rows(bed, id, "kube-system/coredns", "off", 2).is_ok()
     });
     bed.node
         .sockway(&["install", "--exclude-namespace", ""])
@@ -122,22 +118,20 @@ fn later_plugin_fails(bed: &Bed) -> Result<()> {
     let plugins = broken["plugins"].as_array_mut().context("the plugins")?;
     plugins.push(json!({ "type": "cilium-cni", "testFails": true }));
     bed.node.replace(FILE, &broken)?;
-    let result = eventually("the runtime takes the new conflist", || {
-        let Ok(id) = bed.run(&bed.wanted("web-3", &[])) else {
-            return Ok(true);
-        };
-        bed.end(&id)?;
-        Ok(false)
-    })
-    .and_then(|()| bed.node.expect_nothing());
+    let failed = || {
+        let made = bed.run(&bed.wanted("web-3", &[]));
+        made.as_ref()
+            .map_or(Ok(()), |id| bed.end(id))
+            .map(|()| made.is_err())
+    };
+    let result = eventually("the runtime takes the new conflist", failed)
+        .and_then(|()| bed.node.expect_nothing());
     bed.node.replace(FILE, &before)?;
-    eventually("the runtime takes the old conflist", || {
-        let Ok(id) = bed.run(&bed.wanted("web-3", &[])) else {
-            return Ok(false);
-        };
-        bed.end(&id)?;
-        Ok(true)
-    })?;
+    bed.eventually(
+        "the runtime takes the old conflist",
+        &bed.wanted("web-4", &[]),
+        |_| true,
+    )?;
     // A sandbox whose network failed may stay known to the runtime.
     for id in bed.client.borrow().list()? {
         bed.end(&id)?;

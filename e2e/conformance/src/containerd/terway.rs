@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::pods::expect_rows;
-use super::{Bed, Cases, FILE, eventually};
+use super::{Bed, Cases};
 use crate::chains::{self, Families};
 
 /// The file that terway's daemon writes.
@@ -22,8 +22,6 @@ pub(super) fn cases(cases: &mut Cases<'_>) {
 
 fn behind_terway(bed: &Bed, families: Families, count: usize) -> Result<()> {
     let node = &bed.node;
-    let (net_d, aside) = (node.path("net.d"), node.path("aside"));
-    fs::rename(net_d.join(FILE), &aside).context("set the other list aside")?;
     let list = json!({
         "cniVersion": "0.4.0",
         "name": "terway-chainer",
@@ -33,30 +31,28 @@ fn behind_terway(bed: &Bed, families: Families, count: usize) -> Result<()> {
         ],
     });
     let result = node.install(TERWAY, &list).and_then(|()| live(bed, count));
-    fs::remove_file(net_d.join(TERWAY)).context("remove terway's list")?;
-    fs::rename(&aside, net_d.join(FILE)).context("put the other list back")?;
-    eventually("the runtime takes the other list", || {
-        let id = bed.run(&bed.wanted("probe", &[]))?;
-        let back = bed
-            .logged("ADD", &id)
-            .iter()
-            .any(|line| line.contains("ips=10.88."));
-        bed.end(&id)?;
-        Ok(back)
-    })?;
+    fs::remove_file(node.path("net.d").join(TERWAY)).context("remove terway's list")?;
+    bed.eventually(
+        "the runtime takes the other list",
+        &bed.wanted("probe", &[]),
+        |id| gave(bed, id, "ips=10.88."),
+    )?;
     result
 }
 
+/// Whether ours was told such an address.
+fn gave(bed: &Bed, id: &str, address: &str) -> bool {
+    bed.logged("ADD", id)
+        .iter()
+        .any(|line| line.contains(address))
+}
+
 fn live(bed: &Bed, count: usize) -> Result<()> {
-    eventually("the runtime takes terway's list", || {
-        let id = bed.run(&bed.wanted("probe", &[]))?;
-        let behind_terway = bed
-            .logged("ADD", &id)
-            .iter()
-            .any(|line| line.contains("fd66::"));
-        bed.end(&id)?;
-        Ok(behind_terway)
-    })?;
+    bed.eventually(
+        "the runtime takes terway's list",
+        &bed.wanted("probe", &[]),
+        |id| gave(bed, id, "fd66::"),
+    )?;
     let id = bed.run(&bed.wanted("web-0", &[("sockway.io/scope", "proxy")]))?;
     expect_rows(bed, &id, "shop/web-0", "proxy", count)?;
     bed.end(&id)
