@@ -43,7 +43,8 @@ pub(super) fn all(node: &Node) -> Result<Vec<Subject>> {
             "logFile": node.path("bench.log"),
             "strict": true,
         });
-        let name = format!("sockway-cni, {size} pods");
+        let pods = if size == 1 { "pod" } else { "pods" };
+        let name = format!("sockway-cni, {size} {pods}");
         subjects.push(subject(&node.tools.plugin, &name, true, conf)?);
     }
     // One sysctl; no port mapped and no limit set, which is the least they do.

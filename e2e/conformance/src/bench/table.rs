@@ -6,26 +6,43 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+/// Of one call.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    /// From before the process's start to after its end.
+    pub(super) took: Duration,
+    /// CPU time, which does not depend on what else the machine does.
+    pub(super) cpu: Duration,
+}
+
 /// Of one verb.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Figures {
     pub(super) p50: Duration,
     pub(super) p99: Duration,
+    /// CPU time, p50.
+    pub(super) cpu: Duration,
 }
 
 impl Figures {
-    pub(super) fn of(mut took: Vec<Duration>) -> Self {
-        took.sort_unstable();
-        let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+    pub(super) fn of(calls: &[Cost]) -> Self {
+        let sorted = |of: fn(&Cost) -> Duration| {
+            let mut all: Vec<_> = calls.iter().map(of).collect();
+            all.sort_unstable();
+            all
+        };
+        let at = |all: &[Duration], percent: usize| all[(all.len() - 1) * percent / 100];
+        let (took, cpu) = (sorted(|cost| cost.took), sorted(|cost| cost.cpu));
         Self {
-            p50: at(50),
-            p99: at(99),
+            p50: at(&took, 50),
+            p99: at(&took, 99),
+            cpu: at(&cpu, 50),
         }
     }
 
     fn json(self) -> Value {
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        json!({ "p50_us": micros(self.p50), "p99_us": micros(self.p99) })
+        json!({ "p50_us": micros(self.p50), "p99_us": micros(self.p99), "cpu_us": micros(self.cpu) })
     }
 }
 
@@ -99,19 +116,20 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "| plugin | ADD p50 | ADD p99 | DEL p50 | DEL p99 | ADD p50, ratio | peak RSS |"
+            "| plugin | ADD p50 | ADD p99 | DEL p50 | DEL p99 | CPU of an ADD | ADD p50, ratio | peak RSS |"
         )?;
-        writeln!(f, "|---|---|---|---|---|---|---|")?;
+        writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for row in &self.rows {
             let ms = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
             writeln!(
                 f,
-                "| {} | {} | {} | {} | {} | {:.2} | {:.1} MiB |",
+                "| {} | {} | {} | {} | {} | {} | {:.2} | {:.1} MiB |",
                 row.name,
                 ms(row.add.p50),
                 ms(row.add.p99),
                 ms(row.del.p50),
                 ms(row.del.p99),
+                ms(row.add.cpu),
                 self.ratio(row),
                 // A few thousand KiB are exact in an f64.
                 f64::from(u32::try_from(row.rss_kib).unwrap_or(u32::MAX)) / 1024.0,
