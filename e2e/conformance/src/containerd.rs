@@ -45,11 +45,15 @@ pub(crate) fn run(
     report: &mut Report,
 ) -> Result<()> {
     let node = Node::new(world, tools)?;
-    node.install(FILE, &conflist(&node))
+    let version = daemon::cni_version()?;
+    node.install(FILE, &conflist(&node, version))
         .context("sockway install")?;
     let daemon = Daemon::start(&node)?;
     let client = daemon.client()?;
-    println!("{}", daemon::versions(&client)?);
+    println!(
+        "{}, a list of version {version}",
+        daemon::versions(&client)?
+    );
     let bed = Bed {
         node,
         daemon: daemon.into(),
@@ -69,9 +73,9 @@ pub(crate) fn run(
 }
 
 /// What a node has before Sockway comes; `sockway install` puts its entry in.
-fn conflist(node: &Node) -> Value {
+fn conflist(node: &Node, version: &str) -> Value {
     json!({
-        "cniVersion": "1.0.0",
+        "cniVersion": version,
         "name": "pods",
         "plugins": [
             {

@@ -84,7 +84,10 @@ impl Client {
         let response: StatusResponse =
             self.call(RUNTIME, "Status", StatusRequest { verbose: false })?;
         let conditions = response.status.unwrap_or_default().conditions;
-        let bad = conditions.into_iter().find(|condition| !condition.status);
+        // Newer runtimes have conditions of other kinds, deprecations for example.
+        let bad = conditions
+            .into_iter()
+            .find(|c| !c.status && matches!(c.kind.as_str(), "RuntimeReady" | "NetworkReady"));
         Ok(bad.map(|c| format!("{}: {} {}", c.kind, c.reason, c.message)))
     }
 

@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
 use sockway_common::pod::{OwnerKey, SandboxRow, field_text};
 use sockway_common::scope;
@@ -179,6 +180,21 @@ impl Node {
             );
         }
         Ok(())
+    }
+
+    /// What stands in for a reboot: everything pinned is gone, cached results are not.
+    pub(crate) fn forget_maps(&self) -> Result<()> {
+        self.unmount_bpffs()?;
+        self.mount_bpffs()
+    }
+
+    pub(crate) fn unmount_bpffs(&self) -> Result<()> {
+        umount2(&self.path("bpf"), MntFlags::MNT_DETACH).context("unmount bpffs")
+    }
+
+    pub(crate) fn mount_bpffs(&self) -> Result<()> {
+        let (at, kind) = (self.path("bpf"), Some("bpf"));
+        mount(kind, &at, kind, MsFlags::empty(), None::<&str>).context("mount bpffs")
     }
 
     /// Empties the maps, so that one case's fault is not the next one's.

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{Cases, registered};
 use crate::chains::{Chain, Families, Kind};
@@ -17,23 +16,6 @@ pub(super) fn cases(cases: &mut Cases<'_>) {
     cases.case("trouble/without-bpffs", no_bpffs);
     cases.case("trouble/another-layout", other_layout);
     cases.case("trouble/strict-without-maps", strict);
-}
-
-/// What stands in for a reboot: everything pinned is gone, cached results are not.
-fn forget_maps(node: &Node) -> Result<()> {
-    unmount(node)?;
-    mount(
-        Some("bpf"),
-        &node.path("bpf"),
-        Some("bpf"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .context("mount bpffs")
-}
-
-fn unmount(node: &Node) -> Result<()> {
-    umount2(&node.path("bpf"), MntFlags::MNT_DETACH).context("unmount bpffs")
 }
 
 fn restore(node: &Node) -> Result<()> {
@@ -69,7 +51,7 @@ fn reboot(node: &Node) -> Result<()> {
     let chain = bridge(node)?;
     let old = Pod::new()?;
     registered(node, &call(node, &chain, Verb::Add, &old)?.ok()?, 2)?;
-    forget_maps(node)?;
+    node.forget_maps()?;
     let result: Result<()> = (|| {
         call(node, &chain, Verb::Status, &old)?.fails(50, "sockway is not available")?;
         lives(node, &chain, &old)?;
@@ -89,20 +71,13 @@ fn reboot(node: &Node) -> Result<()> {
 
 fn no_bpffs(node: &Node) -> Result<()> {
     let chain = bridge(node)?;
-    unmount(node)?;
+    node.unmount_bpffs()?;
     let result: Result<()> = (|| {
         let pod = Pod::new()?;
         call(node, &chain, Verb::Status, &pod)?.fails(50, "sockway is not available")?;
         lives(node, &chain, &pod)
     })();
-    mount(
-        Some("bpf"),
-        &node.path("bpf"),
-        Some("bpf"),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .context("mount bpffs")?;
+    node.mount_bpffs()?;
     restore(node)?;
     result
 }
@@ -128,7 +103,7 @@ fn other_layout(node: &Node) -> Result<()> {
 /// With `strict` a pod that cannot be registered is not made, and still goes away.
 fn strict(node: &Node) -> Result<()> {
     let chain = bridge(node)?.strict()?;
-    forget_maps(node)?;
+    node.forget_maps()?;
     let result: Result<()> = (|| {
         let pod = Pod::new()?;
         call(node, &chain, Verb::Add, &pod)?.fails(100, "sockway is not installed")?;

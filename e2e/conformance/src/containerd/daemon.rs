@@ -182,6 +182,15 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
     }
 }
 
+/// The newest version of the specification that the installed containerd takes.
+pub(super) fn cni_version() -> Result<&'static str> {
+    let text = Run::new(on_path("containerd")?).arg("--version").output()?;
+    let version = text.split_whitespace().nth(2).unwrap_or_default();
+    // 1.x has libcni 1.1, which refuses the whole list.
+    let old = version.trim_start_matches('v').starts_with("1.");
+    Ok(if old { "1.0.0" } else { "1.1.0" })
+}
+
 /// Versions of what runs, for the record.
 pub(super) fn versions(client: &Client) -> Result<String> {
     let runc = Run::new(on_path("runc")?).arg("--version").output()?;

@@ -48,14 +48,7 @@ pub(super) fn import(node: &Node, dir: &Path, socket: &Path) -> Result<()> {
     Run::new(on_path("ctr")?)
         .arg("--address")
         .arg(socket)
-        .args([
-            "--namespace",
-            "k8s.io",
-            "images",
-            "import",
-            "--snapshotter",
-            "native",
-        ])
+        .args(["--namespace", "k8s.io", "images", "import", "--no-unpack"])
         .arg(&image)
         .done()?;
     fs::remove_dir_all(&work).context("remove the image's directory")

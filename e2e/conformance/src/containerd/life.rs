@@ -12,6 +12,7 @@ pub(super) fn cases(cases: &mut Cases<'_>) {
     cases.case("life/uninstalled-while-pods-live", uninstalled);
     cases.case("life/pods-older-than-the-install", older);
     cases.case("life/reinstalled-while-pods-live", reinstalled);
+    cases.case("life/after-a-reboot", rebooted);
 }
 
 fn restarted(bed: &Bed) -> Result<()> {
@@ -98,5 +99,26 @@ fn reinstalled(bed: &Bed) -> Result<()> {
     uninstall(bed)?;
     install(bed)?;
     expect_rows(bed, &id, "shop/web-0", "auto", 2).context("after uninstall and install")?;
+    bed.end(&id)
+}
+
+/// The maps are gone, the entry is still in the conflist: pods come and go as
+/// without Sockway, until it is installed again.
+fn rebooted(bed: &Bed) -> Result<()> {
+    bed.node.forget_maps()?;
+    let result = bed.run(&bed.wanted("web-0", &[])).and_then(|id| {
+        let lines = bed.logged("ADD", &id).join("\n");
+        if !(lines.contains("[WARN]") && lines.contains("sockway is not installed")) {
+            bail!("the log says {lines:?}");
+        }
+        bed.end(&bed.run(&bed.wanted("web-1", &[]))?)?;
+        Ok(id)
+    });
+    bed.node
+        .sockway(&["install"])
+        .done()
+        .context("install again")?;
+    let id = result?;
+    expect_rows(bed, &id, "shop/web-0", "auto", 2)?;
     bed.end(&id)
 }
