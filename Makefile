@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance lint soak fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance lint soak fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -22,7 +22,7 @@ demo: ## as root: two pods, two Envoys, plain against accelerated
 	@scripts/setup build e2e
 	@$(XTASK) demo $(ARGS)
 
-test: ## as root: lint, unit, privileged and e2e tests
+test: ## as root: lint, unit, privileged, conformance and e2e tests
 	@scripts/setup
 	@$(XTASK) test $(ARGS)
 
@@ -52,6 +52,10 @@ lint: ## formatting, clippy, rules about the tree
 soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e
 	@$(XTASK) soak $(ARGS)
+
+fuzz: ## libFuzzer on everything that is read from others, a minute each
+	@scripts/setup fuzz
+	@$(XTASK) fuzz $(ARGS)
 
 fmt: ## format every crate
 	@scripts/setup build lint

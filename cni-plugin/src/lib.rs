@@ -94,6 +94,3 @@ fn parse<'a>(bytes: &'a [u8], version: &mut Option<String>) -> Result<NetConf<'a
     *version = Some(named.clone()).filter(|named| version::repeatable(named));
     NetConf::new(keys, named)
 }
-
-#[cfg(test)]
-mod fuzz;

@@ -27,7 +27,8 @@ pub fn cargo(workspace: &Workspace) -> Command {
     command
 }
 
-fn path() -> OsString {
+/// The program.
+pub fn path() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 

@@ -5,6 +5,7 @@ pub mod check_tree;
 pub mod demo;
 pub mod ebpf;
 pub mod fmt;
+pub mod fuzz;
 pub mod lint;
 pub mod soak;
 pub mod test;
@@ -42,6 +43,7 @@ const VERBS: &[Verb] = &[
     test_semantics::VERB,
     test_conformance::VERB,
     soak::VERB,
+    fuzz::VERB,
     fmt::VERB,
     check_tree::VERB,
     toolchain::VERB,

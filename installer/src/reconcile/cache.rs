@@ -36,6 +36,15 @@ pub struct Cached {
 }
 
 impl Cached {
+    /// Reads one file of the cache.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not JSON of libcni's shape.
+    pub fn parse(text: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(text)
+    }
+
     /// The key of the attachment's row.
     pub fn owner(&self) -> OwnerKey {
         OwnerKey::new(&self.container_id, &self.if_name)
@@ -117,7 +126,7 @@ pub fn read(directory: &Path) -> Result<Vec<Cached>> {
 
 fn parse(path: &Path) -> Result<Cached> {
     let text = files::read(path)?.text;
-    serde_json::from_str(&text).with_context(|| format!("{} cannot be used", path.display()))
+    Cached::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
 }
 
 #[cfg(test)]
