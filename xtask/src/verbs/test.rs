@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 
-use super::{Verb, lint, no_arguments, test_e2e, test_privileged, test_unit};
+use super::{Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_unit};
 use crate::Workspace;
 use crate::ring::Ring;
 
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "test",
-    help: "all rings: lint, unit, privileged, e2e",
+    help: "all rings: lint, unit, privileged, conformance, e2e",
     run,
 };
 
@@ -19,6 +19,7 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         lint::ring(workspace),
         test_unit::ring(workspace),
         test_privileged::ring(workspace),
+        test_conformance::ring(workspace, &[]),
         test_e2e::ring(workspace, &[]),
     ])
 }
