@@ -11,6 +11,7 @@ pub mod registry;
 #[cfg(feature = "section")]
 pub mod section;
 pub mod stats;
+mod trust;
 
 #[cfg(feature = "loader")]
 mod attach;

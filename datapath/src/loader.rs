@@ -9,7 +9,7 @@ use log::{debug, warn};
 use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, Offsets};
 use sockway_common::layout;
 
-use crate::{Error, Pins, attach, host, kernel, registry};
+use crate::{Error, Pins, attach, host, kernel, registry, trust};
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockway.o"));
@@ -90,6 +90,7 @@ impl Datapath {
             .mode(0o700)
             .create(&dir)
             .map_err(|e| Error::io("create", &dir, e))?;
+        trust::require(pins)?;
         let offsets = match offsets {
             Some(offsets) => *offsets,
             None => kernel::offsets(None)?,

@@ -5,7 +5,7 @@ mod bpffs;
 
 use std::fs::{self, Permissions};
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::time::{Duration, Instant};
 
 use bpffs::{Bpffs, privileged};
@@ -214,19 +214,28 @@ fn what_is_missing_or_not_to_be_trusted_is_named() {
     assert!(matches!(open(), Error::OtherLayout { .. }), "{}", open());
 
     let pins = pinned(&bpffs);
-    fs::set_permissions(pins.dir(), Permissions::from_mode(0o777)).unwrap();
-    let error = Registry::open(&pins).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            Error::Io {
-                op: "trust the pin directory",
-                ..
-            }
-        ),
-        "{error}"
-    );
-    fs::set_permissions(pins.dir(), Permissions::from_mode(0o700)).unwrap();
+    let distrusted = |what: &str| {
+        let error = Registry::open(&pins).unwrap_err();
+        let op = "trust the pin directory";
+        assert!(
+            matches!(error, Error::Io { op: found, .. } if found == op),
+            "{what}: {error}"
+        );
+    };
+    for path in [pins.dir(), pins.root().to_owned()] {
+        fs::set_permissions(&path, Permissions::from_mode(0o777)).unwrap();
+        distrusted("others may write there");
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+        chown(&path, Some(1000), None).unwrap();
+        distrusted("another user's");
+        chown(&path, Some(0), None).unwrap();
+    }
+    let aside = pins.root().with_file_name("aside");
+    fs::rename(pins.root(), &aside).unwrap();
+    symlink(&aside, pins.root()).unwrap();
+    distrusted("a symlink");
+    fs::remove_file(pins.root()).unwrap();
+    fs::rename(&aside, pins.root()).unwrap();
 
     // A map of another shape under our name.
     fs::remove_file(pins.map("pods")).unwrap();

@@ -1,8 +1,8 @@
-//! The writers' lock, and whether the pin directory can be trusted.
+//! The writers' lock.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use sockway_common::layout::PODS;
 
-use crate::{Error, Pins};
+use crate::{Error, Pins, trust};
 
 /// A lock is held for some tens of microseconds; who waits longer than this
 /// waits for something stuck.
@@ -18,8 +18,6 @@ const WAIT: Duration = Duration::from_secs(1);
 /// First pause between two tries; doubles up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_micros(100);
 const LAST_PAUSE: Duration = Duration::from_millis(5);
-/// Mode bits that let others than the owner put pins there.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// The open pin directory; an advisory lock on it (flock) orders writers.
 #[derive(Debug)]
@@ -33,8 +31,7 @@ pub(super) struct PinLock {
 pub(super) struct Held<'a>(&'a File);
 
 impl PinLock {
-    /// Opens the pin directory, which must be a directory that only root can
-    /// write to: bpffs itself is open to all by default.
+    /// Opens the pin directory, which must be one that [`trust`] believes.
     pub(super) fn open(pins: &Pins) -> Result<Self, Error> {
         let path = pins.dir();
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -49,18 +46,7 @@ impl PinLock {
                 },
                 _ => Error::io("open the pin directory", &path, source),
             })?;
-        let meta = dir
-            .metadata()
-            .map_err(|source| Error::io("stat", &path, source))?;
-        if meta.uid() != 0 || meta.mode() & OTHERS_WRITE != 0 {
-            let why = format!(
-                "owned by user {}, mode {:o}: others could pin maps there (chown root, chmod 700)",
-                meta.uid(),
-                meta.mode() & 0o7777
-            );
-            let source = io::Error::new(io::ErrorKind::PermissionDenied, why);
-            return Err(Error::io("trust the pin directory", &path, source));
-        }
+        trust::require(pins)?;
         Ok(Self { dir, path })
     }
 
