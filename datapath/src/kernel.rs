@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use btfparse::{Offset, Readable, TypeInformation};
+use btfparse::{Offset, Readable, TypeInformation, TypeVariant};
 use sockway_common::config::{Arch, Offsets, UNKNOWN};
 
 use crate::Error;
@@ -111,19 +111,27 @@ pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
     let types = TypeInformation::new(&Bytes(bytes)).map_err(|e| failed(format!("{e:?}").into()))?;
     let mut offsets = Offsets::NONE;
     for Field { of, path, slot } in &FIELDS {
-        let found = types
-            .id_of(of)
-            .and_then(|id| types.offset_of(id, path).ok());
+        let found = structure(&types, of).and_then(|id| types.offset_of(id, path).ok());
         *slot(&mut offsets) = match found {
             Some((_, Offset::ByteOffset(bytes))) => bytes,
             _ => UNKNOWN,
         };
     }
-    let regs = types.id_of("pt_regs").and_then(|id| types.size_of(id).ok());
+    let regs = structure(&types, "pt_regs").and_then(|id| types.size_of(id).ok());
     offsets.regs_size = regs
         .and_then(|size| u32::try_from(size).ok())
         .unwrap_or(UNKNOWN);
     Ok(offsets)
+}
+
+/// The id of a structure. A forward declaration may come behind it under the same
+/// name, and the parser's own look-up would give that: `pt_regs` on Debian's 5.10.
+fn structure(types: &TypeInformation, name: &str) -> Option<u32> {
+    let is_structure = |id: &u32| matches!(types.get().get(id), Some(TypeVariant::Struct(_)));
+    types.id_of(name).filter(is_structure).or_else(|| {
+        let mut ids = types.get().keys().copied().filter(is_structure);
+        ids.find(|&id| types.name_of(id).as_deref() == Some(name))
+    })
 }
 
 /// Fields that this kernel lacks, as `type.path`.
@@ -208,6 +216,37 @@ mod tests {
             "{:?}",
             missing(&found)
         );
+    }
+
+    #[test]
+    fn a_forward_declaration_hides_no_structure() {
+        // include/uapi/linux/btf.h: INT is kind 1, STRUCT 4, FWD 7; offsets of members in bits.
+        let names = b"\0u64\0pt_regs\0orig_ax\0cs\0";
+        let [int, structure, forward] = [1 << 24, 4 << 24 | 2, 7 << 24];
+        let types: [u32; 16] = [
+            1, int, 8, 64, // u64
+            5, structure, 16, 13, 1, 0, 21, 1, 64, // pt_regs { orig_ax, cs }
+            5, forward, 0,
+        ];
+        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let [types_size, names_size] =
+            [types.len(), names.len()].map(|size| u32::try_from(size).unwrap().to_ne_bytes());
+        let mut btf = 0xeb9f_u16.to_ne_bytes().to_vec();
+        btf.extend([1, 0]);
+        btf.extend(24_u32.to_ne_bytes());
+        btf.extend(0_u32.to_ne_bytes());
+        btf.extend(types_size);
+        btf.extend(types_size);
+        btf.extend(names_size);
+        btf.extend(&types);
+        btf.extend(names);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), btf).unwrap();
+        let found = offsets(Some(file.path())).unwrap();
+        if cfg!(target_arch = "x86_64") {
+            assert_eq!((found.regs_call, found.regs_mode), (0, 8));
+        }
+        assert_eq!(found.regs_size, 16);
     }
 
     #[test]

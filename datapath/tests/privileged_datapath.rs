@@ -22,6 +22,9 @@ use support::node::{
     Node, connect, defer_accept, dial, fill, listen, lo_bytes, message, receive, send,
 };
 
+/// Sends that may pass between two looks at a direction on TCP.
+const LOOK_AGAIN: usize = sockway_common::flow::MAX_BACKOFF as usize;
+
 const ADDRESSES: [&str; 5] = [
     "10.9.0.1/32",
     "10.9.0.2/32",
@@ -184,7 +187,8 @@ fn a_reader_that_stops_stops_its_sender() {
                 "{size}-byte messages: byte {i} of {taken}"
             );
         }
-        ping_pong(&client, &server, 20);
+        // As many sends may pass before the direction is looked at again, and some more.
+        ping_pong(&client, &server, LOOK_AGAIN + 10);
     }
     let stats = node.stats();
     assert_ne!(stats.tcp_messages[Reason::Backlog as usize], 0);
