@@ -35,16 +35,33 @@ pub const MAPS: [&str; 10] = [
 
 /// Rows of [`PODS`] and [`SANDBOXES`].
 pub const MAX_PODS: usize = 16_384;
-/// Rows of [`PENDING`].
-pub const MAX_PENDING: usize = 65_536;
-/// Rows of [`SOCKETS`] and [`PEERS`]: two per connection.
-pub const MAX_SOCKETS: usize = 262_144;
+/// Accelerated connections at a time, unless an install asks for another number.
+pub const MAX_CONNECTIONS: u32 = 131_072;
+/// Rows of [`PENDING`], by [`capacities`].
+pub const MAX_PENDING: usize = MAX_CONNECTIONS as usize / 2;
+/// Rows of [`SOCKETS`] and [`PEERS`], by [`capacities`]: two per connection.
+pub const MAX_SOCKETS: usize = MAX_CONNECTIONS as usize * 2;
 /// Rows of [`READERS`].
 pub const MAX_READERS: usize = 16_384;
-/// Rows of [`WATCHED`].
-pub const MAX_WATCHED: usize = 65_536;
+/// Rows of [`WATCHED`], by [`capacities`].
+pub const MAX_WATCHED: usize = MAX_CONNECTIONS as usize / 2;
 /// Rows of [`POD_STATS`].
 pub const MAX_POD_STATS: usize = 4_096;
+
+/// Rows of the maps that grow with the number of connections at a time.
+///
+/// Half as many handshakes and applications' sockets as connections: a request
+/// through two sidecars is three connections, two of them with an application.
+#[must_use]
+pub const fn capacities(connections: u32) -> [(&'static str, u32); 4] {
+    let (half, twice) = (connections / 2, connections.saturating_mul(2));
+    [
+        (SOCKETS, twice),
+        (PEERS, twice),
+        (PENDING, half),
+        (WATCHED, half),
+    ]
+}
 
 /// Names of the programs in the object, and of their pins.
 pub mod program {

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use aya::maps::SockHash;
 use aya::programs::links::{FdLink, LinkError};
@@ -149,6 +151,11 @@ pub(crate) fn establish(object: &mut Ebpf, pins: &Pins, cgroup: &Path) -> Result
     Ok(false)
 }
 
+/// True where no connection is seen now.
+pub(crate) fn is_detached(pins: &Pins) -> bool {
+    attached(pins).is_none()
+}
+
 /// Attaches the program that sees how applications read, in place of an older one.
 pub(crate) fn reads(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     let name = program::READS;
@@ -173,22 +180,47 @@ pub(crate) fn ioctls(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Er
     pin_over(link.into(), &pins.link(name))
 }
 
+/// How long a program may run at most where the kernel cannot be asked to wait for its end.
+const RUN: Duration = Duration::from_millis(100);
+
+/// Stops taking in connections: once it returns, no program joins one any more.
+pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
+    let pin = pins.link(program::ESTABLISH);
+    if let Ok(link) = sys::object_at(&pin) {
+        if let Err(e) = sys::link_detach(link.as_fd()) {
+            warn!("the kernel detaches {} later: {e}", program::ESTABLISH);
+        }
+        if sys::wait_for_running_programs().is_err() {
+            sleep(RUN);
+        }
+    }
+    LINKS
+        .iter()
+        .try_for_each(|name| remove_pin(&pins.link(name)))
+}
+
 /// Every link of an installed datapath.
-pub(crate) const LINKS: [&str; 3] = [program::ESTABLISH, program::READS, program::GUARD_IOCTL];
+const LINKS: [&str; 3] = [program::ESTABLISH, program::READS, program::GUARD_IOCTL];
+
+fn link_at(pin: &Path) -> Option<sys::LinkInfo> {
+    let link = sys::object_at(pin).ok()?;
+    sys::link_info(link.as_fd()).ok()
+}
+
+/// What takes in connections. A link outlives its cgroup, and a detachment that
+/// was cut short: it then names no cgroup.
+fn attached(pins: &Pins) -> Option<sys::LinkInfo> {
+    link_at(&pins.link(program::ESTABLISH)).filter(|info| info.cgroup_id != 0)
+}
 
 /// See [`crate::Datapath::status`].
 pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
     if !pins.map(layout::SOCKETS).exists() {
         return Err(pins.missing(layout::SOCKETS));
     }
-    let info = |name: &str| {
-        sys::object_at(&pins.link(name))
-            .and_then(|link| sys::link_info(link.as_fd()))
-            .ok()
-    };
-    let establish = info(program::ESTABLISH);
+    let establish = attached(pins);
     let [reads_seen, ioctls_seen] =
-        [program::READS, program::GUARD_IOCTL].map(|name| info(name).is_some());
+        [program::READS, program::GUARD_IOCTL].map(|name| link_at(&pins.link(name)).is_some());
     Ok(DatapathStatus {
         attached: establish.is_some(),
         program_id: establish.map(|info| info.program_id),

@@ -20,6 +20,8 @@ pub mod kernel;
 #[cfg(feature = "loader")]
 mod loader;
 #[cfg(feature = "loader")]
+pub mod sweep;
+#[cfg(feature = "loader")]
 mod sys;
 
 #[cfg(feature = "loader")]

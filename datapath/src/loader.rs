@@ -5,11 +5,11 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use aya::{Btf, Ebpf, EbpfLoader};
-use log::{debug, warn};
+use log::{debug, info, warn};
 use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, Offsets};
 use sockway_common::layout;
 
-use crate::{Error, Pins, attach, host, kernel, registry, trust};
+use crate::{Error, Pins, attach, host, kernel, registry, stats, sweep, trust};
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockway.o"));
@@ -30,6 +30,8 @@ pub struct InstallOptions {
     pub cgroup: PathBuf,
     /// Redirected bytes that may wait at a reader (see [`Config::backlog_limit`]).
     pub backlog_limit: u32,
+    /// Accelerated connections at a time. Maps that are pinned already keep their size.
+    pub max_connections: u32,
     /// Offsets to use instead of those from the kernel's BTF, for tests of the fall-backs.
     pub offsets: Option<Offsets>,
 }
@@ -42,6 +44,7 @@ impl InstallOptions {
             pins,
             cgroup,
             backlog_limit: DEFAULT_BACKLOG_LIMIT,
+            max_connections: layout::MAX_CONNECTIONS,
             offsets: None,
         }
     }
@@ -78,6 +81,7 @@ impl Datapath {
             pins,
             cgroup,
             backlog_limit,
+            max_connections,
             offsets,
         } = options;
         if Self::EMBEDDED_IS_STUB {
@@ -101,25 +105,31 @@ impl Datapath {
             arch: kernel::ARCH,
             ..Config::UNSET
         };
-        let mut object = load(pins, &config)?;
+        let mut object = load(pins, &config, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         let (reads_seen, ioctls_seen) = attach_optional(&mut object, pins);
         attach::redirect(&mut object)?;
+        let before = attach::is_detached(pins).then(|| sweep::Before::list(pins));
         let replaced = attach::establish(&mut object, pins, cgroup)?;
+        if let Some(before) = before {
+            match before.and_then(|before| before.sweep(pins)) {
+                Ok(0) => {}
+                Ok(rows) => info!("took out {rows} rows of connections that ended meanwhile"),
+                Err(e) => warn!("rows of connections that ended meanwhile stay: {e}"),
+            }
+        }
         let limits = kernel::limits(&config.offsets, reads_seen, ioctls_seen);
         Ok(InstallReport { replaced, limits })
     }
 
     /// Stops taking in connections: detaches everything but the redirect itself. Accelerated
-    /// connections go on as they are.
+    /// connections go on as they are; once this returns, none is added to them.
     ///
     /// # Errors
     ///
     /// [`Error::Io`]. What is not attached any more is no error.
     pub fn detach(pins: &Pins) -> Result<(), Error> {
-        attach::LINKS
-            .iter()
-            .try_for_each(|name| attach::remove_pin(&pins.link(name)))
+        attach::detach(pins)
     }
 
     /// Unpins everything of this layout. Bytes that wait in redirected queues
@@ -194,18 +204,28 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
     )
 }
 
-fn load(pins: &Pins, config: &Config) -> Result<Ebpf, Error> {
+fn load(pins: &Pins, config: &Config, max_connections: u32) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     loader.override_global(layout::CONFIG, config, true);
     for name in object_maps() {
         loader.map_pin_path(name, pins.map(name));
+    }
+    for (name, rows) in layout::capacities(max_connections) {
+        loader.map_max_entries(name, rows);
     }
     debug!(
         "loading {} bytes of eBPF object over {}",
         OBJECT.len(),
         pins.dir().display()
     );
-    loader.load(OBJECT).map_err(|source| Error::Load {
+    let object = loader.load(OBJECT).map_err(|source| Error::Load {
         source: Box::new(source),
-    })
+    })?;
+    for (name, wanted) in layout::capacities(max_connections) {
+        let rows = stats::capacity(pins, name)?;
+        if rows != wanted {
+            warn!("{name} keeps its {rows} rows, not {wanted}: uninstall first to change that");
+        }
+    }
+    Ok(object)
 }

@@ -44,7 +44,7 @@ pub(crate) fn open(pins: &Pins, name: &'static str) -> Result<MapData, Error> {
     })
 }
 
-fn map_error(name: &'static str, op: &'static str) -> impl Fn(MapError) -> Error {
+pub(crate) fn map_error(name: &'static str, op: &'static str) -> impl Fn(MapError) -> Error {
     move |source| Error::Map { name, op, source }
 }
 
@@ -103,6 +103,16 @@ pub(crate) fn forget_pod(pins: &Pins, ip: &IpKey) -> Result<(), Error> {
     }
 }
 
+/// How many rows a map can hold: what the first install made it for.
+///
+/// # Errors
+///
+/// As for opening a pinned map.
+pub fn capacity(pins: &Pins, name: &'static str) -> Result<u32, Error> {
+    let info = open(pins, name)?.info();
+    Ok(info.map_err(map_error(name, "look at"))?.max_entries())
+}
+
 /// How many sockets are in the sockhash now: two for each joined connection.
 ///
 /// # Errors
@@ -119,7 +129,7 @@ pub fn sockets(pins: &Pins) -> Result<usize, Error> {
     )
 }
 
-/// How many rows the LRU map `peers` has now.
+/// How many rows a map of connections or of what was learnt has now.
 ///
 /// # Errors
 ///

@@ -10,6 +10,9 @@ use std::path::Path;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_LINK_UPDATE: libc::c_int = 29;
+const BPF_LINK_DETACH: libc::c_int = 34;
+/// Of include/uapi/linux/membarrier.h.
+const MEMBARRIER_CMD_GLOBAL: libc::c_int = 1;
 
 /// The members of `union bpf_attr` in use here, each as the kernel lays it out.
 #[repr(C)]
@@ -35,6 +38,12 @@ struct LinkUpdate {
     new_prog_fd: u32,
     flags: u32,
     old_prog_fd: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkDetach {
+    link_fd: u32,
 }
 
 /// The head of `struct bpf_link_info`, with the union read as a cgroup link's.
@@ -116,4 +125,34 @@ pub(crate) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
         ..LinkUpdate::default()
     };
     bpf(BPF_LINK_UPDATE, &mut attr).map(|_| ())
+}
+
+/// Detaches what a link attaches, before it returns. Where the last reference
+/// goes instead, the kernel does so some time later (`bpf_link_put` leaves it to a worker).
+///
+/// # Errors
+///
+/// The kernel's: `EOPNOTSUPP` for links other than those of cgroups and the like.
+pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut attr = LinkDetach {
+        link_fd: number(link)?,
+    };
+    bpf(BPF_LINK_DETACH, &mut attr).map(|_| ())
+}
+
+/// Waits until every program that runs now has ended: they run inside RCU read
+/// sections, and `membarrier(2)` waits for those (`kernel/sched/membarrier.c`
+/// calls `synchronize_rcu`).
+///
+/// # Errors
+///
+/// The kernel's: `EINVAL` where CPUs are isolated with `nohz_full`.
+pub(crate) fn wait_for_running_programs() -> io::Result<()> {
+    // SAFETY: the command takes two more numbers and touches no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -6,6 +6,8 @@
 mod bpffs_support;
 mod support {
     pub(crate) use super::bpffs_support as bpffs;
+    #[path = "measure.rs"]
+    pub(crate) mod measure;
     #[path = "node.rs"]
     pub(crate) mod node;
 }
@@ -18,9 +20,8 @@ use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::{Datapath, Error};
 use support::bpffs::privileged;
-use support::node::{
-    Node, connect, defer_accept, dial, fill, listen, lo_bytes, message, receive, send,
-};
+use support::measure::{defer_accept, fill, lo_bytes};
+use support::node::{Node, connect, dial, listen, message, receive, send};
 
 /// Sends that may pass between two looks at a direction on TCP.
 const LOOK_AGAIN: usize = sockway_common::flow::MAX_BACKOFF as usize;

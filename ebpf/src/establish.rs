@@ -25,6 +25,7 @@ use sockway_common::scope;
 use sockway_common::state::{SockState, flag};
 
 use crate::ends::Tuple;
+use crate::kernel::Backlog;
 use crate::maps::{PEERS, PENDING, PODS, SOCKETS};
 use crate::{account, kernel, readers, sock};
 
@@ -284,6 +285,11 @@ fn join_passive(
         .is_err()
     {
         account::left(Reason::NotInserted);
+    }
+    // The active end may have closed while this one was being set up, and then
+    // took its row out before it was written. Its psock went before that.
+    if matches!(kernel::backlog(row.active_sock), Backlog::Gone) {
+        let _taken = PEERS.remove(row.active_cookie);
     }
     account::paired(state);
     Ok(())

@@ -38,6 +38,8 @@ pub struct Wanted {
     pub plugin: Option<PathBuf>,
     /// Redirected bytes that may wait at a reader.
     pub backlog_limit: u32,
+    /// Accelerated connections at a time, where the maps are not there yet.
+    pub max_connections: u32,
     /// Whether to go on where a check says that it may not do what is hoped for.
     pub force: bool,
 }
@@ -166,6 +168,7 @@ impl Wanted {
         }
         let mut options = InstallOptions::new(self.pins.clone(), cgroup);
         options.backlog_limit = self.backlog_limit;
+        options.max_connections = self.max_connections;
         Ok(Datapath::install(&options)?)
     }
 

@@ -13,7 +13,7 @@ use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host, stats};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsFd as _;
 
 use super::bpffs::Bpffs;
 
@@ -138,19 +138,6 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Bytes that `lo` of this namespace received so far.
-pub(crate) fn lo_bytes() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/net/dev").expect("read net/dev");
-    let line = text
-        .lines()
-        .find_map(|l| l.trim().strip_prefix("lo:"))
-        .expect("lo");
-    line.split_whitespace()
-        .next()
-        .and_then(|n| n.parse().ok())
-        .expect("a number")
-}
-
 /// A listening socket; `[::]` takes IPv4 as v4-mapped.
 pub(crate) fn listen(at: &str) -> Socket {
     let at: SocketAddr = at.parse().expect("an address and port");
@@ -159,28 +146,6 @@ pub(crate) fn listen(at: &str) -> Socket {
     socket.bind(&at.into()).expect("bind");
     socket.listen(1024).expect("listen");
     socket
-}
-
-/// Makes a listener hand out connections only with their first data.
-pub(crate) fn defer_accept(listener: &Socket) {
-    let seconds: libc::c_int = 10;
-    let size = libc::socklen_t::try_from(size_of_val(&seconds)).expect("fits");
-    // SAFETY: the option's value is a live int, passed with its size.
-    let result = unsafe {
-        libc::setsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
-            size,
-        )
-    };
-    assert_eq!(
-        result,
-        0,
-        "TCP_DEFER_ACCEPT: {}",
-        io::Error::last_os_error()
-    );
 }
 
 /// A non-blocking connection from `from` to `to`, established on both ends.
@@ -250,24 +215,6 @@ pub(crate) fn receive(mut socket: &Socket, count: usize) -> Vec<u8> {
     }
     bytes.truncate(at);
     bytes
-}
-
-/// Sends until the kernel takes no more for 200 ms; how many bytes it took.
-pub(crate) fn fill(mut socket: &Socket, message: &[u8], at_most: usize) -> usize {
-    let mut total = 0;
-    while total < at_most {
-        match socket.write(message) {
-            Ok(n) => total += n,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-                if poll(&mut fds, PollTimeout::from(200u8)).expect("poll") == 0 {
-                    break;
-                }
-            }
-            Err(e) => panic!("send: {e}"),
-        }
-    }
-    total
 }
 
 /// A message of `size` bytes that no other `number` has.

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 use sockway_common::config::DEFAULT_BACKLOG_LIMIT;
+use sockway_common::layout::MAX_CONNECTIONS;
 
 use crate::build::Facts;
 use crate::exit::Exit;
@@ -59,6 +60,13 @@ pub struct WantedArgs {
           value_parser = clap::value_parser!(u32).range(65_536..=67_108_864))]
     backlog_limit: u32,
 
+    /// Accelerated connections at a time; those above it go by TCP. Takes effect where the maps
+    /// are made: on a first install, or after an uninstall
+    #[arg(long, value_name = "N", env = "SOCKWAY_MAX_CONNECTIONS",
+          default_value_t = MAX_CONNECTIONS,
+          value_parser = clap::value_parser!(u32).range(16..=4_194_304))]
+    max_connections: u32,
+
     /// Go on where a check says that Sockway would see only a part of this node's sockets
     #[arg(long, env = "SOCKWAY_FORCE", value_parser = clap::builder::BoolishValueParser::new())]
     force: bool,
@@ -86,6 +94,7 @@ impl WantedArgs {
             settings: self.settings.clone(),
             plugin: self.plugin.clone(),
             backlog_limit: self.backlog_limit,
+            max_connections: self.max_connections,
             force: self.force,
         }
     }

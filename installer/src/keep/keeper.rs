@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use sockway_datapath::sweep::Handshakes;
 
 use super::drift::{Detector, Drift};
 use super::rhythm::Rhythm;
@@ -18,6 +19,10 @@ use crate::undo::Undo;
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
+/// Least time between two looks for handshakes that were never completed: far
+/// above the longest one (`tcp_synack_retries`: 63 s).
+const HANDSHAKES_EVERY: Duration = Duration::from_mins(3);
+
 /// Keeps one node.
 #[derive(Debug)]
 pub struct Keeper {
@@ -31,6 +36,8 @@ pub struct Keeper {
     /// Whether this process has put its own programs in place.
     programs_are_ours: bool,
     next_reconcile: Instant,
+    handshakes: Handshakes,
+    handshakes_looked: Instant,
     retry: Duration,
     last_trouble: String,
 }
@@ -53,6 +60,8 @@ impl Keeper {
             detector: Detector::default(),
             programs_are_ours: false,
             next_reconcile: Instant::now(),
+            handshakes: Handshakes::default(),
+            handshakes_looked: Instant::now(),
             retry: FIRST_RETRY,
             last_trouble: String::new(),
         }
@@ -181,6 +190,7 @@ impl Keeper {
 
     fn reconcile(&mut self, now: Instant) {
         self.next_reconcile = now + self.reconcile_every;
+        self.sweep(now);
         if let Err(e) = layouts::retire(&self.wanted.pins) {
             log::warn!("cannot retire another version's layout: {e:#}");
         }
@@ -201,6 +211,19 @@ impl Keeper {
                 known.unregistered = report.failed.len() as u64;
             }
             Err(e) => log::warn!("cannot compare registered and live pods: {e:#}"),
+        }
+    }
+
+    /// Takes out what handshakes left that were never completed.
+    fn sweep(&mut self, now: Instant) {
+        if now.duration_since(self.handshakes_looked) < HANDSHAKES_EVERY {
+            return;
+        }
+        self.handshakes_looked = now;
+        match self.handshakes.turn(&self.wanted.pins) {
+            Ok(0) => {}
+            Ok(rows) => log::debug!("took out {rows} rows of connections that never came to be"),
+            Err(e) => log::warn!("cannot look for handshakes that were never completed: {e}"),
         }
     }
 

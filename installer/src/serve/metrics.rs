@@ -9,11 +9,13 @@ use crate::keep::shared::Known;
 use crate::pods::{self, PodState};
 use crate::serve::exposition::Page;
 
-/// Maps whose fill is shown, with their capacity in rows.
-const MAPS: [(&str, usize); 3] = [
-    (layout::SOCKETS, layout::MAX_SOCKETS),
-    (layout::PEERS, layout::MAX_SOCKETS),
-    (layout::READERS, layout::MAX_READERS),
+/// Maps whose fill is shown.
+const MAPS: [&str; 5] = [
+    layout::SOCKETS,
+    layout::PEERS,
+    layout::PENDING,
+    layout::WATCHED,
+    layout::READERS,
 ];
 
 /// The whole page. `per_pod`: at most so many pods, those with the most bytes.
@@ -195,8 +197,10 @@ fn reasons(page: &mut Page, figures: &Figures) {
 
 fn fill(page: &mut Page, pins: &Pins) -> Result<(), Error> {
     let mut rows = Vec::new();
-    for (map, _) in MAPS {
+    let mut capacities = Vec::new();
+    for map in MAPS {
         rows.push((map, stats::rows(pins, map)? as u64));
+        capacities.push((map, u64::from(stats::capacity(pins, map)?)));
     }
     page.each(
         "sockway_map_rows",
@@ -205,13 +209,12 @@ fn fill(page: &mut Page, pins: &Pins) -> Result<(), Error> {
         "map",
         rows.into_iter(),
     );
-    let capacities = MAPS.iter().map(|(map, capacity)| (*map, *capacity as u64));
     page.each(
         "sockway_map_capacity_rows",
         "gauge",
         "Rows a map can hold.",
         "map",
-        capacities,
+        capacities.into_iter(),
     );
     Ok(())
 }

@@ -1,0 +1,184 @@
+//! What maps hold when things go wrong: full, detached, handshakes that never end.
+//!
+//! Needs root and the real eBPF object: `make test-privileged`.
+
+#[path = "support/bpffs.rs"]
+mod bpffs_support;
+mod support {
+    pub(crate) use super::bpffs_support as bpffs;
+    #[path = "node.rs"]
+    pub(crate) mod node;
+}
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::process::Command;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use sockway_common::counters::Reason;
+use sockway_common::pair::hop;
+use sockway_common::scope;
+use sockway_datapath::sweep::Handshakes;
+use sockway_datapath::{Datapath, stats};
+use support::bpffs::privileged;
+use support::node::{Node, causes, connect, listen, message, receive, send};
+
+/// Two pods, Envoy's source address, and a host that never answers.
+const ADDRESSES: [&str; 3] = ["10.9.0.1/32", "10.9.0.2/32", "127.0.0.6/32"];
+const SILENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 99);
+const ENVOY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 15006);
+/// The fewest that `sockway install` takes.
+const FEW: u32 = 16;
+
+fn node(test: &str) -> Option<Node> {
+    privileged(test).then(|| Node::new(&ADDRESSES))
+}
+
+fn exchange(ends: &(Socket, Socket), number: usize) {
+    let (client, server) = ends;
+    for (from, to) in [(client, server), (server, client)] {
+        let sent = message(number, 1024);
+        send(from, &sent);
+        assert_eq!(receive(to, 1024), sent, "connection {number}");
+    }
+}
+
+#[test]
+fn a_full_sockhash_means_tcp_and_a_counter() {
+    let Some(node) = node("a_full_sockhash") else {
+        return;
+    };
+    let mut options = node.options();
+    options.max_connections = FEW;
+    Datapath::install(&options).unwrap_or_else(|e| panic!("install: {}", causes(&e)));
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let capacity = stats::capacity(&node.pins, "sockets").unwrap() as usize;
+    assert_eq!(capacity, 2 * FEW as usize);
+    let mut open = Vec::new();
+    for number in 0..3 * FEW as usize {
+        open.push(connect(&listener, "10.9.0.2", "10.9.0.1:15006"));
+        exchange(&open[number], number);
+    }
+    // Those that were there before the map was full are not disturbed either.
+    for (number, ends) in open.iter().enumerate() {
+        exchange(ends, number);
+    }
+    let full = node.stats();
+    assert_eq!(node.connection_rows()[0], capacity, "rows of the sockhash");
+    assert_eq!(full.paired[hop::INBOUND as usize], u64::from(FEW));
+    assert_eq!(
+        full.left[Reason::NotInserted as usize],
+        2 * u64::from(FEW),
+        "connections left to TCP"
+    );
+    open.clear();
+    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+    exchange(&connect(&listener, "10.9.0.2", "10.9.0.1:15006"), 0);
+    let again = node.stats().paired[hop::INBOUND as usize];
+    assert_eq!(again, u64::from(FEW) + 1, "joined once there is room");
+}
+
+#[test]
+fn rows_of_what_ended_while_detached_go_with_the_next_install() {
+    let Some(node) = node("ended_while_detached") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::AUTO);
+    let (envoy, app) = (listen("10.9.0.1:15006"), listen("10.9.0.1:8080"));
+    // Nothing is sent on it, so the connecting end's row of `peers` stays: scope
+    // `auto` only watches the first connections, of both applications.
+    let quiet = connect(&app, "127.0.0.6", "10.9.0.1:8080");
+    let watched = connect(&envoy, "10.9.0.2", "10.9.0.1:15006");
+    half_open();
+    let [_, _, pending, seen] = node.connection_rows();
+    assert_eq!((pending, seen), (1, 2), "a handshake, two watched sockets");
+    Datapath::detach(&node.pins).unwrap();
+    drop((quiet, watched));
+    let [_, _, pending, seen] = node.connection_rows();
+    assert_eq!((pending, seen), (1, 2), "nobody saw them end");
+    let kept = connect(&envoy, "10.9.0.2", "10.9.0.1:15006");
+    node.install();
+    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+    exchange(&kept, 1);
+}
+
+#[test]
+fn a_joined_connection_outlives_a_detachment() {
+    let Some(node) = node("outlives_a_detachment") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let kept = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    let ends = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    assert_eq!(node.connection_rows(), [4, 2, 0, 0]);
+    Datapath::detach(&node.pins).unwrap();
+    drop(ends);
+    assert_eq!(node.connection_rows(), [2, 2, 0, 0], "one row is nobody's");
+    node.install();
+    assert_eq!(node.connection_rows(), [2, 1, 0, 0], "the live one stays");
+    exchange(&kept, 1);
+    assert_eq!(node.stats().redirected_messages[hop::INBOUND as usize], 0);
+    drop(kept);
+    let after = node.stats();
+    assert_eq!(after.redirected_messages[hop::INBOUND as usize], 2);
+    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+}
+
+#[test]
+fn handshakes_that_never_end_are_swept() {
+    let Some(node) = node("handshakes") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let mut handshakes = Handshakes::default();
+    half_open();
+    assert_eq!(handshakes.turn(&node.pins).unwrap(), 0, "it may still end");
+    let ends = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    assert_eq!(node.connection_rows(), [2, 1, 1, 0]);
+    assert_eq!(handshakes.turn(&node.pins).unwrap(), 1, "it did not");
+    assert_eq!(node.connection_rows(), [2, 1, 0, 0]);
+    exchange(&ends, 1);
+    assert_eq!(handshakes.turn(&node.pins).unwrap(), 0);
+}
+
+/// A SYN to the Envoy from a host that answers nothing.
+fn half_open() {
+    // A route, or the kernel drops the SYN; the host's answers end at `lo`.
+    let route = ["route", "replace", &SILENT.to_string(), "dev", "lo"];
+    let status = Command::new("ip").args(route).status().expect("run ip");
+    assert!(status.success(), "ip route: {status}");
+    let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).expect("raw socket");
+    raw.set_header_included_v4(true).expect("IP_HDRINCL");
+    let to = SocketAddr::V4(SocketAddrV4::new(*ENVOY.ip(), 0));
+    raw.send_to(&syn(), &to.into()).expect("send a SYN");
+}
+
+/// IPv4 (RFC 791) and TCP (RFC 9293) header of a SYN, in network byte order.
+fn syn() -> [u8; 40] {
+    let (source, target) = (SILENT.octets(), ENVOY.ip().octets());
+    let mut packet = [0; 40];
+    packet[..4].copy_from_slice(&[0x45, 0, 0, 40]);
+    packet[8..10].copy_from_slice(&[64, 6]); // TTL, TCP
+    packet[12..16].copy_from_slice(&source);
+    packet[16..20].copy_from_slice(&target);
+    packet[20..22].copy_from_slice(&40_000_u16.to_be_bytes());
+    packet[22..24].copy_from_slice(&ENVOY.port().to_be_bytes());
+    packet[24..28].copy_from_slice(&0x5357_5931_u32.to_be_bytes());
+    packet[32..36].copy_from_slice(&[0x50, 0x02, 0xff, 0xff]); // 20 bytes, SYN, window
+    let words = packet[12..].chunks_exact(2);
+    let sum: u32 = words
+        .map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])))
+        .sum::<u32>()
+        + 6
+        + 20;
+    let folded = (sum & 0xffff) + (sum >> 16);
+    let folded = (folded & 0xffff) + (folded >> 16);
+    let check = !u16::try_from(folded).expect("folded twice");
+    packet[36..38].copy_from_slice(&check.to_be_bytes());
+    packet
+}

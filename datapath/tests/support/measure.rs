@@ -1,0 +1,60 @@
+//! What crosses `lo`, and how much a socket takes.
+
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::Socket;
+
+/// Bytes that `lo` of this namespace received so far.
+pub(crate) fn lo_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/dev").expect("read net/dev");
+    let line = text
+        .lines()
+        .find_map(|l| l.trim().strip_prefix("lo:"))
+        .expect("lo");
+    line.split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .expect("a number")
+}
+
+/// Makes a listener hand out connections only with their first data.
+pub(crate) fn defer_accept(listener: &Socket) {
+    let seconds: libc::c_int = 10;
+    let size = libc::socklen_t::try_from(size_of_val(&seconds)).expect("fits");
+    // SAFETY: the option's value is a live int, passed with its size.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size,
+        )
+    };
+    assert_eq!(
+        result,
+        0,
+        "TCP_DEFER_ACCEPT: {}",
+        io::Error::last_os_error()
+    );
+}
+
+/// Sends until the kernel takes no more for 200 ms; how many bytes it took.
+pub(crate) fn fill(mut socket: &Socket, message: &[u8], at_most: usize) -> usize {
+    let mut total = 0;
+    while total < at_most {
+        match socket.write(message) {
+            Ok(n) => total += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+                if poll(&mut fds, PollTimeout::from(200u8)).expect("poll") == 0 {
+                    break;
+                }
+            }
+            Err(e) => panic!("send: {e}"),
+        }
+    }
+    total
+}
