@@ -45,8 +45,8 @@ test-conformance: ## as root: the plugin under cnitool, libcni and a real contai
 	@scripts/setup build runtime
 	@$(XTASK) test-conformance $(ARGS)
 
-lint: ## formatting, clippy, rules about the tree
-	@scripts/setup build lint
+lint: ## formatting, clippy, chart and manifests, rules about the tree
+	@scripts/setup build lint conf
 	@$(XTASK) lint $(ARGS)
 
 soak: ## as root: verified traffic for long, of bounded length

@@ -17,6 +17,9 @@ pub const BPF_LLVM: &str = "SOCKWAY_BPF_LLVM";
 /// A cargo to be used for the eBPF build instead of the one found.
 pub const BPF_CARGO: &str = "SOCKWAY_BPF_CARGO";
 
+/// The directory of what conf/check runs.
+pub const CONF_TOOLS: &str = "SOCKWAY_CONF_TOOLS";
+
 const PREFIX: &str = "SOCKWAY_";
 
 /// `target/tools.env`, each line of which the environment can override.
@@ -75,18 +78,30 @@ impl Tools {
         command.envs(&self.values);
     }
 
+    /// `PATH` with the directory that a value names in front, if it is known.
+    ///
+    /// # Errors
+    /// When the directory cannot stand in `PATH`.
+    pub fn path_with(&self, name: &str) -> Result<OsString> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let Some(directory) = self.get(name) else {
+            return Ok(path);
+        };
+        let directories = [PathBuf::from(directory)]
+            .into_iter()
+            .chain(env::split_paths(&path));
+        env::join_paths(directories)
+            .with_context(|| format!("{name}={directory} cannot stand in PATH"))
+    }
+
     /// `PATH` with the directory of `bpf-linker` in front.
     ///
     /// # Errors
     /// When `bpf-linker` is nowhere.
     pub fn path_with_bpf_linker(&self) -> Result<OsString> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        if let Some(directory) = self.get(BPF_LINKER_DIR) {
-            let directories = [PathBuf::from(directory)]
-                .into_iter()
-                .chain(env::split_paths(&path));
-            return env::join_paths(directories)
-                .with_context(|| format!("{BPF_LINKER_DIR}={directory} cannot stand in PATH"));
+        let path = self.path_with(BPF_LINKER_DIR)?;
+        if self.get(BPF_LINKER_DIR).is_some() {
+            return Ok(path);
         }
         if env::split_paths(&path).any(|directory| directory.join("bpf-linker").is_file()) {
             return Ok(path);

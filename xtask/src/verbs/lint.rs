@@ -1,17 +1,20 @@
 //! `cargo xtask lint`: formatting, clippy, and what no linter knows.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use super::{Verb, check_tree, ebpf, fmt, no_arguments};
 use crate::Workspace;
 use crate::ring::{Count, Ring};
 use crate::toolchain::Toolchain;
+use crate::tools::CONF_TOOLS;
 use crate::{cargo, command};
 
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "lint",
-    help: "rustfmt --check, clippy with warnings denied, check-tree",
+    help: "rustfmt --check, clippy with warnings denied, check-tree, conf/check",
     run,
 };
 
@@ -31,6 +34,7 @@ pub fn ring(workspace: &Workspace) -> Ring {
         report("clippy", &clippy(workspace), count);
         report("clippy of ebpf/", &clippy_ebpf(workspace), count);
         report("check-tree", &check_tree::check(workspace), count);
+        report("conf/check", &conf(workspace), count);
         Ok(())
     })
 }
@@ -56,6 +60,13 @@ fn clippy_ebpf(workspace: &Workspace) -> Result<()> {
     ebpf::settings(workspace, &mut clippy)?;
     clippy.args(["--release", "--quiet", "--"]);
     command::run(clippy.args(level(toolchain.minor())))
+}
+
+/// Chart, manifests, alert rules and dashboard.
+fn conf(workspace: &Workspace) -> Result<()> {
+    let mut check = Command::new(workspace.root().join("conf/check"));
+    check.env("PATH", workspace.tools().path_with(CONF_TOOLS)?);
+    command::run(&mut check)
 }
 
 /// What becomes of warnings with the compiler of that minor version.
