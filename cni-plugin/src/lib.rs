@@ -28,6 +28,8 @@ use edge::{Reply, Verb};
 use env::Env;
 use error::{Error, chain};
 use pod::Pod;
+use sockway_common::calls as counters;
+use sockway_datapath::{Pins, calls};
 use summary::Summary;
 
 /// Runs one call: the whole plugin between its inputs and its output.
@@ -36,6 +38,7 @@ pub fn run(env: Env<'_>, stdin: impl Read) -> Reply {
     let mut summary = Summary::begin();
     let mut version = None;
     let result = call(env, stdin, &mut summary, &mut version);
+    count(&summary, &result);
     match result {
         Ok(Done {
             reply,
@@ -57,6 +60,23 @@ pub fn run(env: Env<'_>, stdin: impl Read) -> Reply {
             log::error!("{}", summary.line(&format!("failed: {}", chain(&error))));
             Reply::error(&error, version.as_deref())
         }
+    }
+}
+
+/// Notes the call for `sockway run`'s figures. What cannot be counted is not: no call depends on it.
+fn count(summary: &Summary, result: &Result<Done, Error>) {
+    let (Some(bpffs), Some(verb)) = (&summary.bpffs, counters::verb(summary.verb)) else {
+        return;
+    };
+    let outcome = match result {
+        Ok(Done {
+            degraded: false, ..
+        }) => counters::DONE,
+        Ok(Done { degraded: true, .. }) => counters::DEGRADED,
+        Err(_) => counters::FAILED,
+    };
+    if let Err(error) = calls::count(&Pins::new(bpffs), verb, outcome, summary.took()) {
+        log::debug!("not counted: {error}");
     }
 }
 
@@ -83,6 +103,7 @@ fn call(
     let bytes = conf::read(stdin).inspect_err(|_| logger::to_stderr())?;
     let conf = parse(&bytes, version).inspect_err(|_| logger::to_stderr())?;
     logger::from_section(&conf.section);
+    summary.bpffs = Some(conf.section.bpffs.clone());
     summary.pod = Pod::from_args(&env.args());
     run(&Call { env, conf }, summary)
 }

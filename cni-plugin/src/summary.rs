@@ -16,6 +16,8 @@ const SHOWN: usize = 2000;
 #[derive(Debug)]
 pub struct Summary {
     start: Instant,
+    /// Where the pins are, once a configuration was read.
+    pub bpffs: Option<String>,
     /// The verb.
     pub verb: &'static str,
     /// The attachment.
@@ -42,6 +44,7 @@ impl Summary {
     pub fn begin() -> Self {
         Self {
             start: Instant::now(),
+            bpffs: None,
             verb: "-",
             attachment: None,
             pod: Pod::default(),
@@ -50,13 +53,19 @@ impl Summary {
         }
     }
 
+    /// How long the call takes so far, from the start of the program's own code.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        self.start.elapsed()
+    }
+
     /// The line, with how the call ended.
     #[must_use]
     pub fn line<'a>(&'a self, outcome: &'a str) -> Line<'a> {
         Line {
             summary: self,
             outcome,
-            took: self.start.elapsed(),
+            took: self.took(),
         }
     }
 }
@@ -65,6 +74,7 @@ impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary {
             start: _,
+            bpffs: _,
             verb,
             attachment,
             pod,

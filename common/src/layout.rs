@@ -28,9 +28,12 @@ pub const STATS: &str = "stats";
 /// Sums by pod: [`crate::addr::IpKey`] -> [`crate::pod::PodStats`], LRU per-CPU hash.
 pub const POD_STATS: &str = "pod_stats";
 
+/// The plugin's calls: [`crate::calls::Value`], array of one; user space only.
+pub const CALLS: &str = "calls";
+
 /// Every map, in the order in which they are pinned.
-pub const MAPS: [&str; 10] = [
-    PODS, SANDBOXES, PENDING, PEERS, SOCKETS, STATE, READERS, WATCHED, STATS, POD_STATS,
+pub const MAPS: [&str; 11] = [
+    PODS, SANDBOXES, PENDING, PEERS, SOCKETS, STATE, READERS, WATCHED, STATS, POD_STATS, CALLS,
 ];
 
 /// Rows of [`PODS`] and [`SANDBOXES`].

@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod addr;
+pub mod calls;
 pub mod config;
 pub mod counters;
 pub mod flow;

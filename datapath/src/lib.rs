@@ -4,6 +4,7 @@
 //! The plugin uses it without the `loader` feature: it opens pinned maps and
 //! loads nothing.
 
+pub mod calls;
 pub mod error;
 pub mod host;
 pub mod pins;

@@ -9,16 +9,16 @@ use log::{debug, info, warn};
 use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, Offsets};
 use sockway_common::layout;
 
-use crate::{Error, Pins, attach, host, kernel, registry, stats, sweep, trust};
+use crate::{Error, Pins, attach, calls, host, kernel, registry, stats, sweep, trust};
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockway.o"));
 
-/// Maps that the object defines; `sandboxes` is user space's own.
+/// Maps that the object defines; `sandboxes` and `calls` are user space's own.
 fn object_maps() -> impl Iterator<Item = &'static str> {
     layout::MAPS
         .into_iter()
-        .filter(|&name| name != layout::SANDBOXES)
+        .filter(|&name| name != layout::SANDBOXES && name != layout::CALLS)
 }
 
 /// What [`Datapath::install`] is to do.
@@ -107,6 +107,7 @@ impl Datapath {
         };
         let mut object = load(pins, &config, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
+        calls::ensure(pins)?;
         let (reads_seen, ioctls_seen) = attach_optional(&mut object, pins);
         attach::redirect(&mut object)?;
         let before = attach::is_detached(pins).then(|| sweep::Before::list(pins));

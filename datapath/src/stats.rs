@@ -1,7 +1,9 @@
 //! Reading what the programs counted.
 
 use std::collections::HashMap as Rows;
+use std::fs;
 use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::Pod;
 use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
@@ -147,6 +149,20 @@ pub fn rows(pins: &Pins, name: &'static str) -> Result<usize, Error> {
         >(pins, name),
         _ => sockets(pins),
     }
+}
+
+/// Kernel memory of a map, in bytes, as the kernel accounts it: what is allocated now since Linux
+/// 6.4, an estimate made when the map was created before.
+///
+/// # Errors
+///
+/// As for opening and reading a pinned map.
+pub fn memory(pins: &Pins, name: &'static str) -> Result<u64, Error> {
+    let map = open(pins, name)?;
+    let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+    let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+    let bytes = text.lines().find_map(|l| l.strip_prefix("memlock:"));
+    Ok(bytes.and_then(|b| b.trim().parse().ok()).unwrap_or(0))
 }
 
 fn lru_rows<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<usize, Error> {

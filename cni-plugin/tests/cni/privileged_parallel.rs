@@ -4,7 +4,8 @@ use std::sync::Mutex;
 use std::thread::scope;
 
 use serde_json::{Value, json};
-use sockway_datapath::Registry;
+use sockway_common::calls as counters;
+use sockway_datapath::{Pins, Registry, calls};
 
 use crate::support::bpffs::{Bpffs, privileged};
 use crate::support::call::{Call, conf, result, set};
@@ -16,6 +17,23 @@ const PODS: usize = 200;
 /// Calls of ADD and of DEL while addresses go round, and how many addresses do.
 const ROUNDS: usize = 2_000;
 const ADDRESSES: usize = 25;
+
+/// Every call is counted, once, with what it took.
+fn assert_counted(pins: &Pins, expected: &[(&str, usize)]) {
+    let counted = calls::read(pins).unwrap();
+    for (name, times) in expected {
+        let verb = counters::verb(name).unwrap();
+        let done = counted[counters::outcome_slot(verb, counters::DONE)];
+        assert_eq!(done, *times as u64, "{name}");
+        let durations: u64 = counters::buckets(&counted, verb).iter().sum();
+        assert_eq!(durations, done, "{name}");
+        let average_us = counted[counters::sum_slot(verb)] / done;
+        assert!(
+            (1..1_000_000).contains(&average_us),
+            "{name}: {average_us} us"
+        );
+    }
+}
 
 #[test]
 fn two_hundred_pods_come_and_go_at_once() {
@@ -61,6 +79,7 @@ fn two_hundred_pods_come_and_go_at_once() {
     assert_eq!(registry.sandboxes().unwrap().len(), PODS);
     // 100 odd addresses from 1, 100 even ones from 50.
     assert_eq!(registry.pods().unwrap().len(), PODS);
+    assert_counted(&pins, &[("ADD", PODS + PODS / 2), ("DEL", PODS / 2)]);
 }
 
 #[test]

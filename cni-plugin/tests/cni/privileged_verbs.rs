@@ -8,6 +8,7 @@ use crate::support::bpffs::{Bpffs, privileged};
 use crate::support::call::{Answer, Call, conf, result, set, unset};
 use crate::support::pod::{PodNetns, pin_link, pin_maps, rows};
 use serde_json::{Value, json};
+use sockway_common::calls::{DEGRADED, DONE, FAILED, outcome_slot};
 use sockway_common::pod::{OwnerKey, field_text};
 use sockway_datapath::{Pins, Registry};
 
@@ -220,6 +221,13 @@ fn a_section_that_is_not_understood_registers_nothing() {
     answer.says(&good["prevResult"].to_string());
     answer.logs("WARN", "unknown key \"scoop\"");
     assert!(rows(&node.pins).is_empty());
+    let counted = sockway_datapath::calls::read(&node.pins).unwrap();
+    let outcomes = [DONE, DEGRADED, FAILED].map(|outcome| counted[outcome_slot(0, outcome)]);
+    assert_eq!(
+        outcomes,
+        [0, 1, 0],
+        "the runtime is told success, the figures are not"
+    );
     node.call("STATUS", "c1", &bad)
         .fails(51, "1.1.0", "unknown key \"scoop\"");
     // What was registered before goes all the same.
@@ -288,7 +296,9 @@ fn status_tells_what_is_there() {
     fs::rename(node.pins.dir(), node.pins.root().join("v999")).unwrap();
     status().fails(51, "1.1.0", "layout v999");
     fs::remove_dir(node.pins.root().join("v999/link_sockway_establish")).unwrap();
-    fs::remove_file(node.pins.root().join("v999/pods")).unwrap();
+    for map in ["pods", "calls"] {
+        fs::remove_file(node.pins.root().join("v999").join(map)).unwrap();
+    }
     fs::remove_dir(node.pins.root().join("v999")).unwrap();
     status().fails(50, "1.1.0", "not installed");
 }

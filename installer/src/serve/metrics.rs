@@ -1,32 +1,30 @@
 //! Figures in Prometheus' text format.
 
-use sockway_common::layout;
-use sockway_datapath::{Error, Pins, stats};
+use sockway_common::calls::{
+    BOUNDS_US, OUTCOMES, VERBS, Value as Calls, buckets, outcome_slot, sum_slot,
+};
+use sockway_datapath::Pins;
 
+use super::sums::{Fill, Sums};
 use crate::build::{COMMIT, VERSION};
-use crate::figures::Figures;
+use crate::figures::{Figures, HopFigures, ReasonFigures};
 use crate::keep::shared::Known;
-use crate::pods::{self, PodState};
+use crate::pods::PodState;
 use crate::serve::exposition::Page;
-
-/// Maps whose fill is shown.
-const MAPS: [&str; 5] = [
-    layout::SOCKETS,
-    layout::PEERS,
-    layout::PENDING,
-    layout::WATCHED,
-    layout::READERS,
-];
 
 /// The whole page. `per_pod`: at most so many pods, those with the most bytes.
 pub fn page(pins: &Pins, known: &Known, per_pod: usize) -> String {
     let mut page = Page::default();
     keeper(&mut page, known);
-    if let Err(e) = datapath(&mut page, pins, per_pod) {
-        log::debug!("metrics: {e:#}");
-        page.one("sockway_datapath_readable", "gauge", READABLE, 0);
-    } else {
-        page.one("sockway_datapath_readable", "gauge", READABLE, 1);
+    let sums = Sums::read(pins).inspect_err(|e| log::debug!("metrics: {e:#}"));
+    page.one(
+        "sockway_datapath_readable",
+        "gauge",
+        READABLE,
+        u64::from(sums.is_ok()),
+    );
+    if let Ok(sums) = sums {
+        datapath(&mut page, sums, per_pod);
     }
     page.into_text()
 }
@@ -99,10 +97,16 @@ fn keeper(page: &mut Page, known: &Known) {
     );
 }
 
-fn datapath(page: &mut Page, pins: &Pins, per_pod: usize) -> anyhow::Result<()> {
-    let figures = Figures::from(&stats::read(pins)?);
-    let pods = pods::gather(pins)?;
-    let sockets = stats::sockets(pins)?;
+fn datapath(page: &mut Page, sums: Sums, per_pod: usize) {
+    let Sums {
+        figures,
+        pods,
+        sockets,
+        fill,
+        map_bytes,
+        calls,
+        tcp_bytes,
+    } = sums;
     page.one(
         "sockway_pods",
         "gauge",
@@ -130,15 +134,57 @@ fn datapath(page: &mut Page, pins: &Pins, per_pod: usize) -> anyhow::Result<()> 
         "Joined ends that closed.",
         figures.closed,
     );
-    fill(page, pins)?;
+    rows(page, &fill);
+    page.each(
+        "sockway_map_memory_bytes",
+        "gauge",
+        "Kernel memory of a map.",
+        "map",
+        map_bytes.into_iter(),
+    );
+    if let Some(bytes) = tcp_bytes {
+        page.one("sockway_node_tcp_memory_bytes", "gauge", TCP_MEMORY, bytes);
+    }
+    plugin(page, &calls);
     if per_pod > 0 {
         of_pods(page, pods, per_pod);
     }
-    Ok(())
+}
+
+const TCP_MEMORY: &str =
+    "Memory of all TCP sockets of this node, with redirected bytes that wait at a reader.";
+
+/// The plugin's own calls, which it counts in a map: no process of ours is asked.
+fn plugin(page: &mut Page, calls: &Calls) {
+    let name = "sockway_plugin_calls_total";
+    page.family(
+        name,
+        "counter",
+        "Calls of the CNI plugin, by how they ended.",
+    );
+    for (verb, verb_name) in VERBS.into_iter().enumerate() {
+        for (outcome, outcome_name) in OUTCOMES.into_iter().enumerate() {
+            let labels = [("verb", verb_name), ("outcome", outcome_name)];
+            page.sample(name, &labels, calls[outcome_slot(verb, outcome)]);
+        }
+    }
+    let name = "sockway_plugin_call_duration_seconds";
+    let help = "Time of a call of the CNI plugin, from the start of its own code.";
+    page.family(name, "histogram", help);
+    for (verb, verb_name) in VERBS.into_iter().enumerate() {
+        let sum_us = calls[sum_slot(verb)];
+        page.histogram(
+            name,
+            ("verb", verb_name),
+            &BOUNDS_US,
+            buckets(calls, verb),
+            sum_us,
+        );
+    }
 }
 
 fn hops(page: &mut Page, figures: &Figures) {
-    type Pick = fn(&crate::figures::HopFigures) -> u64;
+    type Pick = fn(&HopFigures) -> u64;
     let families: [(&str, &str, Pick); 5] = [
         (
             "sockway_connections_seen_total",
@@ -171,7 +217,7 @@ fn hops(page: &mut Page, figures: &Figures) {
 }
 
 fn reasons(page: &mut Page, figures: &Figures) {
-    type Pick = fn(&crate::figures::ReasonFigures) -> u64;
+    type Pick = fn(&ReasonFigures) -> u64;
     let families: [(&str, &str, Pick); 3] = [
         (
             "sockway_tcp_connections_total",
@@ -195,28 +241,18 @@ fn reasons(page: &mut Page, figures: &Figures) {
     }
 }
 
-fn fill(page: &mut Page, pins: &Pins) -> Result<(), Error> {
-    let mut rows = Vec::new();
-    let mut capacities = Vec::new();
-    for map in MAPS {
-        rows.push((map, stats::rows(pins, map)? as u64));
-        capacities.push((map, u64::from(stats::capacity(pins, map)?)));
+fn rows(page: &mut Page, fill: &[Fill]) {
+    type Pick = fn(&Fill) -> u64;
+    let families: [(&str, &str, Pick); 2] = [
+        ("sockway_map_rows", "Rows in a map.", |f| f.rows),
+        ("sockway_map_capacity_rows", "Rows a map can hold.", |f| {
+            f.capacity
+        }),
+    ];
+    for (name, help, pick) in families {
+        let samples = fill.iter().map(|f| (f.map, pick(f)));
+        page.each(name, "gauge", help, "map", samples);
     }
-    page.each(
-        "sockway_map_rows",
-        "gauge",
-        "Rows in a map.",
-        "map",
-        rows.into_iter(),
-    );
-    page.each(
-        "sockway_map_capacity_rows",
-        "gauge",
-        "Rows a map can hold.",
-        "map",
-        capacities.into_iter(),
-    );
-    Ok(())
 }
 
 fn of_pods(page: &mut Page, mut pods: Vec<PodState>, most: usize) {

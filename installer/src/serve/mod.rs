@@ -3,6 +3,7 @@
 pub mod exposition;
 pub mod http;
 pub mod metrics;
+pub mod sums;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -65,6 +65,7 @@ pub(crate) fn pin_maps(bpffs: &Path) -> Pins {
     fs::set_permissions(pins.dir(), Permissions::from_mode(0o700)).expect("chmod it");
     create_pods(&pins).expect("pin pods");
     ensure_sandboxes(&pins).expect("pin sandboxes");
+    sockway_datapath::calls::ensure(&pins).expect("pin calls");
     pins
 }
 

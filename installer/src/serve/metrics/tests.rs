@@ -1,27 +1,174 @@
-use super::page;
-use crate::keep::shared::Shared;
+use super::{datapath, keeper, page};
+use crate::figures::Figures;
+use crate::keep::shared::{Known, Shared};
+use crate::pods::PodState;
+use crate::serve::exposition::Page;
+use crate::serve::sums::{Fill, Sums};
+use sockway_common::calls::{DONE, SLOTS, bucket_slot, outcome_slot, sum_slot};
+use sockway_common::counters::Stats;
 use sockway_datapath::Pins;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::Path;
 use std::time::Instant;
+
+fn known() -> Known {
+    let shared = Shared::new(Instant::now());
+    let mut known = shared.lock().clone();
+    known.drift.insert("conflist", 3);
+    known.repairs.insert("conflist", 2);
+    known
+}
+
+fn pod(name: &str, redirected_bytes: u64) -> PodState {
+    PodState {
+        namespace: "shop".to_owned(),
+        name: name.to_owned(),
+        ips: vec!["10.0.0.1".parse().unwrap()],
+        scope: "auto",
+        outbound_port: 15001,
+        inbound_port: 15006,
+        since_unix_s: 0,
+        container_id: "c".to_owned(),
+        ifname: "eth0".to_owned(),
+        netns_inode: 1,
+        connections: 1,
+        redirected_messages: 1,
+        redirected_bytes,
+        tcp_messages: 0,
+        tcp_bytes: 0,
+    }
+}
+
+/// A page with every family that there is.
+fn whole(per_pod: usize) -> String {
+    let mut calls = [0; SLOTS];
+    calls[outcome_slot(0, DONE)] = 4;
+    calls[bucket_slot(0, 1_400)] = 4;
+    calls[sum_slot(0)] = 5_600;
+    let fill = Fill {
+        map: "sockets",
+        rows: 20,
+        capacity: 100,
+    };
+    let sums = Sums {
+        figures: Figures::from(&Stats::default()),
+        pods: vec![pod("quiet", 1), pod("busy", 9), pod("", 99)],
+        sockets: 20,
+        fill: vec![fill],
+        map_bytes: vec![("sockets", 8192)],
+        calls,
+        tcp_bytes: Some(4096),
+    };
+    let mut page = Page::default();
+    keeper(&mut page, &known());
+    page.one("sockway_datapath_readable", "gauge", super::READABLE, 1);
+    datapath(&mut page, sums, per_pod);
+    page.into_text()
+}
+
+/// Sample names, each with the labels that it has.
+fn samples(page: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in page.lines().filter(|l| !l.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().unwrap();
+        let labels = all.entry(name.to_owned()).or_default();
+        labels.extend(labels_of(line.split_once('{').map_or("", |(_, rest)| rest)));
+    }
+    all
+}
+
+/// Names before `=`, `!=`, `=~` and `!~` up to the closing brace.
+fn labels_of(selector: &str) -> impl Iterator<Item = String> {
+    let inside = selector.split('}').next().unwrap_or_default();
+    let parts = inside.split(',').filter(|part| part.contains('='));
+    parts.map(|part| part.split(['=', '!']).next().unwrap().trim().to_owned())
+}
+
+fn assert_sound(page: &str) {
+    // Each family once, with help and type before its samples.
+    let types: Vec<(&str, &str)> = page
+        .lines()
+        .filter_map(|l| l.strip_prefix("# TYPE ")?.split_once(' '))
+        .collect();
+    let names: HashSet<&str> = types.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names.len(), types.len());
+    for sample in samples(page).keys() {
+        let of_histogram = |(name, kind): &&(&str, &str)| {
+            let suffix = sample.strip_prefix(name);
+            *kind == "histogram" && matches!(suffix, Some("_bucket" | "_sum" | "_count"))
+        };
+        assert!(
+            names.contains(sample.as_str()) || types.iter().any(|t| of_histogram(&t)),
+            "{sample}"
+        );
+    }
+}
 
 #[test]
 fn a_node_without_maps_still_has_a_page() {
-    let shared = Shared::new(Instant::now());
-    shared.lock().drift.insert("conflist", 3);
-    let text = page(&Pins::new("/proc/none"), &shared.lock().clone(), 10);
+    let text = page(&Pins::new("/proc/none"), &known(), 10);
     assert!(
         text.contains("sockway_drift_total{what=\"conflist\"} 3\n"),
         "{text}"
     );
     assert!(text.contains("sockway_ready 0\n") && text.contains("sockway_datapath_readable 0\n"));
-    // Each family once, with help and type before its samples.
-    let types: Vec<&str> = text
-        .lines()
-        .filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next())
-        .collect();
-    assert_eq!(types.iter().collect::<HashSet<_>>().len(), types.len());
-    for sample in text.lines().filter(|l| !l.starts_with('#')) {
-        let name = sample.split(['{', ' ']).next().unwrap();
-        assert!(types.contains(&name), "{sample}");
+    assert_sound(&text);
+}
+
+#[test]
+fn the_whole_page() {
+    let text = whole(1);
+    assert_sound(&text);
+    for line in [
+        "sockway_connections 10\n",
+        "sockway_plugin_calls_total{verb=\"ADD\",outcome=\"done\"} 4\n",
+        "sockway_plugin_call_duration_seconds_bucket{verb=\"ADD\",le=\"0.001\"} 0\n",
+        "sockway_plugin_call_duration_seconds_bucket{verb=\"ADD\",le=\"0.0015\"} 4\n",
+        "sockway_plugin_call_duration_seconds_sum{verb=\"ADD\"} 0.0056\n",
+        "sockway_map_rows{map=\"sockets\"} 20\n",
+        "sockway_pod_redirected_bytes_total{namespace=\"shop\",pod=\"busy\"} 9\n",
+    ] {
+        assert!(text.contains(line), "{line}{text}");
+    }
+    assert!(
+        !text.contains("quiet"),
+        "only so many pods as were asked for"
+    );
+    assert!(!whole(0).contains("sockway_pod_"));
+}
+
+/// A dashboard, a rule or a document that names a metric or a label that is not there shows nothing, and
+/// nobody notices.
+#[test]
+fn what_is_named_elsewhere_exists() {
+    let there = samples(&whole(1));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    for file in [
+        "conf/grafana/sockway.json",
+        "conf/prometheus/sockway-rules.yaml",
+    ] {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        let mut found = 0;
+        for (at, _) in text.match_indices("sockway_") {
+            let rest = &text[at..];
+            let end = rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .unwrap_or(rest.len());
+            let name = &rest[..end];
+            found += 1;
+            let labels = there
+                .get(name)
+                .unwrap_or_else(|| panic!("{file} names {name}, which no page has"));
+            if let Some(selector) = rest[end..].strip_prefix('{') {
+                for label in labels_of(&selector.replace('\\', "")) {
+                    assert!(
+                        label == "instance" || labels.contains(&label),
+                        "{file}: {name} has no label {label}"
+                    );
+                }
+            }
+        }
+        assert!(found > 3, "{file} names {found} metrics");
     }
 }
