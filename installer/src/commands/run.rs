@@ -14,6 +14,7 @@ use crate::drain;
 use crate::exit::Exit;
 use crate::keep::keeper::Keeper;
 use crate::keep::lock;
+use crate::keep::programs;
 use crate::keep::shared::Shared;
 use crate::keep::watch::Watch;
 use crate::reconcile::SourceArgs;
@@ -54,6 +55,10 @@ pub struct RunArgs {
           value_parser = drain::duration)]
     reconcile_every: Duration,
 
+    /// Put the programs in place, say how it went, and end
+    #[arg(long, hide = true)]
+    programs_only: bool,
+
     #[command(flatten)]
     wanted: WantedArgs,
 }
@@ -79,6 +84,9 @@ impl RunArgs {
     /// What cannot get better by waiting: no root, wrong settings, another keeper.
     pub fn run(&self) -> Result<Exit> {
         let wanted = self.wanted.wanted();
+        if self.programs_only {
+            return programs::only(&wanted, &wanted.check_host()?);
+        }
         log::info!("{}", Facts::gather(&wanted.pins).line());
         let host = wanted.check_host().context("nothing was changed")?;
         let _lock = lock::take(&wanted.run_dir.run_dir)?;

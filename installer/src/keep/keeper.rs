@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use sockway_datapath::sweep::Handshakes;
 
 use super::drift::{Detector, Drift};
+use super::programs;
 use super::rhythm::Rhythm;
 use super::shared::Shared;
 use super::watch::{Watch, Woken};
@@ -158,10 +159,7 @@ impl Keeper {
         let mut undo = Undo::default();
         match drift {
             Drift::Programs => {
-                let report = self
-                    .wanted
-                    .install_programs(&self.host, &mut undo)
-                    .context("cannot put the programs in place")?;
+                let report = programs::put().context("cannot put the programs in place")?;
                 self.programs_are_ours = true;
                 self.next_reconcile = Instant::now();
                 let how = if report.replaced {

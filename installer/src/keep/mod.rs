@@ -3,6 +3,7 @@
 pub mod drift;
 pub mod keeper;
 pub mod lock;
+pub mod programs;
 pub mod rhythm;
 pub mod shared;
 pub mod throttle;
