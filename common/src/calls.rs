@@ -76,10 +76,12 @@ mod tests {
             used[slot] = true;
         };
         for verb in 0..VERBS.len() {
-            (0..OUTCOMES.len()).for_each(|outcome| take(outcome_slot(verb, outcome)));
-            BOUNDS_US
-                .iter()
-                .for_each(|bound| take(bucket_slot(verb, *bound)));
+            for outcome in 0..OUTCOMES.len() {
+                take(outcome_slot(verb, outcome));
+            }
+            for bound in BOUNDS_US {
+                take(bucket_slot(verb, bound));
+            }
             take(bucket_slot(verb, u64::MAX));
             take(sum_slot(verb));
         }
