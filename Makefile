@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance lint soak fuzz fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance lint soak bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -52,6 +52,10 @@ lint: ## formatting, clippy, chart and manifests, rules about the tree
 soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e
 	@$(XTASK) soak $(ARGS)
+
+bench: ## as root: how fast it is, in a few minutes, with a report in target/bench
+	@scripts/setup build e2e bench
+	@$(XTASK) bench $(ARGS)
 
 fuzz: ## libFuzzer on everything that is read from others, a minute each
 	@scripts/setup fuzz

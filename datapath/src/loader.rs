@@ -34,6 +34,9 @@ pub struct InstallOptions {
     pub max_connections: u32,
     /// Offsets to use instead of those from the kernel's BTF, for tests of the fall-backs.
     pub offsets: Option<Offsets>,
+    /// An object to load instead of the embedded one, with [`Config::blind`].
+    #[cfg(feature = "bench")]
+    pub blind: Option<Vec<u8>>,
 }
 
 impl InstallOptions {
@@ -46,6 +49,8 @@ impl InstallOptions {
             backlog_limit: DEFAULT_BACKLOG_LIMIT,
             max_connections: layout::MAX_CONNECTIONS,
             offsets: None,
+            #[cfg(feature = "bench")]
+            blind: None,
         }
     }
 }
@@ -83,6 +88,7 @@ impl Datapath {
             backlog_limit,
             max_connections,
             offsets,
+            ..
         } = options;
         if Self::EMBEDDED_IS_STUB {
             return Err(Error::Stub);
@@ -105,7 +111,14 @@ impl Datapath {
             arch: kernel::ARCH,
             ..Config::UNSET
         };
-        let mut object = load(pins, &config, *max_connections)?;
+        #[cfg(feature = "bench")]
+        let (config, bytes) = match &options.blind {
+            Some(bytes) => (Config { blind: 1, ..config }, &bytes[..]),
+            None => (config, OBJECT),
+        };
+        #[cfg(not(feature = "bench"))]
+        let bytes = OBJECT;
+        let mut object = load(pins, &config, bytes, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         calls::ensure(pins)?;
         let (reads_seen, ioctls_seen) = attach_optional(&mut object, pins);
@@ -205,7 +218,12 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
     )
 }
 
-fn load(pins: &Pins, config: &Config, max_connections: u32) -> Result<Ebpf, Error> {
+fn load(
+    pins: &Pins,
+    config: &Config,
+    bytes: &[u8],
+    max_connections: u32,
+) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     loader.override_global(layout::CONFIG, config, true);
     for name in object_maps() {
@@ -216,10 +234,10 @@ fn load(pins: &Pins, config: &Config, max_connections: u32) -> Result<Ebpf, Erro
     }
     debug!(
         "loading {} bytes of eBPF object over {}",
-        OBJECT.len(),
+        bytes.len(),
         pins.dir().display()
     );
-    let object = loader.load(OBJECT).map_err(|source| Error::Load {
+    let object = loader.load(bytes).map_err(|source| Error::Load {
         source: Box::new(source),
     })?;
     for (name, wanted) in layout::capacities(max_connections) {

@@ -14,26 +14,26 @@ const HOPS: [u32; 4] = [hop::OUTBOUND, hop::INBOUND, hop::APP, hop::SELF_INBOUND
 
 /// Sums of one moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Figures(Stats);
+pub struct Figures(Stats);
 
 /// One hop between two moments.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Hop {
+pub struct Hop {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Connections with both ends on this node.
-    pub(crate) local: u64,
+    pub local: u64,
     /// Those of them that were joined.
-    pub(crate) joined: u64,
+    pub joined: u64,
     /// Messages redirected.
-    pub(crate) messages: u64,
+    pub messages: u64,
     /// Bytes redirected.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 impl Hop {
     /// Share of connections that were joined, 0 to 1.
-    pub(crate) fn share(&self) -> f64 {
+    pub fn share(&self) -> f64 {
         #[expect(
             clippy::cast_precision_loss,
             reason = "counts of one run are far below 2^52"
@@ -45,16 +45,16 @@ impl Hop {
 
 /// All hops between two moments.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Hops(pub(crate) Vec<Hop>);
+pub struct Hops(pub Vec<Hop>);
 
 impl Figures {
     /// Now.
-    pub(crate) fn read(pins: &Pins) -> Result<Self> {
+    pub fn read(pins: &Pins) -> Result<Self> {
         Ok(Self(stats::read(pins)?))
     }
 
     /// What was counted since `before`.
-    pub(crate) fn since(&self, before: &Self) -> Hops {
+    pub fn since(&self, before: &Self) -> Hops {
         let (Self(now), Self(then)) = (self, before);
         let hop = |kind: u32| {
             let index = kind as usize;
@@ -73,7 +73,7 @@ impl Figures {
 
 impl Hops {
     /// One of them.
-    pub(crate) fn get(&self, kind: u32) -> Option<&Hop> {
+    pub fn get(&self, kind: u32) -> Option<&Hop> {
         self.0.iter().find(|hop| hop.name == hop::name(kind))
     }
 }

@@ -1,15 +1,16 @@
 //! Real pods, real Envoys, verified traffic: demo, end-to-end tests and the
 //! tools they are made of.
 
-mod bed;
+pub mod bed;
 mod cli;
 mod demo;
-mod hops;
+pub mod hops;
 mod load;
-mod output;
+pub mod median;
+pub mod output;
 mod pattern;
 mod soak;
-mod stop;
+pub mod stop;
 mod suite;
 mod traffic;
 mod world;

@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// The line by which a server says that it listens.
-pub(crate) const READY: &str = "ready";
+pub const READY: &str = "ready";
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Format {
+pub enum Format {
     /// For a person.
     Human,
     /// For a program: one JSON document on one line.
@@ -19,7 +19,7 @@ pub(crate) enum Format {
 }
 
 /// Writes a result.
-pub(crate) fn print(result: &(impl Display + Serialize), format: Format) -> Result<()> {
+pub fn print(result: &(impl Display + Serialize), format: Format) -> Result<()> {
     let text = match format {
         Format::Human => result.to_string(),
         Format::Json => serde_json::to_string(result)? + "\n",
@@ -30,7 +30,7 @@ pub(crate) fn print(result: &(impl Display + Serialize), format: Format) -> Resu
 }
 
 /// Tells whoever started a server that it listens.
-pub(crate) fn ready() {
+pub fn ready() {
     // Nobody may be reading, which is no reason not to serve.
     drop(writeln!(std::io::stdout(), "{READY}"));
 }

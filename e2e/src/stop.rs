@@ -14,7 +14,7 @@ fn flag() -> &'static Arc<AtomicBool> {
 }
 
 /// Takes over SIGINT and SIGTERM for this process.
-pub(crate) fn install() -> Result<()> {
+pub fn install() -> Result<()> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(flag()))
             .with_context(|| format!("install the handler of signal {signal}"))?;
@@ -23,12 +23,12 @@ pub(crate) fn install() -> Result<()> {
 }
 
 /// True once a signal came.
-pub(crate) fn requested() -> bool {
+pub fn requested() -> bool {
     flag().load(Ordering::Relaxed)
 }
 
 /// An error once a signal came: for loops that wait.
-pub(crate) fn check() -> Result<()> {
+pub fn check() -> Result<()> {
     if requested() {
         bail!("interrupted");
     }

@@ -37,6 +37,12 @@ pub(crate) fn backlog_limit() -> u32 {
     config!(backlog_limit)
 }
 
+/// See [`Config::blind`].
+#[cfg(feature = "bench")]
+pub(crate) fn blind() -> bool {
+    config!(blind) != 0
+}
+
 pub(crate) fn total_cap() -> u32 {
     config!(total_cap)
 }

@@ -26,6 +26,10 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     }
     let Some(state) = sock::get(sk) else { return };
     let size = field!(ctx.msg, size);
+    #[cfg(feature = "bench")]
+    if kernel::blind() {
+        return blind(ctx, state, size);
+    }
     if !may_send(sk) {
         // TCP knows what to answer: EPIPE after a shutdown.
         return account::by_tcp(state, size);
@@ -56,6 +60,21 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     if size < state.smallest {
         state.smallest = size;
     }
+    account::redirected(state, size);
+}
+
+/// What the rules cost is measured against this: redirects whatever there is.
+#[cfg(feature = "bench")]
+#[inline(always)]
+fn blind(ctx: &SkMsgContext, state: &mut SockState, size: u32) {
+    if state.peer_cookie == 0 {
+        let Some(peer) = PEERS.get_ptr(state.cookie) else {
+            return account::by_tcp(state, size);
+        };
+        // SAFETY: as in `check`.
+        state.peer_cookie = unsafe { (*peer).cookie };
+    }
+    let _pass = SOCKETS.redirect_msg(ctx, state.peer_cookie, u64::from(BPF_F_INGRESS));
     account::redirected(state, size);
 }
 

@@ -1,5 +1,6 @@
 //! The verbs, one per file.
 
+pub mod bench;
 pub mod build;
 pub mod check_tree;
 pub mod demo;
@@ -43,6 +44,7 @@ const VERBS: &[Verb] = &[
     test_semantics::VERB,
     test_conformance::VERB,
     soak::VERB,
+    bench::VERB,
     fuzz::VERB,
     fmt::VERB,
     check_tree::VERB,

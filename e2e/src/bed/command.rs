@@ -15,25 +15,25 @@ const LIMIT: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(2);
 
 /// A command.
-pub(crate) struct Run {
+pub struct Run {
     command: Command,
     shown: String,
 }
 
 /// How a command ended.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub struct Ended {
     /// Exit code; `None` where a signal ended it.
-    pub(crate) code: Option<i32>,
+    pub code: Option<i32>,
     /// Standard output.
-    pub(crate) stdout: String,
+    pub stdout: String,
     /// Standard error.
-    pub(crate) stderr: String,
+    pub stderr: String,
 }
 
 impl Run {
     /// Of a program by name or path.
-    pub(crate) fn new(program: impl AsRef<OsStr>) -> Self {
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
         let program = program.as_ref();
         let mut command = Command::new(program);
         command
@@ -47,25 +47,29 @@ impl Run {
     }
 
     /// One more argument.
-    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.shown = format!("{} {}", self.shown, arg.as_ref().to_string_lossy());
         self.command.arg(arg);
         self
     }
 
     /// More arguments.
-    pub(crate) fn args<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Self {
+    #[must_use]
+    pub fn args<A: AsRef<OsStr>>(self, args: impl IntoIterator<Item = A>) -> Self {
         args.into_iter().fold(self, Self::arg)
     }
 
     /// A variable of the environment.
-    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
     /// Without this program's variables of a prefix.
-    pub(crate) fn without_env(mut self, prefix: &str) -> Self {
+    #[must_use]
+    pub fn without_env(mut self, prefix: &str) -> Self {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with(prefix) {
                 self.command.env_remove(name);
@@ -75,13 +79,13 @@ impl Run {
     }
 
     /// Somewhere else than here.
-    pub(crate) fn at(mut self, place: &Place) -> Result<Self> {
+    pub fn at(mut self, place: &Place) -> Result<Self> {
         place.prepare(&mut self.command)?;
         Ok(self)
     }
 
     /// Runs it, whatever its exit code.
-    pub(crate) fn ended(mut self) -> Result<Ended> {
+    pub fn ended(mut self) -> Result<Ended> {
         let shown = self.shown;
         let mut child = self
             .command
@@ -111,7 +115,7 @@ impl Run {
     }
 
     /// Runs it; its standard output, or an error where its exit code is not 0.
-    pub(crate) fn output(self) -> Result<String> {
+    pub fn output(self) -> Result<String> {
         let shown = self.shown.clone();
         let Ended {
             code,
@@ -131,7 +135,7 @@ impl Run {
     }
 
     /// Runs it; an error where its exit code is not 0.
-    pub(crate) fn done(self) -> Result<()> {
+    pub fn done(self) -> Result<()> {
         self.output().map(drop)
     }
 }

@@ -1,12 +1,13 @@
 //! Pods for tests: network namespaces wired by a real CNI chain, each with a
 //! real Envoy behind Istio's REDIRECT rules.
 
-pub(crate) mod command;
-pub(crate) mod node;
-pub(crate) mod place;
-pub(crate) mod pod;
-pub(crate) mod process;
+pub mod command;
+pub mod cpu;
+pub mod node;
+pub mod place;
+pub mod pod;
+pub mod process;
 mod rules;
-pub(crate) mod scratch;
-pub(crate) mod sidecar;
-pub(crate) mod tools;
+pub mod scratch;
+pub mod sidecar;
+pub mod tools;

@@ -17,7 +17,7 @@ use super::scratch::Scratch;
 use super::tools::Tools;
 
 /// The conflist's file.
-pub(crate) const CONFLIST: &str = "10-e2e.conflist";
+pub const CONFLIST: &str = "10-e2e.conflist";
 /// Pods' addresses.
 const SUBNETS: [&str; 2] = ["10.77.0.0/16", "fd77::/64"];
 const BRIDGE: &str = "cni0";
@@ -32,27 +32,27 @@ const SYSCTLS: [(&str, &str); 3] = [
 
 /// A node; removed on drop.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// Programs from outside.
-    pub(crate) tools: Tools,
+    pub tools: Tools,
     /// Its directory and names.
-    pub(crate) scratch: Scratch,
+    pub scratch: Scratch,
 }
 
 /// What one attachment's ADD gave.
 #[derive(Clone, Debug)]
-pub(crate) struct Attachment {
+pub struct Attachment {
     /// Path of the pod's network namespace.
-    pub(crate) netns: PathBuf,
+    pub netns: PathBuf,
     /// Its IPv4 and IPv6 address.
-    pub(crate) ips: [IpAddr; 2],
+    pub ips: [IpAddr; 2],
     /// The chain's result.
-    pub(crate) result: Value,
+    pub result: Value,
 }
 
 impl Node {
     /// A node with a plain conflist, without Sockway.
-    pub(crate) fn new(tools: &Tools) -> Result<Self> {
+    pub fn new(tools: &Tools) -> Result<Self> {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let scratch = Scratch::new(COUNTER.fetch_add(1, Ordering::Relaxed))?;
         let node = Self {
@@ -73,12 +73,12 @@ impl Node {
     }
 
     /// The node's own network namespace.
-    pub(crate) fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         Place::netns(&netns_path(&self.scratch.netns("node")))
     }
 
     /// The chain as it is before Sockway comes.
-    pub(crate) fn conflist(&self) -> Value {
+    pub fn conflist(&self) -> Value {
         let sysctl: serde_json::Map<_, _> = SYSCTLS
             .iter()
             .map(|(name, value)| ((*name).to_owned(), json!(value)))
@@ -103,41 +103,41 @@ impl Node {
     }
 
     /// The conflist's path.
-    pub(crate) fn conflist_path(&self) -> PathBuf {
+    pub fn conflist_path(&self) -> PathBuf {
         self.scratch.path("net.d").join(CONFLIST)
     }
 
     /// Replaces the conflist.
-    pub(crate) fn write_conflist(&self, conflist: &Value) -> Result<()> {
+    pub fn write_conflist(&self, conflist: &Value) -> Result<()> {
         let path = self.conflist_path();
         let text = serde_json::to_string_pretty(conflist)?;
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
     /// The conflist as it is now.
-    pub(crate) fn read_conflist(&self) -> Result<Value> {
+    pub fn read_conflist(&self) -> Result<Value> {
         let path = self.conflist_path();
         let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("parse {}", path.display()))
     }
 
     /// Where the maps are pinned.
-    pub(crate) fn pins(&self) -> Pins {
+    pub fn pins(&self) -> Pins {
         Pins::new(self.bpffs())
     }
 
     /// The directory that `sockway --bpffs` gets.
-    pub(crate) fn bpffs(&self) -> PathBuf {
+    pub fn bpffs(&self) -> PathBuf {
         self.scratch.path("bpf").join("sockway")
     }
 
     /// A `sockway` command with this node's directories.
-    pub(crate) fn sockway(&self, args: &[&str]) -> Run {
+    pub fn sockway(&self, args: &[&str]) -> Run {
         self.sockway_at(&self.tools.sockway, args)
     }
 
     /// The same with another binary.
-    pub(crate) fn sockway_at(&self, binary: &Path, args: &[&str]) -> Run {
+    pub fn sockway_at(&self, binary: &Path, args: &[&str]) -> Run {
         Run::new(binary)
             .args(args)
             .without_env("SOCKWAY_")
@@ -153,23 +153,23 @@ impl Node {
     }
 
     /// `sockway install` into this node.
-    pub(crate) fn install(&self) -> Result<String> {
+    pub fn install(&self) -> Result<String> {
         self.sockway(&["install"]).output()
     }
 
     /// `sockway uninstall` from this node.
-    pub(crate) fn uninstall(&self) -> Result<String> {
+    pub fn uninstall(&self) -> Result<String> {
         self.sockway(&["uninstall"]).output()
     }
 
     /// `sockway status -o json`.
-    pub(crate) fn status(&self) -> Result<Value> {
+    pub fn status(&self) -> Result<Value> {
         let text = self.sockway(&["status", "--output", "json"]).output()?;
         serde_json::from_str(&text).with_context(|| format!("parse the status {text:?}"))
     }
 
     /// One CNI verb on a pod's network namespace, whatever comes of it.
-    pub(crate) fn cni(&self, verb: &str, netns: &Path) -> Result<Ended> {
+    pub fn cni(&self, verb: &str, netns: &Path) -> Result<Ended> {
         Run::new(&self.tools.cnitool)
             .args([verb, self.scratch.name()])
             .arg(netns)
@@ -180,7 +180,7 @@ impl Node {
     }
 
     /// Makes a network namespace for a pod.
-    pub(crate) fn make_netns(&self, name: &str) -> Result<PathBuf> {
+    pub fn make_netns(&self, name: &str) -> Result<PathBuf> {
         let name = self.scratch.netns(name);
         Run::new("ip").args(["netns", "add", &name]).done()?;
         let path = netns_path(&name);
@@ -192,14 +192,14 @@ impl Node {
     }
 
     /// Removes a pod's network namespace.
-    pub(crate) fn remove_netns(&self, name: &str) -> Result<()> {
+    pub fn remove_netns(&self, name: &str) -> Result<()> {
         Run::new("ip")
             .args(["netns", "delete", &self.scratch.netns(name)])
             .done()
     }
 
     /// ADD.
-    pub(crate) fn add(&self, netns: &Path) -> Result<Attachment> {
+    pub fn add(&self, netns: &Path) -> Result<Attachment> {
         let Ended {
             code,
             stdout,
@@ -232,7 +232,7 @@ impl Node {
     }
 
     /// DEL.
-    pub(crate) fn del(&self, netns: &Path) -> Result<()> {
+    pub fn del(&self, netns: &Path) -> Result<()> {
         let Ended {
             code,
             stdout,

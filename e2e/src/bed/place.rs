@@ -14,18 +14,18 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 /// A place for processes. Nothing set means: as this one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Place {
+pub struct Place {
     /// Path of a network namespace.
-    pub(crate) netns: Option<PathBuf>,
+    pub netns: Option<PathBuf>,
     /// Directory of a cgroup2.
-    pub(crate) cgroup: Option<PathBuf>,
+    pub cgroup: Option<PathBuf>,
     /// User and group id.
-    pub(crate) user: Option<u32>,
+    pub user: Option<u32>,
 }
 
 impl Place {
     /// A network namespace and nothing else.
-    pub(crate) fn netns(path: &Path) -> Self {
+    pub fn netns(path: &Path) -> Self {
         Self {
             netns: Some(path.to_owned()),
             ..Self::default()
@@ -34,7 +34,7 @@ impl Place {
 
     /// Makes the child of `command` start here, in a process group of its own,
     /// and end with the thread that starts it.
-    pub(crate) fn prepare(&self, command: &mut Command) -> Result<()> {
+    pub fn prepare(&self, command: &mut Command) -> Result<()> {
         let Self {
             netns,
             cgroup,
@@ -67,7 +67,7 @@ impl Place {
     }
 
     /// Runs a closure on a thread of its own in this place's network namespace.
-    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let netns = self.netns.as_deref().map(open).transpose()?;
         thread::scope(|scope| {
             let thread = scope.spawn(|| {

@@ -25,11 +25,11 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// A pod. Its processes end on drop; its namespace goes with the node.
 #[derive(Debug)]
-pub(crate) struct Pod {
+pub struct Pod {
     /// Its name on the node.
-    pub(crate) name: String,
+    pub name: String,
     /// What the chain gave it.
-    pub(crate) attachment: Attachment,
+    pub attachment: Attachment,
     place: Place,
     envoy: Option<Process>,
     apps: Vec<Process>,
@@ -37,7 +37,7 @@ pub(crate) struct Pod {
 
 impl Pod {
     /// Makes a network namespace and runs ADD.
-    pub(crate) fn new(node: &Node, name: &str) -> Result<Self> {
+    pub fn new(node: &Node, name: &str) -> Result<Self> {
         let netns = node.make_netns(name)?;
         let attachment = node.add(&netns)?;
         let place = Place {
@@ -55,12 +55,12 @@ impl Pod {
     }
 
     /// Its addresses: IPv4, IPv6.
-    pub(crate) const fn ips(&self) -> [IpAddr; 2] {
+    pub const fn ips(&self) -> [IpAddr; 2] {
         self.attachment.ips
     }
 
     /// Starts its Envoy behind Istio's rules.
-    pub(crate) fn start_sidecar(
+    pub fn start_sidecar(
         &mut self,
         node: &Node,
         services: &[Service],
@@ -98,7 +98,7 @@ impl Pod {
     }
 
     /// Starts a server of this program and waits until it listens.
-    pub(crate) fn serve(&mut self, node: &Node, name: &str, args: &[&str]) -> Result<()> {
+    pub fn serve(&mut self, node: &Node, name: &str, args: &[&str]) -> Result<()> {
         let mut app = self.spawn(node, name, args)?;
         app.wait_ready()?;
         self.apps.push(app);
@@ -106,34 +106,51 @@ impl Pod {
     }
 
     /// Starts this program in the pod.
-    pub(crate) fn spawn(&self, node: &Node, name: &str, args: &[&str]) -> Result<Process> {
+    pub fn spawn(&self, node: &Node, name: &str, args: &[&str]) -> Result<Process> {
+        self.start(node, name, &node.tools.this, args)
+    }
+
+    /// Starts any program in the pod.
+    pub fn start(&self, node: &Node, name: &str, program: &Path, args: &[&str]) -> Result<Process> {
         let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let (name, logs) = (format!("{}-{name}", self.name), node.scratch.path("logs"));
-        Process::start(&name, &logs, &self.place, &node.tools.this, &args)
+        Process::start(&name, &logs, &self.place, program, &args)
+    }
+
+    /// Keeps a server that listens at a port from now on, once it does.
+    pub fn keep(&mut self, mut server: Process, port: u16) -> Result<()> {
+        server.wait_for("listens", |_| Ok(self.ports_in(LISTEN)?.contains(&port)))?;
+        self.apps.push(server);
+        Ok(())
+    }
+
+    /// Moves what is started from now on to another cgroup.
+    pub fn move_to(&mut self, cgroup: &Path) {
+        self.place.cgroup = Some(cgroup.to_owned());
     }
 
     /// Ends all servers; what each of them wrote.
-    pub(crate) fn end_apps(&mut self, limit: Duration) -> Result<Vec<String>> {
+    pub fn end_apps(&mut self, limit: Duration) -> Result<Vec<String>> {
         self.apps.drain(..).map(|app| app.end(limit)).collect()
     }
 
     /// Ends Envoy.
-    pub(crate) fn end_sidecar(&mut self) {
+    pub fn end_sidecar(&mut self) {
         self.envoy = None;
     }
 
     /// Envoy's process id, where it runs.
-    pub(crate) fn envoy_id(&self) -> Option<u32> {
+    pub fn envoy_id(&self) -> Option<u32> {
         self.envoy.as_ref().map(Process::id)
     }
 
     /// Connections established in the pod now.
-    pub(crate) fn established(&self) -> Result<usize> {
+    pub fn established(&self) -> Result<usize> {
         Ok(self.ports_in(ESTABLISHED)?.len())
     }
 
     /// Bytes that an interface has received.
-    pub(crate) fn received_bytes(&self, interface: &str) -> Result<u64> {
+    pub fn received_bytes(&self, interface: &str) -> Result<u64> {
         let text = self
             .place
             .within(|| read(Path::new("/proc/thread-self/net/dev")))?;
@@ -170,7 +187,7 @@ fn read(path: &Path) -> Result<String> {
 
 /// Waits until no connection is left in the pods, so that what follows is not
 /// served by connections that Envoy keeps from before.
-pub(crate) fn quiet(pods: &[&Pod]) -> Result<()> {
+pub fn quiet(pods: &[&Pod]) -> Result<()> {
     let started = Instant::now();
     loop {
         stop::check()?;
@@ -189,7 +206,7 @@ pub(crate) fn quiet(pods: &[&Pod]) -> Result<()> {
 }
 
 /// Address and port in words.
-pub(crate) fn at(ip: IpAddr, port: u16) -> String {
+pub fn at(ip: IpAddr, port: u16) -> String {
     SocketAddr::new(ip, port).to_string()
 }
 

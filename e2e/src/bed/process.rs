@@ -24,7 +24,7 @@ const TAIL: usize = 15;
 
 /// A running process; ended on drop.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
@@ -32,7 +32,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts a program; output goes to `<logs>/<name>.log`.
-    pub(crate) fn start(
+    pub fn start(
         name: &str,
         logs: &Path,
         place: &Place,
@@ -60,28 +60,24 @@ impl Process {
     }
 
     /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Everything it has written.
-    pub(crate) fn output(&self) -> Result<String> {
+    pub fn output(&self) -> Result<String> {
         fs::read_to_string(&self.log).with_context(|| format!("read {}", self.log.display()))
     }
 
     /// Waits until it prints [`READY`].
-    pub(crate) fn wait_ready(&mut self) -> Result<()> {
+    pub fn wait_ready(&mut self) -> Result<()> {
         self.wait_for("listens", |process| {
             Ok(process.output()?.lines().any(|line| line == READY))
         })
     }
 
     /// Waits until something holds; an error where it ends before.
-    pub(crate) fn wait_for(
-        &mut self,
-        what: &str,
-        holds: impl Fn(&Self) -> Result<bool>,
-    ) -> Result<()> {
+    pub fn wait_for(&mut self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
         let started = Instant::now();
         while !holds(self)? {
             stop::check()?;
@@ -106,7 +102,7 @@ impl Process {
     }
 
     /// Waits for its end and returns what it wrote; an error where its exit code is not 0.
-    pub(crate) fn finish(mut self, limit: Duration) -> Result<String> {
+    pub fn finish(mut self, limit: Duration) -> Result<String> {
         let status = self.wait(limit)?;
         if status.is_none_or(|status| !status.success()) {
             bail!("{}: {}", self.name, self.tail());
@@ -115,7 +111,7 @@ impl Process {
     }
 
     /// Asks it to end and returns what it wrote, whatever its exit code.
-    pub(crate) fn end(mut self, limit: Duration) -> Result<String> {
+    pub fn end(mut self, limit: Duration) -> Result<String> {
         self.signal(Signal::SIGTERM);
         self.wait(limit)?;
         self.output()
@@ -142,7 +138,7 @@ impl Process {
     }
 
     /// Sends it a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         if let Ok(id) = i32::try_from(self.child.id()) {
             // Gone already is what a signal would have led to.
             let _ = kill(Pid::from_raw(id), signal);

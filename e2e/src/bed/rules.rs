@@ -10,7 +10,7 @@ use super::sidecar::{INBOUND, OUTBOUND, USER};
 const NOT_INBOUND: [u16; 4] = [15008, 15020, 15021, 15090];
 
 /// Sets the rules in both families, and `::6` on `lo`.
-pub(crate) fn set(place: &Place) -> Result<()> {
+pub(super) fn set(place: &Place) -> Result<()> {
     Run::new("ip")
         .args(["-6", "address", "add", "::6/128", "dev", "lo"])
         .at(place)?

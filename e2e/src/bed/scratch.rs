@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A run's directory and names.
 #[derive(Debug)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     name: String,
     dir: PathBuf,
     cgroup_root: PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Scratch {
 impl Scratch {
     /// Removes what dead runs left, then makes this run's directory with a BPF
     /// file system of its own and a child cgroup.
-    pub(crate) fn new(counter: u32) -> Result<Self> {
+    pub fn new(counter: u32) -> Result<Self> {
         sweep()?;
         let pid = std::process::id();
         let start = start_time(pid).context("this process's start time")?;
@@ -65,27 +65,27 @@ impl Scratch {
     }
 
     /// The run's unique name.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// A path in the run's directory.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
     /// The cgroup that the run's pods live in.
-    pub(crate) fn cgroup(&self) -> PathBuf {
+    pub fn cgroup(&self) -> PathBuf {
         self.cgroup_root.join(&self.name)
     }
 
     /// Name of a network namespace of this run.
-    pub(crate) fn netns(&self, name: &str) -> String {
+    pub fn netns(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
     }
 
     /// Removes everything; an error names what could not be removed.
-    pub(crate) fn remove(&self) -> Result<()> {
+    pub fn remove(&self) -> Result<()> {
         remove_run(&self.name, &self.dir, &self.cgroup_root)
     }
 }
@@ -211,7 +211,7 @@ fn end_cgroup(path: &Path) -> Result<()> {
 }
 
 /// Entries of a directory whose name starts so; none where there is no directory.
-pub(crate) fn children_with_prefix(dir: &Path, prefix: &str) -> Vec<PathBuf> {
+pub fn children_with_prefix(dir: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())

@@ -7,13 +7,13 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 /// The user and group that Istio's rules let pass.
-pub(crate) const USER: u32 = 1337;
+pub const USER: u32 = 1337;
 /// Envoy's outbound port.
-pub(crate) const OUTBOUND: u16 = 15001;
+pub const OUTBOUND: u16 = 15001;
 /// Envoy's inbound port.
-pub(crate) const INBOUND: u16 = 15006;
+pub const INBOUND: u16 = 15006;
 /// Service addresses, by family: prefix and prefix length. Nobody owns them.
-pub(crate) const VIPS: [(&str, u32); 2] = [("10.96.0.0", 16), ("fd00:96::", 64)];
+pub const VIPS: [(&str, u32); 2] = [("10.96.0.0", 16), ("fd00:96::", 64)];
 /// Where Envoy connects to its own application from.
 const SOURCES: [&str; 2] = ["127.0.0.6", "::6"];
 const ANY: [&str; 2] = ["0.0.0.0", "::"];
@@ -23,7 +23,7 @@ const FAMILIES: [&str; 2] = ["v4", "v6"];
 const POOL_IDLE: &str = "1s";
 
 /// The service address of that number, IPv4 (0) or IPv6 (1).
-pub(crate) fn vip(family: usize, number: u8) -> IpAddr {
+pub fn vip(family: usize, number: u8) -> IpAddr {
     if family == 0 {
         IpAddr::from([10, 96, 0, number])
     } else {
@@ -33,7 +33,7 @@ pub(crate) fn vip(family: usize, number: u8) -> IpAddr {
 
 /// What speaks at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// Any bytes.
     Tcp,
     /// HTTP/1.1.
@@ -42,17 +42,17 @@ pub(crate) enum Protocol {
 
 /// A port of service addresses and the pod behind it.
 #[derive(Clone, Debug)]
-pub(crate) struct Service {
+pub struct Service {
     /// Port of the service addresses and of the pod.
-    pub(crate) port: u16,
+    pub port: u16,
     /// What is spoken there.
-    pub(crate) protocol: Protocol,
+    pub protocol: Protocol,
     /// The pod's addresses: IPv4, IPv6.
-    pub(crate) backend: [IpAddr; 2],
+    pub backend: [IpAddr; 2],
 }
 
 /// Envoy's whole configuration: `services` it can call, `http` ports of its own application.
-pub(crate) fn config(services: &[Service], http: &[u16]) -> Value {
+pub fn config(services: &[Service], http: &[u16]) -> Value {
     let mut clusters = Vec::new();
     let mut outbound = Vec::new();
     for service in services {
@@ -93,7 +93,7 @@ pub(crate) fn config(services: &[Service], http: &[u16]) -> Value {
 }
 
 /// Writes a configuration where uid 1337 can read it.
-pub(crate) fn write(path: &std::path::Path, config: &Value) -> Result<()> {
+pub fn write(path: &std::path::Path, config: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(config)?;
     fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
@@ -181,7 +181,11 @@ fn cluster(name: &str, more: &Value) -> Value {
         "extensions.upstreams.http.v3.HttpProtocolOptions",
         json!({
             "common_http_protocol_options": { "idle_timeout": POOL_IDLE },
-            "explicit_http_config": { "http_protocol_options": {} },
+            // As the request came, HTTP/1.1 or HTTP/2.
+            "use_downstream_protocol_config": {
+                "http_protocol_options": {},
+                "http2_protocol_options": {},
+            },
         }),
     );
     // Envoy's own limits are 1024; Istio lifts them.

@@ -18,22 +18,22 @@ const COMMANDS: [&str; 3] = ["ip", "iptables", "ip6tables"];
 
 /// Paths of everything.
 #[derive(Clone, Debug)]
-pub(crate) struct Tools {
+pub struct Tools {
     /// This program: servers, clients and load run from it.
-    pub(crate) this: PathBuf,
+    pub this: PathBuf,
     /// The installer.
-    pub(crate) sockway: PathBuf,
+    pub sockway: PathBuf,
     /// Directory that holds `bridge`, `host-local` and `tuning`.
-    pub(crate) plugins: PathBuf,
+    pub plugins: PathBuf,
     /// The CNI project's command-line runtime.
-    pub(crate) cnitool: PathBuf,
+    pub cnitool: PathBuf,
     /// Envoy's binary, which uid 1337 can execute.
-    pub(crate) envoy: PathBuf,
+    pub envoy: PathBuf,
 }
 
 impl Tools {
     /// Finds everything, or names all that is missing and how to get it.
-    pub(crate) fn find() -> Result<Self> {
+    pub fn find() -> Result<Self> {
         if !nix::unistd::geteuid().is_root() {
             bail!("needs root: it makes network namespaces and loads eBPF programs");
         }
@@ -103,7 +103,7 @@ fn noted(notes: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// The first executable of that name on `PATH`.
-pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|dir| dir.join(name))

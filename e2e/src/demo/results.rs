@@ -9,6 +9,7 @@ use sockway_common::pair::hop;
 use super::rounds::Round;
 use crate::hops::{Hop, Hops};
 use crate::load::report::Report as Load;
+use crate::median::median as middle;
 use crate::traffic::report::Report as Traffic;
 
 /// Everything.
@@ -90,16 +91,6 @@ impl Protocols {
             }
         });
         Self(compared.into())
-    }
-}
-
-/// The median, 0 of nothing.
-fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => values[n / 2],
-        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
     }
 }
 

@@ -1,7 +1,6 @@
 //! The asking side: one request at a time on each connection.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::codec;
 use super::options::{Client, Protocol};
 use super::report::Report;
+use crate::bed::cpu;
 use crate::pattern::{Direction, Pattern};
 use crate::stop;
 
@@ -137,7 +137,7 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
             _ => {}
         }
         if begun.is_none() && Instant::now() >= settled {
-            begun = Some((Instant::now(), cpu(options)?));
+            begun = Some((Instant::now(), used(options)?));
         }
         for event in &events {
             let slot = &mut connections[event.token().0];
@@ -175,7 +175,7 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
         );
     };
     let over = since.elapsed();
-    let cpu = cpu(options)?
+    let cpu = used(options)?
         .zip(cpu_then)
         .map(|(now, then)| now.saturating_sub(then));
     report.measured(&times, over, cpu);
@@ -216,19 +216,6 @@ fn warm_up(options: &Client, index: u64) -> Result<()> {
 }
 
 /// CPU time that the cgroup has used, where it is asked for.
-fn cpu(options: &Client) -> Result<Option<Duration>> {
-    options.cpu_of.as_deref().map(usage).transpose()
-}
-
-fn usage(cgroup: &Path) -> Result<Duration> {
-    let path = cgroup.join("cpu.stat");
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let usage = text
-        .lines()
-        .find_map(|line| line.strip_prefix("usage_usec "));
-    let usage = usage.and_then(|usage| usage.parse().ok());
-    usage
-        .map(Duration::from_micros)
-        .with_context(|| format!("no usage_usec in {}", path.display()))
+fn used(options: &Client) -> Result<Option<Duration>> {
+    options.cpu_of.as_deref().map(cpu::usage).transpose()
 }

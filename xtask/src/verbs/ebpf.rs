@@ -44,6 +44,30 @@ pub fn build(workspace: &Workspace, arguments: &[String]) -> Result<PathBuf> {
     Ok(object)
 }
 
+/// Builds what `make bench` measures with into target/bpf: the programs with
+/// their bench-only parts, and the yardstick. No release carries either.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_bench(workspace: &Workspace) -> Result<()> {
+    let toolchain = Toolchain::for_bpf(workspace.tools())?;
+    let mut cargo = toolchain.cargo();
+    settings(workspace, &mut cargo)?;
+    // Apart from the shipped object, which shall not be built anew for it.
+    let directory = directory(workspace).join("bench");
+    cargo
+        .env("CARGO_TARGET_DIR", &directory)
+        .args(["build", "--release", "--features", "bench"]);
+    if env::var_os("CI").is_some() {
+        cargo.arg("--locked");
+    }
+    command::run(&mut cargo)?;
+    let built = directory.join("bpfel-unknown-none/release");
+    let bpf = workspace.target().join("bpf");
+    copy_if_changed(&built.join("sockway"), &bpf.join("sockway-bench.o"))?;
+    copy_if_changed(&built.join("tuple"), &bpf.join("tuple.o"))
+}
+
 /// Makes a cargo command work on ebpf/ and find the linker.
 ///
 /// # Errors

@@ -1,0 +1,132 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use sockway_e2e::stop;
+
+use crate::endpoint::{self, Endpoint};
+use crate::jobs::{self, Topic};
+use crate::progress::Progress;
+use crate::report::{self, Run};
+use crate::rounds;
+use crate::scene::Scene;
+
+/// How fast it is: plain TCP, Sockway and yardsticks in turn
+#[derive(Debug, Parser)]
+#[command(
+    name = "sockway-bench",
+    version,
+    after_help = "Examples:\n  make bench\n  make bench ARGS=\"run --topic echo --rounds 5\"\n  make bench ARGS=\"run --full\"    an hour\n  make bench ARGS=report           the report again, from all raw results"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure, keep the raw results, write the report
+    Run(Options),
+    /// Write the report of the raw results that are there
+    Report(Out),
+    /// Programs at the ends of what is measured
+    #[command(subcommand, hide = true)]
+    Endpoint(Endpoint),
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+struct Options {
+    /// What to measure; several times for several
+    #[arg(long = "topic", value_enum)]
+    topics: Vec<Topic>,
+    /// Every topic and every point of it
+    #[arg(long)]
+    full: bool,
+    /// Rounds; each measures every mode once
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Milliseconds of each measurement
+    #[arg(long, default_value_t = 1000)]
+    millis: u64,
+    /// Worker threads of each Envoy
+    #[arg(long, default_value_t = 2)]
+    concurrency: u32,
+    #[command(flatten)]
+    out: Out,
+}
+
+#[derive(Args, Debug)]
+struct Out {
+    /// Directory of raw results and report
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+}
+
+/// What `run` takes without further words: a few minutes.
+const QUICK: [Topic; 6] = [
+    Topic::Echo,
+    Topic::Protocols,
+    Topic::Hop,
+    Topic::Connect,
+    Topic::Bulk,
+    Topic::Tax,
+];
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("sockway-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command) -> Result<()> {
+    stop::install()?;
+    match command {
+        Command::Run(options) => measure(options),
+        Command::Report(Out { out }) => report::write(out),
+        Command::Endpoint(endpoint) => endpoint::run(endpoint),
+    }
+}
+
+fn measure(options: &Options) -> Result<()> {
+    let Options {
+        topics,
+        full,
+        rounds,
+        millis,
+        concurrency,
+        out: Out { out },
+    } = options;
+    let topics = match (topics.as_slice(), full) {
+        ([], true) => Topic::value_variants(),
+        ([], false) => &QUICK,
+        (topics, _) => topics,
+    };
+    std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
+    let mut progress = Progress::new();
+    let mut scene = Scene::new(&progress, *concurrency)?;
+    let jobs = jobs::jobs(topics, *full);
+    let samples = rounds::run(&mut scene, &jobs, *rounds, *millis, &mut progress)?;
+    for topic in topics {
+        let of_topic = samples.iter().filter(|s| s.case.topic == *topic);
+        Run::new(
+            &scene,
+            *rounds,
+            *millis,
+            *concurrency,
+            of_topic.cloned().collect(),
+        )?
+        .save(out, *topic)?;
+    }
+    drop(scene);
+    report::write(out)
+}

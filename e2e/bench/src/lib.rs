@@ -1,0 +1,16 @@
+//! How fast it is: plain TCP, Sockway and yardsticks in turn, with a report.
+
+mod cli;
+mod endpoint;
+mod jobs;
+mod mode;
+mod net;
+mod progress;
+mod report;
+mod results;
+mod rounds;
+mod scene;
+mod tuple;
+mod work;
+
+pub use cli::run;

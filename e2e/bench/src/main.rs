@@ -1,0 +1,7 @@
+//! `sockway-bench`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sockway_bench::run()
+}

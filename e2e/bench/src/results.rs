@@ -1,0 +1,192 @@
+//! What was measured, raw and summed up.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+use sockway_e2e::hops::Hops;
+use sockway_e2e::median::median;
+
+use crate::jobs::Case;
+use crate::mode::Mode;
+
+/// Points of a latency distribution, percent.
+pub(crate) const QUANTILES: [f64; 12] = [
+    1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.5, 99.9, 100.0,
+];
+
+/// Figures of one measurement. Times in microseconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// Requests, round trips, connections or MiB.
+    pub(crate) count: u64,
+    /// Of those per second.
+    pub(crate) rate: f64,
+    /// Average time of one; 0 where it was not measured one by one.
+    pub(crate) mean_us: f64,
+    /// Median.
+    pub(crate) p50_us: f64,
+    /// 99th percentile.
+    pub(crate) p99_us: f64,
+    /// `(percent, at most)`.
+    pub(crate) latency: Vec<(f64, f64)>,
+    /// Requests that failed.
+    pub(crate) faults: u64,
+}
+
+impl Measured {
+    /// From a histogram of nanoseconds.
+    pub(crate) fn of(times: &Histogram<u64>, over: Duration) -> Self {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of one run are far below 2^52"
+        )]
+        let us = |nanos: u64| nanos as f64 / 1e3;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "counts of one run are far below 2^52"
+        )]
+        let rate = times.len() as f64 / over.as_secs_f64();
+        Self {
+            count: times.len(),
+            rate,
+            mean_us: times.mean() / 1e3,
+            p50_us: us(times.value_at_quantile(0.5)),
+            p99_us: us(times.value_at_quantile(0.99)),
+            latency: QUANTILES
+                .iter()
+                .map(|percent| (*percent, us(times.value_at_quantile(percent / 100.0))))
+                .collect(),
+            faults: 0,
+        }
+    }
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// What was measured.
+    pub(crate) case: Case,
+    /// How connections were made.
+    pub(crate) mode: Mode,
+    /// Which round it was, from 0.
+    pub(crate) round: u32,
+    /// Its figures.
+    pub(crate) measured: Measured,
+    /// CPU time of everything that took part for one request, by the cgroup's account.
+    pub(crate) cpu_us: f64,
+    /// What the datapath counted.
+    pub(crate) hops: Hops,
+}
+
+/// Middle, least and most of several rounds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Spread {
+    /// Median.
+    pub(crate) median: f64,
+    /// Least.
+    pub(crate) least: f64,
+    /// Most.
+    pub(crate) most: f64,
+}
+
+impl Spread {
+    /// Of any number of figures; all 0 of none.
+    pub(crate) fn of(values: Vec<f64>) -> Self {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(0.0, f64::max);
+        Self {
+            least: if least.is_finite() { least } else { 0.0 },
+            most,
+            median: median(values),
+        }
+    }
+}
+
+/// All rounds of one case in one mode.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Summary {
+    /// What was measured.
+    pub(crate) case: Case,
+    /// How connections were made.
+    pub(crate) mode: Mode,
+    /// Rounds.
+    pub(crate) rounds: usize,
+    /// Per second.
+    pub(crate) rate: Spread,
+    /// Average time, microseconds.
+    pub(crate) mean_us: Spread,
+    /// 99th percentile, microseconds.
+    pub(crate) p99_us: Spread,
+    /// CPU time for each, microseconds.
+    pub(crate) cpu_us: Spread,
+    /// `rate` by that of plain TCP in the same round.
+    pub(crate) rate_ratio: Option<Spread>,
+    /// `mean_us` by that of plain TCP in the same round.
+    pub(crate) mean_ratio: Option<Spread>,
+    /// `cpu_us` by that of plain TCP in the same round.
+    pub(crate) cpu_ratio: Option<Spread>,
+    /// Median of each point of the distribution.
+    pub(crate) latency: Vec<(f64, f64)>,
+    /// Requests that failed, of all rounds.
+    pub(crate) faults: u64,
+}
+
+/// Everything by case and mode, in the order in which cases first came.
+pub(crate) fn summarise(samples: &[Sample]) -> Vec<Summary> {
+    let mut cases: Vec<&Case> = Vec::new();
+    for sample in samples {
+        if !cases.contains(&&sample.case) {
+            cases.push(&sample.case);
+        }
+    }
+    let pairs = cases
+        .into_iter()
+        .flat_map(|case| Mode::EVERY.into_iter().map(move |mode| (case, mode)));
+    pairs
+        .filter_map(|(case, mode)| summary(samples, case, mode))
+        .collect()
+}
+
+fn summary(samples: &[Sample], case: &Case, mode: Mode) -> Option<Summary> {
+    let of = |mode: Mode| {
+        samples
+            .iter()
+            .filter(move |sample| sample.case == *case && sample.mode == mode)
+    };
+    let mine: Vec<&Sample> = of(mode).collect();
+    let first = *mine.first()?;
+    let spread = |figure: fn(&Sample) -> f64| Spread::of(mine.iter().map(|s| figure(s)).collect());
+    let ratio = |figure: fn(&Sample) -> f64| {
+        let ratios: Vec<f64> = mine
+            .iter()
+            .filter_map(|sample| {
+                let plain = of(Mode::Plain).find(|plain| plain.round == sample.round)?;
+                let (mine, plain) = (figure(sample), figure(plain));
+                (mine > 0.0 && plain > 0.0).then_some(mine / plain)
+            })
+            .collect();
+        (!ratios.is_empty()).then(|| Spread::of(ratios))
+    };
+    let point = |index: usize| {
+        let at = mine.iter().filter_map(|s| s.measured.latency.get(index));
+        median(at.map(|(_, us)| *us).collect())
+    };
+    let latency = first.measured.latency.iter().enumerate();
+    Some(Summary {
+        case: case.clone(),
+        mode,
+        rounds: mine.len(),
+        rate: spread(|s| s.measured.rate),
+        mean_us: spread(|s| s.measured.mean_us),
+        p99_us: spread(|s| s.measured.p99_us),
+        cpu_us: spread(|s| s.cpu_us),
+        rate_ratio: ratio(|s| s.measured.rate),
+        mean_ratio: ratio(|s| s.measured.mean_us),
+        cpu_ratio: ratio(|s| s.cpu_us),
+        latency: latency
+            .map(|(i, (percent, _))| (*percent, point(i)))
+            .collect(),
+        faults: mine.iter().map(|s| s.measured.faults).sum(),
+    })
+}

@@ -1,0 +1,102 @@
+//! All measurements, mode by mode and round by round.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use sockway_e2e::bed::cpu;
+use sockway_e2e::hops::Figures;
+use sockway_e2e::stop;
+
+use crate::jobs::{Case, Job, Tool};
+use crate::mode::Mode;
+use crate::progress::Progress;
+use crate::results::Sample;
+use crate::scene::Scene;
+use crate::work;
+
+/// Measures everything; the order of modes changes from round to round.
+pub(crate) fn run(
+    scene: &mut Scene,
+    jobs: &[Job],
+    rounds: u32,
+    millis: u64,
+    progress: &mut Progress,
+) -> Result<Vec<Sample>> {
+    let modes: Vec<Mode> = Mode::EVERY
+        .into_iter()
+        .filter(|mode| jobs.iter().any(|job| job.modes.contains(mode)))
+        .collect();
+    let measurements: usize = jobs.iter().map(|job| job.modes.len()).sum();
+    progress.expect(rounds * u32::try_from(measurements).context("too many measurements")?);
+    let mut samples = Vec::new();
+    for round in 0..rounds {
+        let mut order = modes.clone();
+        order.rotate_left(round as usize % modes.len().max(1));
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for mode in order {
+            scene
+                .switch(mode)
+                .with_context(|| format!("switch to {}", mode.name()))?;
+            for job in jobs.iter().filter(|job| job.modes.contains(&mode)) {
+                stop::check()?;
+                let sample = one(scene, &job.case, mode, round, millis)
+                    .with_context(|| format!("{}, {}", job.case.name(), mode.name()))?;
+                progress.done(&line(&sample, rounds));
+                samples.push(sample);
+            }
+        }
+    }
+    Ok(samples)
+}
+
+fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Result<Sample> {
+    let pins = scene.node.pins();
+    let cgroup = scene.node.scratch.cgroup();
+    let (cpu_then, figures_then) = (cpu::usage(&cgroup)?, Figures::read(&pins)?);
+    let measured = if mode == Mode::Unix {
+        work::unix(scene, case, millis)?
+    } else {
+        work::measure(scene, case, millis)?
+    };
+    let cpu = cpu::usage(&cgroup)?.saturating_sub(cpu_then);
+    let hops = Figures::read(&pins)?.since(&figures_then);
+    let redirected = hops.0.iter().any(|hop| hop.messages > 0);
+    let expected = matches!(mode, Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind);
+    let away = matches!(case.tool, Tool::AwayAsk | Tool::AwayDial | Tool::AwayBulk);
+    if redirected && (!expected || away) {
+        bail!("redirected, and should not have been: {hops}");
+    }
+    if !redirected && expected && !away {
+        bail!("nothing was redirected");
+    }
+    Ok(Sample {
+        case: case.clone(),
+        mode,
+        round,
+        cpu_us: per_request(cpu, measured.count),
+        measured,
+        hops,
+    })
+}
+
+fn per_request(cpu: Duration, count: u64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of one run are far below 2^52"
+    )]
+    let count = count.max(1) as f64;
+    cpu.as_secs_f64() * 1e6 / count
+}
+
+fn line(sample: &Sample, rounds: u32) -> String {
+    format!(
+        "round {}/{rounds} {:<8} {}: {:.0} {}",
+        sample.round + 1,
+        sample.mode.name(),
+        sample.case.name(),
+        sample.measured.rate,
+        sample.case.tool.unit()
+    )
+}
