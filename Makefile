@@ -30,7 +30,7 @@ test-unit: ## tests that need neither root nor a BPF toolchain
 	@$(XTASK) test-unit $(ARGS)
 
 test-privileged: ## as root: the real programs in the running kernel
-	@scripts/setup build
+	@scripts/setup build e2e
 	@$(XTASK) test-privileged $(ARGS)
 
 test-e2e: ## as root: pods, Envoys and verified traffic

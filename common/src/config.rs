@@ -31,6 +31,8 @@ pub struct Offsets {
     pub sk_rmem_alloc: u32,
     /// `sock.sk_bpf_storage`: pointer, null for sockets without any socket storage.
     pub sk_bpf_storage: u32,
+    /// `sock.__sk_common.skc_flags`: unsigned long, bits of `enum sock_flags`.
+    pub sk_flags: u32,
     /// `sock.sk_uid`: u32, the owner that iptables' owner match sees.
     pub sk_uid: u32,
     /// `socket.file`: `struct file *`.
@@ -66,7 +68,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 27;
+pub const OFFSETS: usize = 28;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -82,6 +84,7 @@ impl Offsets {
         sk_rcvbuf: UNKNOWN,
         sk_rmem_alloc: UNKNOWN,
         sk_bpf_storage: UNKNOWN,
+        sk_flags: UNKNOWN,
         sk_uid: UNKNOWN,
         socket_file: UNKNOWN,
         file_flags: UNKNOWN,
@@ -194,6 +197,9 @@ pub struct Config {
     pub blind: u32,
     /// Total bytes a direction may redirect where the backlog cannot be looked at.
     pub total_cap: u32,
+    /// Seconds without a packet after which Envoy's end of a joined connection
+    /// probes by TCP keepalive; 0: never.
+    pub keepalive_idle: u32,
     /// How system calls look on this architecture.
     pub arch: Arch,
 }
@@ -233,6 +239,23 @@ impl Arch {
 pub const DEFAULT_BACKLOG_LIMIT: u32 = 1 << 20;
 /// Default of [`Config::total_cap`]: 1 MiB.
 pub const DEFAULT_TOTAL_CAP: u32 = 1 << 20;
+/// Largest [`Config::keepalive_idle`] that is chosen unasked: an hour.
+pub const DEFAULT_KEEPALIVE_IDLE: u32 = 3600;
+
+/// [`Config::keepalive_idle`] for a node whose conntrack forgets established
+/// connections after `conntrack_timeout` seconds: early enough for three probes
+/// to be lost, and never more often than every 30 s.
+#[must_use]
+pub const fn keepalive_idle(conntrack_timeout: u32) -> u32 {
+    let idle = conntrack_timeout / 4;
+    if idle > DEFAULT_KEEPALIVE_IDLE {
+        DEFAULT_KEEPALIVE_IDLE
+    } else if idle < 30 {
+        30
+    } else {
+        idle
+    }
+}
 
 impl Config {
     /// The values an object holds before user space sets them.
@@ -241,6 +264,7 @@ impl Config {
         backlog_limit: DEFAULT_BACKLOG_LIMIT,
         blind: 0,
         total_cap: DEFAULT_TOTAL_CAP,
+        keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
         arch: Arch::X86_64,
     };
 }
@@ -249,4 +273,16 @@ impl Config {
 crate::impl_pod!(Offsets, Arch, Config);
 
 const _: () = assert!(size_of::<Offsets>() == OFFSETS * 4);
-const _: () = assert!(size_of::<Config>() == (OFFSETS + 3 + 8) * 4);
+const _: () = assert!(size_of::<Config>() == (OFFSETS + 4 + 8) * 4);
+
+#[cfg(test)]
+mod tests {
+    use super::keepalive_idle;
+
+    #[test]
+    fn probes_come_well_before_conntrack_forgets() {
+        assert_eq!(keepalive_idle(432_000), 3600, "the kernel's default");
+        assert_eq!(keepalive_idle(900), 225);
+        assert_eq!(keepalive_idle(10), 30, "never a storm");
+    }
+}

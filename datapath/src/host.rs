@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
+use sockway_common::config::{self, DEFAULT_KEEPALIVE_IDLE};
+
 use crate::Error;
 
 const MOUNTS: &str = "/proc/self/mounts";
+/// After how many seconds conntrack forgets an established connection, in this network namespace.
+const CONNTRACK_TIMEOUT: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_established";
 
 /// Mount points of a file system type, in mount order, octal escapes undone.
 fn mounts_of(fstype: &str) -> Result<Vec<PathBuf>, Error> {
@@ -128,6 +132,16 @@ pub fn require_bpffs(path: &Path) -> Result<(), Error> {
         path: path.to_owned(),
         at: at.to_owned(),
     })
+}
+
+/// [`config::Config::keepalive_idle`] for this node, seconds; the default where
+/// conntrack is not there (yet).
+#[must_use]
+pub fn keepalive_idle() -> u32 {
+    fs::read_to_string(CONNTRACK_TIMEOUT)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .map_or(DEFAULT_KEEPALIVE_IDLE, config::keepalive_idle)
 }
 
 /// The kernel's release, as `uname -r` prints it; empty where it cannot be read.

@@ -55,6 +55,7 @@ const FIELDS: [Field; sockway_common::config::OFFSETS - SIZES] = fields![
     "sock" "sk_rcvbuf" => sk_rcvbuf,
     "sock" "sk_backlog.rmem_alloc" => sk_rmem_alloc,
     "sock" "sk_bpf_storage" => sk_bpf_storage,
+    "sock" "__sk_common.skc_flags" => sk_flags,
     "sock" "sk_uid" => sk_uid,
     "socket" "file" => socket_file,
     "file" "f_flags" => file_flags,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use aya::{Btf, Ebpf, EbpfLoader};
 use log::{debug, info, warn};
-use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, Offsets};
+use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, Offsets};
 use sockway_common::layout;
 
 use crate::{Error, Pins, attach, calls, host, kernel, registry, stats, sweep, trust};
@@ -32,6 +32,8 @@ pub struct InstallOptions {
     pub backlog_limit: u32,
     /// Accelerated connections at a time. Maps that are pinned already keep their size.
     pub max_connections: u32,
+    /// See [`Config::keepalive_idle`], seconds.
+    pub keepalive_idle: u32,
     /// Offsets to use instead of those from the kernel's BTF, for tests of the fall-backs.
     pub offsets: Option<Offsets>,
     /// An object to load instead of the embedded one, with [`Config::blind`].
@@ -48,6 +50,7 @@ impl InstallOptions {
             cgroup,
             backlog_limit: DEFAULT_BACKLOG_LIMIT,
             max_connections: layout::MAX_CONNECTIONS,
+            keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
             offsets: None,
             #[cfg(feature = "bench")]
             blind: None,
@@ -87,6 +90,7 @@ impl Datapath {
             cgroup,
             backlog_limit,
             max_connections,
+            keepalive_idle,
             offsets,
             ..
         } = options;
@@ -108,6 +112,7 @@ impl Datapath {
         let config = Config {
             offsets,
             backlog_limit: *backlog_limit,
+            keepalive_idle: *keepalive_idle,
             arch: kernel::ARCH,
             ..Config::UNSET
         };
@@ -218,12 +223,7 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
     )
 }
 
-fn load(
-    pins: &Pins,
-    config: &Config,
-    bytes: &[u8],
-    max_connections: u32,
-) -> Result<Ebpf, Error> {
+fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
     loader.override_global(layout::CONFIG, config, true);
     for name in object_maps() {

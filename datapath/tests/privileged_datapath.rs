@@ -2,6 +2,8 @@
 //!
 //! Needs root and the real eBPF object: `make test-privileged`.
 
+#[path = "cases/ageing.rs"]
+mod ageing;
 #[path = "support/bpffs.rs"]
 mod bpffs_support;
 mod support {

@@ -27,7 +27,7 @@ use sockway_common::state::{SockState, flag};
 use crate::ends::Tuple;
 use crate::kernel::Backlog;
 use crate::maps::{PEERS, PENDING, PODS, SOCKETS};
-use crate::{account, kernel, readers, sock};
+use crate::{account, ageing, kernel, readers, sock};
 
 /// `TCP_CLOSE` of `include/net/tcp_states.h`.
 const TCP_CLOSE: u32 = 7;
@@ -211,6 +211,9 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
         return Err(Reason::Observed);
     }
     let cookie = insert(ctx, state.cookie)?;
+    if row.hop == hop::APP {
+        ageing::keep(ctx, sock);
+    }
     row.active_sock = sock;
     row.active_cookie = cookie;
     Ok(())
@@ -279,6 +282,9 @@ fn join_passive(
     }
     set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     let cookie = insert(ctx, state.cookie)?;
+    if row.hop != hop::APP {
+        ageing::keep(ctx, sock);
+    }
     let peer = PeerRow { cookie, sock };
     if PEERS
         .insert(row.active_cookie, peer, u64::from(BPF_ANY))

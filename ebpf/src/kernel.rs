@@ -47,6 +47,11 @@ pub(crate) fn total_cap() -> u32 {
     config!(total_cap)
 }
 
+/// Seconds; 0: never.
+pub(crate) fn keepalive_idle() -> u32 {
+    config!(keepalive_idle)
+}
+
 #[inline(always)]
 fn read<T: Default>(base: u64, offset: u32) -> Option<T> {
     if offset == UNKNOWN || base == 0 {
@@ -108,6 +113,15 @@ pub(crate) fn rcvlowat(sock: u64) -> u32 {
 #[inline(always)]
 pub(crate) fn uid(sock: u64) -> Option<u32> {
     read(sock, config!(offsets.sk_uid))
+}
+
+/// Whether the socket has `SO_KEEPALIVE`.
+#[inline(always)]
+pub(crate) fn keeps_alive(sock: u64) -> Option<bool> {
+    /// `SOCK_KEEPOPEN` of `enum sock_flags`, include/net/sock.h (5.10 to 7.2).
+    const SOCK_KEEPOPEN: u32 = 3;
+    let flags: u64 = read(sock, config!(offsets.sk_flags))?;
+    Some(flags & (1 << SOCK_KEEPOPEN) != 0)
 }
 
 /// True where the socket has an upper-layer protocol (kTLS, MPTCP).

@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod account;
+mod ageing;
 mod ends;
 mod establish;
 mod kernel;

@@ -74,6 +74,7 @@ mod tests {
             ("--strict", "perhaps"),
             ("--conf-name", "a/b"),
             ("--backlog-limit", "1"),
+            ("--keepalive-idle", "32768"),
             ("-o", "xml"),
         ] {
             let error = Cli::try_parse_from(["sockway", "install", option, value]).unwrap_err();

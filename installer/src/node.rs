@@ -40,6 +40,8 @@ pub struct Wanted {
     pub backlog_limit: u32,
     /// Accelerated connections at a time, where the maps are not there yet.
     pub max_connections: u32,
+    /// Seconds without a packet after which Envoy's end probes; 0: never.
+    pub keepalive_idle: u32,
     /// Whether to go on where a check says that it may not do what is hoped for.
     pub force: bool,
 }
@@ -169,6 +171,7 @@ impl Wanted {
         let mut options = InstallOptions::new(self.pins.clone(), cgroup);
         options.backlog_limit = self.backlog_limit;
         options.max_connections = self.max_connections;
+        options.keepalive_idle = self.keepalive_idle;
         Ok(Datapath::install(&options)?)
     }
 

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use sockway_common::config::DEFAULT_BACKLOG_LIMIT;
 use sockway_common::layout::MAX_CONNECTIONS;
+use sockway_datapath::host;
 
 use crate::build::Facts;
 use crate::exit::Exit;
@@ -67,6 +68,13 @@ pub struct WantedArgs {
           value_parser = clap::value_parser!(u32).range(16..=4_194_304))]
     max_connections: u32,
 
+    /// Seconds without a packet after which Envoy's end of an accelerated connection probes its peer,
+    /// so that conntrack does not forget it; 0: never [default: a quarter of the node's conntrack
+    /// timeout, at most an hour]
+    #[arg(long, value_name = "SECONDS", env = "SOCKWAY_KEEPALIVE_IDLE",
+          value_parser = clap::value_parser!(u32).range(0..=32_767))]
+    keepalive_idle: Option<u32>,
+
     /// Go on where a check says that Sockway would see only a part of this node's sockets
     #[arg(long, env = "SOCKWAY_FORCE", value_parser = clap::builder::BoolishValueParser::new())]
     force: bool,
@@ -95,6 +103,7 @@ impl WantedArgs {
             plugin: self.plugin.clone(),
             backlog_limit: self.backlog_limit,
             max_connections: self.max_connections,
+            keepalive_idle: self.keepalive_idle.unwrap_or_else(host::keepalive_idle),
             force: self.force,
         }
     }
