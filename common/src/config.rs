@@ -55,6 +55,18 @@ pub struct Offsets {
     pub tcp_snd_una: u32,
     /// `tcp_sock.write_seq`: u32.
     pub tcp_write_seq: u32,
+    /// `sock.__sk_common.skc_flags`: unsigned long, bits of `enum sock_flags`.
+    pub sk_flags: u32,
+    /// `sock.sk_tsflags`: the options of `SO_TIMESTAMPING`, u16 or (6.6 and later) u32.
+    pub sk_tsflags: u32,
+    /// `sock.sk_peek_off`: int, below 0 without `SO_PEEK_OFF`.
+    pub sk_peek_off: u32,
+    /// `sock.sk_err`: int.
+    pub sk_err: u32,
+    /// `tcp_sock.urg_seq`: u32, the last urgent byte that came; 0 if none ever did.
+    pub tcp_urg_seq: u32,
+    /// `tcp_sock.recvmsg_inq`: the offset of this bit (`TCP_INQ`), in bits.
+    pub tcp_recvmsg_inq_bit: u32,
     /// `inet_connection_sock.icsk_ulp_ops`: pointer.
     pub icsk_ulp_ops: u32,
     /// `task_struct.stack`: pointer to the base of the kernel stack.
@@ -65,10 +77,14 @@ pub struct Offsets {
     pub regs_call: u32,
     /// The word of `pt_regs` that tells user mode (x86-64 `cs`, arm64 `pstate`).
     pub regs_mode: u32,
+    /// The system call's third argument in `pt_regs` (x86-64 `dx`, arm64 `regs[2]`).
+    pub regs_third: u32,
+    /// The system call's fourth argument in `pt_regs` (x86-64 `r10`, arm64 `regs[3]`).
+    pub regs_fourth: u32,
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 28;
+pub const OFFSETS: usize = 36;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -96,11 +112,19 @@ impl Offsets {
         tcp_rcv_nxt: UNKNOWN,
         tcp_snd_una: UNKNOWN,
         tcp_write_seq: UNKNOWN,
+        sk_flags: UNKNOWN,
+        sk_tsflags: UNKNOWN,
+        sk_peek_off: UNKNOWN,
+        sk_err: UNKNOWN,
+        tcp_urg_seq: UNKNOWN,
+        tcp_recvmsg_inq_bit: UNKNOWN,
         icsk_ulp_ops: UNKNOWN,
         task_stack: UNKNOWN,
         regs_size: UNKNOWN,
         regs_call: UNKNOWN,
         regs_mode: UNKNOWN,
+        regs_third: UNKNOWN,
+        regs_fourth: UNKNOWN,
     };
 
     /// A SYN can be matched to the connection it opens.
@@ -129,6 +153,22 @@ impl Offsets {
                 self.regs_size,
                 self.regs_call,
                 self.regs_mode,
+            ])
+    }
+
+    /// Options and flags that only TCP serves can be seen, urgent data too (rule 3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_options(&self) -> bool {
+        self.sees_reads()
+            && known(&[
+                self.sk_flags,
+                self.sk_tsflags,
+                self.sk_peek_off,
+                self.tcp_urg_seq,
+                self.tcp_recvmsg_inq_bit,
+                self.regs_third,
+                self.regs_fourth,
             ])
     }
 
@@ -216,6 +256,8 @@ pub struct Arch {
     pub mode_user: u32,
     /// Numbers of `read`, `readv`, `recvfrom`, `recvmsg`, `recvmmsg`.
     pub recv_calls: [u32; 5],
+    /// Numbers of `sendto`, `sendmsg`, `sendmmsg`.
+    pub send_calls: [u32; 3],
 }
 
 impl Arch {
@@ -225,6 +267,7 @@ impl Arch {
         mode_mask: 0xffff,
         mode_user: 0x33,
         recv_calls: [0, 19, 45, 47, 299],
+        send_calls: [44, 46, 307],
     };
     /// arm64 with 4 KiB pages: `arch/arm64/include/asm/memory.h`, `PSR_MODE_EL0t`, `asm-generic/unistd.h`.
     pub const AARCH64: Self = Self {
@@ -232,6 +275,7 @@ impl Arch {
         mode_mask: 0xf,
         mode_user: 0,
         recv_calls: [63, 65, 207, 212, 243],
+        send_calls: [206, 211, 269],
     };
 }
 
@@ -273,7 +317,7 @@ impl Config {
 crate::impl_pod!(Offsets, Arch, Config);
 
 const _: () = assert!(size_of::<Offsets>() == OFFSETS * 4);
-const _: () = assert!(size_of::<Config>() == (OFFSETS + 4 + 8) * 4);
+const _: () = assert!(size_of::<Config>() == (OFFSETS + 4 + 11) * 4);
 
 #[cfg(test)]
 mod tests {

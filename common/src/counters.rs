@@ -14,7 +14,7 @@ pub enum Reason {
     Backlog,
     /// An application's socket blocks.
     Blocking,
-    /// An application splices, uses `io_uring`, asks FIONREAD or set `SO_RCVLOWAT`.
+    /// An application uses what only TCP's own queues serve ([`crate::reader::seen`]).
     Guarded,
     /// The socket has an upper-layer protocol (kTLS, MPTCP).
     Ulp,
@@ -71,7 +71,7 @@ impl Reason {
             Self::Order => "earlier bytes of the direction were still on their way by TCP",
             Self::Backlog => "the reader is behind by more than the limit",
             Self::Blocking => "the application's socket blocks",
-            Self::Guarded => "the application uses splice, io_uring, FIONREAD or SO_RCVLOWAT",
+            Self::Guarded => "the application uses what only TCP serves (splice, io_uring, urgent data, some options)",
             Self::Ulp => "the socket has an upper-layer protocol (kTLS, MPTCP)",
             Self::Scope => "the scope of a pod leaves the hop out",
             Self::PeerGone => "the other end had left the sockhash",

@@ -23,6 +23,9 @@ pub const STATE: &str = "state";
 pub const READERS: &str = "readers";
 /// Application sockets that the guards know: cookie (u64) -> [`crate::pair::ReaderKey`], LRU hash.
 pub const WATCHED: &str = "watched";
+/// How often an application turned out unfit: u64, array of one; senders that face
+/// applications look again at theirs when it has grown.
+pub const TURNS: &str = "turns";
 /// Sums: one [`crate::counters::Stats`] per CPU, per-CPU array.
 pub const STATS: &str = "stats";
 /// Sums by pod: [`crate::addr::IpKey`] -> [`crate::pod::PodStats`], LRU per-CPU hash.
@@ -32,8 +35,9 @@ pub const POD_STATS: &str = "pod_stats";
 pub const CALLS: &str = "calls";
 
 /// Every map, in the order in which they are pinned.
-pub const MAPS: [&str; 11] = [
-    PODS, SANDBOXES, PENDING, PEERS, SOCKETS, STATE, READERS, WATCHED, STATS, POD_STATS, CALLS,
+pub const MAPS: [&str; 12] = [
+    PODS, SANDBOXES, PENDING, PEERS, SOCKETS, STATE, READERS, WATCHED, TURNS, STATS, POD_STATS,
+    CALLS,
 ];
 
 /// Rows of [`PODS`] and [`SANDBOXES`].

@@ -9,6 +9,9 @@
 pub const SERVER: u32 = 1;
 /// An application's active sockets: the dialled address and the pod are the key.
 pub const CLIENT: u32 = 2;
+/// Beside one of the two in a row of `watched`: the socket is the other end,
+/// where only urgent data that the application sent can be seen.
+pub const OTHER_END: u32 = 0x100;
 
 /// Bits of a `readers` row. A row that is absent means: nothing known yet.
 pub mod seen {
@@ -22,8 +25,13 @@ pub mod seen {
     pub const FIONREAD: u32 = 8;
     /// `SO_RCVLOWAT` above 1.
     pub const RCVLOWAT: u32 = 16;
+    /// Calls or options that only TCP's own queues serve: `MSG_TRUNC`, `SO_PEEK_OFF`,
+    /// `TCP_INQ`, the timestamp options, `SO_ZEROCOPY`.
+    pub const TCP_ONLY: u32 = 32;
+    /// Urgent data came or was sent.
+    pub const URGENT: u32 = 64;
     /// Everything that keeps an application from being accelerated.
-    pub const UNFIT: u32 = BLOCKING | OTHER_READ | FIONREAD | RCVLOWAT;
+    pub const UNFIT: u32 = BLOCKING | OTHER_READ | FIONREAD | RCVLOWAT | TCP_ONLY | URGENT;
 }
 
 /// Value of `readers`, keyed by [`crate::pair::ReaderKey`].
@@ -48,6 +56,10 @@ pub struct Read {
     pub recv_like: Option<bool>,
     /// The socket's `SO_RCVLOWAT`, bytes.
     pub rcvlowat: u32,
+    /// The call has a flag or the socket an option of [`seen::TCP_ONLY`].
+    pub tcp_only: bool,
+    /// Urgent data ever came in.
+    pub urgent: bool,
 }
 
 /// Whether sockets of an address may take part.
@@ -67,6 +79,12 @@ pub const fn after_read(row: ReaderRow, read: Read) -> ReaderRow {
     }
     if read.rcvlowat > 1 {
         next.seen |= seen::RCVLOWAT;
+    }
+    if read.tcp_only {
+        next.seen |= seen::TCP_ONLY;
+    }
+    if read.urgent {
+        next.seen |= seen::URGENT;
     }
     match read.recv_like {
         Some(true) if next.reads < FIT_READS => next.reads += 1,
@@ -92,6 +110,8 @@ mod tests {
         nonblocking: true,
         recv_like: Some(true),
         rcvlowat: 1,
+        tcp_only: false,
+        urgent: false,
     };
 
     #[test]
@@ -117,6 +137,14 @@ mod tests {
             },
             Read {
                 rcvlowat: 100,
+                ..FINE
+            },
+            Read {
+                tcp_only: true,
+                ..FINE
+            },
+            Read {
+                urgent: true,
                 ..FINE
             },
         ] {

@@ -42,6 +42,11 @@ pub struct SockState {
     pub peer_cookie: u64,
     /// Kernel address of the other end's `struct sock`; see [`crate::pair::PeerRow`].
     pub peer_sock: u64,
+    /// Kernel address of the other end's `struct file` where that end is an
+    /// application's, else 0; only its flags are looked at.
+    pub peer_file: u64,
+    /// The value of the map `turns` when the other end was last looked at.
+    pub turns: u64,
     /// Redirected bytes not yet added to the sums.
     pub redirected_bytes: u64,
     /// Bytes sent by TCP not yet added to the sums.
@@ -82,4 +87,4 @@ pub struct SockState {
 #[cfg(feature = "user")]
 crate::impl_pod!(SockState);
 
-const _: () = assert!(size_of::<SockState>() == 6 * 8 + 12 * 4 + 8 + 16 + 56);
+const _: () = assert!(size_of::<SockState>() == 8 * 8 + 12 * 4 + 8 + 16 + 56);

@@ -39,11 +39,11 @@ macro_rules! fields {
     };
 }
 
-/// Offsets that are not plain fields: the size of `pt_regs`.
-const SIZES: usize = 1;
+/// Offsets that are not plain fields: the size of `pt_regs`, the bit of `recvmsg_inq`.
+const OTHERS: usize = 2;
 
 /// Every field that the programs read.
-const FIELDS: [Field; sockway_common::config::OFFSETS - SIZES] = fields![
+const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS] = fields![
     "bpf_sock_ops_kern" "sk" => sops_sk,
     "tcp_request_sock" "rcv_isn" => req_rcv_isn,
     "tcp_request_sock" "snt_isn" => req_snt_isn,
@@ -67,10 +67,17 @@ const FIELDS: [Field; sockway_common::config::OFFSETS - SIZES] = fields![
     "tcp_sock" "rcv_nxt" => tcp_rcv_nxt,
     "tcp_sock" "snd_una" => tcp_snd_una,
     "tcp_sock" "write_seq" => tcp_write_seq,
+    "sock" "__sk_common.skc_flags" => sk_flags,
+    "sock" "sk_tsflags" => sk_tsflags,
+    "sock" "sk_peek_off" => sk_peek_off,
+    "sock" "sk_err" => sk_err,
+    "tcp_sock" "urg_seq" => tcp_urg_seq,
     "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
     "task_struct" "stack" => task_stack,
     "pt_regs" REGS_CALL => regs_call,
     "pt_regs" REGS_MODE => regs_mode,
+    "pt_regs" REGS_THIRD => regs_third,
+    "pt_regs" REGS_FOURTH => regs_fourth,
 ];
 
 /// The fields of `pt_regs` that tell a system call, by architecture.
@@ -78,10 +85,18 @@ const FIELDS: [Field; sockway_common::config::OFFSETS - SIZES] = fields![
 const REGS_CALL: &str = "syscallno";
 #[cfg(target_arch = "aarch64")]
 const REGS_MODE: &str = "pstate";
+#[cfg(target_arch = "aarch64")]
+const REGS_THIRD: &str = "regs[2]";
+#[cfg(target_arch = "aarch64")]
+const REGS_FOURTH: &str = "regs[3]";
 #[cfg(not(target_arch = "aarch64"))]
 const REGS_CALL: &str = "orig_ax";
 #[cfg(not(target_arch = "aarch64"))]
 const REGS_MODE: &str = "cs";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_THIRD: &str = "dx";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_FOURTH: &str = "r10";
 
 /// How system calls look on the architecture this is built for.
 pub const ARCH: Arch = if cfg!(target_arch = "aarch64") {
@@ -118,6 +133,12 @@ pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
             _ => UNKNOWN,
         };
     }
+    let inq = structure(&types, "tcp_sock");
+    let inq = inq.and_then(|id| types.offset_of(id, "recvmsg_inq").ok());
+    offsets.tcp_recvmsg_inq_bit = match inq {
+        Some((_, Offset::BitOffsetAndSize(bit, 1))) => bit,
+        _ => UNKNOWN,
+    };
     let regs = structure(&types, "pt_regs").and_then(|id| types.size_of(id).ok());
     offsets.regs_size = regs
         .and_then(|size| u32::try_from(size).ok())
@@ -171,6 +192,10 @@ pub fn limits(offsets: &Offsets, reads_seen: bool, ioctls_seen: bool) -> Vec<&'s
             "applications stay on TCP in scope auto: how they read cannot be seen",
         ),
         (
+            offsets.sees_options(),
+            "applications that use options or flags that only TCP serves are not told apart",
+        ),
+        (
             ioctls_seen,
             "applications that ask FIONREAD are not told apart: the kernel allows no fentry programs",
         ),
@@ -193,14 +218,14 @@ mod tests {
             *(field.slot)(&mut all) = u32::try_from(i).unwrap();
         }
         assert_eq!(missing(&all), Vec::<String>::new());
-        assert_eq!(missing(&Offsets::NONE).len(), OFFSETS - super::SIZES);
+        assert_eq!(missing(&Offsets::NONE).len(), OFFSETS - super::OTHERS);
     }
 
     #[test]
     fn a_kernel_without_btf_is_no_error() {
         let none = offsets(Some(Path::new("/proc/none"))).unwrap();
         assert_eq!(none, Offsets::NONE);
-        assert_eq!(limits(&none, false, false).len(), 6);
+        assert_eq!(limits(&none, false, false).len(), 7);
     }
 
     #[test]

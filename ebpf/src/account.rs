@@ -10,12 +10,12 @@ use crate::maps::{POD_STATS, STATS};
 /// Messages a socket keeps to itself before it adds them to the sums.
 const BATCH: u32 = 64;
 
-/// Adds to a counter of this CPU's entry.
+/// Adds to a counter.
 ///
-/// Atomic because a softirq may interrupt a send on the same CPU; the line is
-/// this CPU's own, so it costs little.
+/// Atomic: a softirq may interrupt a send on the same CPU. Most lines are this
+/// CPU's own, so it costs little.
 #[inline(always)]
-fn bump(counter: *mut u64, by: u64) {
+pub(crate) fn bump(counter: *mut u64, by: u64) {
     // core has no atomic additions for this target: it lacks compare-and-swap.
     // SAFETY: `counter` points into a map value that the verifier has seen
     // checked for null, is aligned, and lives as long as the program runs.

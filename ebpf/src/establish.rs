@@ -12,7 +12,7 @@ use aya_ebpf::bindings::{
     BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock_ops,
 };
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_map_delete_elem};
 use aya_ebpf::programs::SockOpsContext;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Reason;
@@ -20,7 +20,7 @@ use sockway_common::pair::{
     ENVOY_UID, PeerRow, PendingRow, ReaderKey, SeqKey, classify, hop, passive_pod,
 };
 use sockway_common::pod::PodRow;
-use sockway_common::reader::{self, CLIENT, SERVER};
+use sockway_common::reader::{self, CLIENT, OTHER_END, SERVER};
 use sockway_common::scope;
 use sockway_common::state::{SockState, flag};
 
@@ -135,11 +135,16 @@ fn active(ops: *mut bpf_sock_ops) {
     account::local(row.hop);
     if row.observe != 0 {
         account::left(Reason::Observed);
-        return;
+        return observe(ctx, row);
     }
     if let Err(reason) = join_active(ctx, key, row) {
         account::left(reason);
-        let _gone = PENDING.remove(key);
+        if matches!(reason, Reason::Observed) {
+            // The accepted end is watched too.
+            row.observe = 1;
+        } else {
+            let _gone = PENDING.remove(key);
+        }
     }
 }
 
@@ -200,7 +205,7 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
         state.flags |= flag::FACES_APP;
     }
     if !envoy {
-        state.flags |= flag::APP_END | flag::FILE_CHECKED;
+        state.flags |= flag::APP_END;
         if row.scope == scope::AUTO {
             readers::watch(state.cookie, &row.reader);
         }
@@ -239,13 +244,7 @@ fn passive(ops: *mut bpf_sock_ops) {
         return;
     }
     if row.observe != 0 {
-        // Watched on plain TCP.
-        if let Some(state) = new_state(ctx, sk, &row) {
-            state.flags = flag::APP_END | flag::OBSERVED;
-            readers::watch(state.cookie, &row.reader);
-            set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
-        }
-        return;
+        return observe(ctx, &row);
     }
     if row.active_cookie == 0 {
         return;
@@ -253,6 +252,27 @@ fn passive(ops: *mut bpf_sock_ops) {
     if let Err(reason) = join_passive(ctx, sk, &row) {
         account::left(reason);
     }
+}
+
+/// Watches an end on plain TCP, the application's or the other one.
+#[inline(always)]
+fn observe(ctx: &SockOpsContext, row: &PendingRow) {
+    let sk = crate::ends::sk(ctx);
+    if sk.is_null() {
+        return;
+    }
+    let Some(state) = new_state(ctx, sk, row) else {
+        return;
+    };
+    state.flags = flag::OBSERVED;
+    // A watched active end of an application has its state from `join_active`.
+    if row.reader.kind == SERVER && ctx.op() == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
+        state.flags |= flag::APP_END;
+    } else {
+        state.reader.kind |= OTHER_END;
+    }
+    readers::watch(state.cookie, &state.reader);
+    set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 /// Brings the accepted socket in and tells the connecting one.
@@ -365,10 +385,29 @@ fn close(ops: *mut bpf_sock_ops) {
         let _taken = PEERS.remove(state.cookie);
         let _taken = PENDING.remove(state.pending);
     }
-    if state.reader.kind != 0 && state.flags & flag::APP_END != 0 {
+    if state.reader.kind != 0 && state.flags & (flag::APP_END | flag::OBSERVED) != 0 {
         readers::unwatch(state.cookie);
     }
     if state.flags & flag::OBSERVED == 0 {
         account::closed(state);
+        if kernel::failed(state.sock) {
+            leave(state);
+        }
     }
+}
+
+/// Takes a socket whose connection failed out of the sockhash, if nothing waits
+/// in its redirected queue: from then on TCP itself says what happened.
+///
+/// `tcp_bpf_sendmsg` reports an error without clearing it, so that it would come
+/// again with each call (`net/ipv4/tcp_bpf.c`, 5.10 to 7.2).
+#[inline(always)]
+fn leave(state: &mut SockState) {
+    if !matches!(kernel::backlog(state.sock), kernel::Backlog::Bytes(0)) {
+        return;
+    }
+    let map = (&raw const SOCKETS).cast_mut().cast();
+    let cookie = (&raw const state.cookie).cast();
+    // SAFETY: `map` is a sockhash with u64 keys, `cookie` one in a map value.
+    let _gone = unsafe { bpf_map_delete_elem(map, cookie) };
 }

@@ -58,11 +58,11 @@ fn read<T: Default>(base: u64, offset: u32) -> Option<T> {
         return None;
     }
     let mut value = T::default();
-    #[expect(clippy::cast_possible_truncation, reason = "4 or 8")]
+    #[expect(clippy::cast_possible_truncation, reason = "8 at most")]
     let size = size_of::<T>() as u32;
     let from = base.wrapping_add(u64::from(offset));
     // SAFETY: `value` is a live local of `size_of::<T>()` bytes that any bit
-    // pattern is valid for (u32 and u64 only); the helper checks `from` itself.
+    // pattern is valid for (unsigned integers only); the helper checks `from` itself.
     let failed = unsafe {
         bpf_probe_read_kernel(
             (&raw mut value).cast(),
@@ -97,8 +97,62 @@ pub(crate) fn cookie(sock: u64) -> Option<u64> {
 /// (not accepted yet) or where the kernel cannot be asked.
 #[inline(always)]
 pub(crate) fn nonblocking(sock: u64) -> Option<bool> {
+    file_nonblocking(file(sock)?)
+}
+
+/// Bits of `sk_flags` (`enum sock_flags` of include/net/sock.h, the same from 5.10 to 7.2):
+/// `SOCK_RCVTSTAMP`, `SOCK_RCVTSTAMPNS`, `SOCK_ZEROCOPY`.
+const TCP_ONLY_FLAGS: u64 = 1 << 11 | 1 << 12 | 1 << 18;
+
+/// True where the socket has an option that only TCP's own queues serve: a time
+/// stamp with the data, completions of `MSG_ZEROCOPY`, `SO_PEEK_OFF`, `TCP_INQ`.
+#[inline(always)]
+pub(crate) fn has_tcp_only_option(sock: u64) -> bool {
+    let flags: u64 = read(sock, config!(offsets.sk_flags)).unwrap_or(0);
+    // The lower half holds all of `SO_TIMESTAMPING`'s flags that 5.10 knows.
+    let stamps: u16 = read(sock, config!(offsets.sk_tsflags)).unwrap_or(0);
+    let peek: u32 = read(sock, config!(offsets.sk_peek_off)).unwrap_or(u32::MAX);
+    flags & TCP_ONLY_FLAGS != 0 || stamps != 0 || peek.cast_signed() >= 0 || has_inq(sock)
+}
+
+/// `TCP_INQ`, one bit of a byte.
+#[inline(always)]
+fn has_inq(sock: u64) -> bool {
+    let bit = config!(offsets.tcp_recvmsg_inq_bit);
+    if bit == UNKNOWN {
+        return false;
+    }
+    let byte: u8 = read(sock, bit / 8).unwrap_or(0);
+    byte >> (bit % 8) & 1 != 0
+}
+
+/// True where urgent data ever came to the socket.
+#[inline(always)]
+pub(crate) fn had_urgent(sock: u64) -> bool {
+    let seq: Option<u32> = read(sock, config!(offsets.tcp_urg_seq));
+    matches!(seq, Some(seq) if seq != 0)
+}
+
+/// True where the connection ended with an error (reset, timed out).
+#[inline(always)]
+pub(crate) fn failed(sock: u64) -> bool {
+    let error: Option<u32> = read(sock, config!(offsets.sk_err));
+    matches!(error, Some(error) if error != 0)
+}
+
+/// The address of the socket's `struct file`; `None` as for [`nonblocking`].
+///
+/// A socket keeps its file for as long as it has one.
+#[inline(always)]
+pub(crate) fn file(sock: u64) -> Option<u64> {
     let socket: u64 = read(sock, config!(offsets.sk_socket))?;
     let file: u64 = read(socket, config!(offsets.socket_file))?;
+    if file == 0 { None } else { Some(file) }
+}
+
+/// Whether a file has `O_NONBLOCK`.
+#[inline(always)]
+pub(crate) fn file_nonblocking(file: u64) -> Option<bool> {
     let flags: u32 = read(file, config!(offsets.file_flags))?;
     Some(flags & O_NONBLOCK != 0)
 }
@@ -232,10 +286,16 @@ pub(crate) fn has_storage(sock: u64) -> bool {
 /// with FRED (`arch/x86/include/asm/thread_info.h` `TOP_OF_KERNEL_STACK_PADDING`).
 const STACK_PADDINGS: [u32; 2] = [0, 16];
 
-/// Whether the current task is inside a `recv`-like system call; `None` where
-/// that cannot be told, for example in a kernel thread.
+/// The system call that the current task is in.
+pub(crate) struct Call {
+    regs: u64,
+    number: u32,
+}
+
+/// The system call of the current task; `None` where that cannot be told, for
+/// example in a kernel thread.
 #[inline(always)]
-pub(crate) fn in_recv_like_call() -> Option<bool> {
+pub(crate) fn call() -> Option<Call> {
     // SAFETY: the helper takes nothing and gives the running task's address.
     let task = unsafe { bpf_get_current_task() };
     let stack: u64 = read(task, config!(offsets.task_stack))?;
@@ -250,15 +310,55 @@ pub(crate) fn in_recv_like_call() -> Option<bool> {
             .wrapping_sub(u64::from(size));
         let mode: u32 = read(regs, config!(offsets.regs_mode))?;
         if mode & config!(arch.mode_mask) == config!(arch.mode_user) {
-            let call: u32 = read(regs, config!(offsets.regs_call))?;
-            return Some(
-                call == config!(arch.recv_calls[0])
-                    || call == config!(arch.recv_calls[1])
-                    || call == config!(arch.recv_calls[2])
-                    || call == config!(arch.recv_calls[3])
-                    || call == config!(arch.recv_calls[4]),
-            );
+            let number = read(regs, config!(offsets.regs_call))?;
+            return Some(Call { regs, number });
         }
     }
     None
+}
+
+impl Call {
+    /// `read`, `readv`, `recvfrom`, `recvmsg` or `recvmmsg`.
+    #[inline(always)]
+    pub(crate) fn is_recv_like(&self) -> bool {
+        self.number == config!(arch.recv_calls[0])
+            || self.number == config!(arch.recv_calls[1])
+            || self.number == config!(arch.recv_calls[2])
+            || self.number == config!(arch.recv_calls[3])
+            || self.number == config!(arch.recv_calls[4])
+    }
+
+    /// The flags of a `recv`-like call; 0 for calls that have none.
+    #[inline(always)]
+    pub(crate) fn recv_flags(&self) -> u32 {
+        if self.number == config!(arch.recv_calls[2]) || self.number == config!(arch.recv_calls[4])
+        {
+            self.argument(config!(offsets.regs_fourth))
+        } else if self.number == config!(arch.recv_calls[3]) {
+            self.argument(config!(offsets.regs_third))
+        } else {
+            0
+        }
+    }
+
+    /// The flags of `sendto`, `sendmsg` or `sendmmsg`; 0 for other calls.
+    #[inline(always)]
+    pub(crate) fn send_flags(&self) -> u32 {
+        if self.number == config!(arch.send_calls[0]) || self.number == config!(arch.send_calls[2])
+        {
+            self.argument(config!(offsets.regs_fourth))
+        } else if self.number == config!(arch.send_calls[1]) {
+            self.argument(config!(offsets.regs_third))
+        } else {
+            0
+        }
+    }
+
+    /// The lower half of an argument: flags are an int.
+    #[inline(always)]
+    fn argument(&self, offset: u32) -> u32 {
+        let value: u64 = read(self.regs, offset).unwrap_or(0);
+        let [a, b, c, d, ..] = value.to_le_bytes();
+        u32::from_le_bytes([a, b, c, d])
+    }
 }

@@ -1,7 +1,7 @@
 //! The maps, by the names and capacities of `sockway_common::layout`.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash};
 use aya_ebpf::macros::btf_map;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
@@ -42,6 +42,10 @@ pub(crate) static READERS: LruHashMap<ReaderKey, ReaderRow, MAX_READERS> = LruHa
 /// Application sockets that the guards know, by cookie.
 #[btf_map(name = "watched")]
 pub(crate) static WATCHED: LruHashMap<u64, ReaderKey, MAX_WATCHED> = LruHashMap::new();
+
+/// How often an application turned out unfit.
+#[btf_map(name = "turns")]
+pub(crate) static TURNS: Array<u64, 1> = Array::new();
 
 /// Sums.
 #[btf_map(name = "stats")]

@@ -9,10 +9,13 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, RawTracePointContext};
 use sockway_common::counters::Reason;
 use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{self, Read, ReaderRow, seen};
+use sockway_common::reader::{self, OTHER_END, Read, ReaderRow, seen};
 
-use crate::kernel;
-use crate::maps::{READERS, WATCHED};
+use crate::maps::{READERS, TURNS, WATCHED};
+use crate::{account, kernel};
+
+/// `MSG_TRUNC` of include/linux/socket.h.
+const MSG_TRUNC: u32 = 0x20;
 
 /// `SIOCINQ` (`FIONREAD`) of include/uapi/linux/sockios.h.
 const SIOCINQ: u32 = 0x541b;
@@ -32,6 +35,31 @@ pub(crate) fn known(key: &ReaderKey) -> ReaderRow {
 pub(crate) fn note(key: &ReaderKey, row: ReaderRow) {
     // A full map forgets the oldest address, which is then watched anew.
     let _full = READERS.insert(key, row, 0);
+    if row.seen & seen::UNFIT != 0
+        && let Some(turns) = TURNS.get_ptr_mut(0)
+    {
+        account::bump(turns, 1);
+    }
+}
+
+/// Writes down that an application does what [`seen`] says.
+#[inline(always)]
+pub(crate) fn turned(key: &ReaderKey, what: u32) {
+    let mut row = known(key);
+    if row.seen & what != what {
+        row.seen |= what;
+        note(key, row);
+    }
+}
+
+/// How often an application turned out unfit so far.
+#[inline(always)]
+pub(crate) fn turns() -> u64 {
+    match TURNS.get_ptr(0) {
+        // SAFETY: an array's value lives as long as the program.
+        Some(turns) => unsafe { core::ptr::read_volatile(turns) },
+        None => 0,
+    }
 }
 
 /// Why an unfit address is left to TCP.
@@ -75,13 +103,24 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
     let args = ctx.as_ptr().cast::<u64>();
     // SAFETY: the context is the array of the tracepoint's arguments; it has one.
     let sock = unsafe { *args };
-    let Some(key) = watched(sock) else { return };
+    let Some(mut key) = watched(sock) else { return };
+    if key.kind & OTHER_END != 0 {
+        key.kind &= !OTHER_END;
+        if kernel::had_urgent(sock) {
+            turned(&key, seen::URGENT);
+        }
+        return;
+    }
     let row = known(&key);
+    let call = kernel::call();
+    let flags = call.as_ref().map_or(0, kernel::Call::recv_flags);
     let read = Read {
         nonblocking: kernel::nonblocking(sock) != Some(false),
         // kTLS reads its own way once it is set up.
-        recv_like: kernel::in_recv_like_call().map(|is| is && !kernel::has_ulp(sock)),
+        recv_like: call.map(|call| call.is_recv_like() && !kernel::has_ulp(sock)),
         rcvlowat: kernel::rcvlowat(sock),
+        tcp_only: flags & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
+        urgent: kernel::had_urgent(sock),
     };
     let next = reader::after_read(row, read);
     if next != row {
@@ -99,7 +138,5 @@ pub(crate) fn ioctl(ctx: &FEntryContext) {
     let Some(key) = watched(ctx.arg(0)) else {
         return;
     };
-    let mut row = known(&key);
-    row.seen |= seen::FIONREAD;
-    note(&key, row);
+    turned(&key, seen::FIONREAD);
 }

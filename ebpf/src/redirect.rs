@@ -8,7 +8,7 @@ use aya_ebpf::bindings::{BPF_F_INGRESS, bpf_sock};
 use aya_ebpf::programs::SkMsgContext;
 use sockway_common::counters::Reason;
 use sockway_common::flow;
-use sockway_common::reader::seen;
+use sockway_common::reader::{ReaderRow, seen};
 use sockway_common::scope;
 use sockway_common::state::{SockState, flag, mode};
 
@@ -43,7 +43,10 @@ pub(crate) fn run(ctx: &SkMsgContext) {
             }
         }
     }
-    if state.flags & flag::FACES_APP != 0 && ulp_appeared(state) {
+    if state.flags & flag::FACES_APP != 0 && (ulp_appeared(state) || app_changed(state)) {
+        return account::by_tcp(state, size);
+    }
+    if is_urgent(state, size) {
         return account::by_tcp(state, size);
     }
     let charge = flow::charge(size);
@@ -102,6 +105,61 @@ fn ulp_appeared(state: &mut SockState) -> bool {
         return false;
     }
     go_tcp(state, Reason::Ulp, true);
+    true
+}
+
+/// An application may change its ways at any time: looked at on each send, as far
+/// as that is cheap. True sends the direction to TCP for good.
+#[inline(always)]
+fn app_changed(state: &mut SockState) -> bool {
+    if state.scope != scope::AUTO || state.flags & flag::APP_END != 0 {
+        return false;
+    }
+    if state.peer_file == 0 {
+        // Not accepted yet when this was looked at last.
+        state.peer_file = kernel::file(state.peer_sock).unwrap_or(0);
+    }
+    // The file may be gone and its memory another's: only the socket itself can tell.
+    if kernel::file_nonblocking(state.peer_file) == Some(false)
+        && kernel::nonblocking(state.peer_sock) == Some(false)
+        && kernel::cookie(state.peer_sock) == Some(state.peer_cookie)
+    {
+        readers::turned(&state.reader, seen::BLOCKING);
+        go_tcp(state, Reason::Blocking, true);
+        return true;
+    }
+    let turns = readers::turns();
+    if state.turns != turns {
+        state.turns = turns;
+        // Makes `renew` look at the reader.
+        state.credit = 0;
+    }
+    false
+}
+
+/// `MSG_OOB` of include/linux/socket.h.
+const MSG_OOB: u32 = 1;
+
+/// Sends of Envoy over this many bytes are not asked for `MSG_OOB`, which it never uses.
+const SMALL: u32 = 16;
+
+/// Urgent data has a pointer that only TCP carries; the flags of a send are in
+/// the registers of the task that makes it.
+#[inline(always)]
+fn is_urgent(state: &mut SockState, size: u32) -> bool {
+    if state.flags & flag::APP_END == 0 && size > SMALL {
+        return false;
+    }
+    let Some(call) = kernel::call() else {
+        return false;
+    };
+    if call.send_flags() & MSG_OOB == 0 {
+        return false;
+    }
+    if state.reader.kind != 0 {
+        readers::turned(&state.reader, seen::URGENT);
+    }
+    go_tcp(state, Reason::Guarded, true);
     true
 }
 
@@ -179,10 +237,12 @@ fn check(state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
 fn check_file(state: &mut SockState) -> Result<(), (Reason, bool)> {
     if state.flags & flag::APP_END != 0 && state.flags & flag::FILE_CHECKED == 0 {
         if kernel::nonblocking(state.sock) != Some(true) {
-            let mut row = readers::known(&state.reader);
-            row.seen |= seen::BLOCKING;
-            readers::note(&state.reader, row);
+            readers::turned(&state.reader, seen::BLOCKING);
             return Err((Reason::Blocking, true));
+        }
+        if kernel::has_tcp_only_option(state.sock) {
+            readers::turned(&state.reader, seen::TCP_ONLY);
+            return Err((Reason::Guarded, true));
         }
         state.flags |= flag::FILE_CHECKED;
     }
@@ -234,19 +294,26 @@ fn renew(state: &mut SockState, size: u32) -> bool {
 
 /// Why an application that was fit is not redirected into any more, if so.
 #[inline(always)]
-fn reader_turned(state: &SockState) -> Option<Reason> {
-    let mut row = readers::known(&state.reader);
-    if row.seen & seen::UNFIT == 0 {
-        if kernel::nonblocking(state.peer_sock) == Some(false) {
-            row.seen |= seen::BLOCKING;
-        } else if kernel::rcvlowat(state.peer_sock) > 1 {
-            row.seen |= seen::RCVLOWAT;
-        } else {
-            return None;
-        }
-        readers::note(&state.reader, row);
+fn reader_turned(state: &mut SockState) -> Option<Reason> {
+    state.turns = readers::turns();
+    let row = readers::known(&state.reader);
+    if row.seen & seen::UNFIT != 0 {
+        return Some(readers::unfit_reason(row));
     }
-    Some(readers::unfit_reason(row))
+    let what = if kernel::nonblocking(state.peer_sock) == Some(false) {
+        seen::BLOCKING
+    } else if kernel::rcvlowat(state.peer_sock) > 1 {
+        seen::RCVLOWAT
+    } else if kernel::has_tcp_only_option(state.peer_sock) {
+        seen::TCP_ONLY
+    } else {
+        return None;
+    };
+    readers::turned(&state.reader, what);
+    Some(readers::unfit_reason(ReaderRow {
+        seen: what,
+        ..row
+    }))
 }
 
 /// Where the backlog cannot be seen: one total for the connection, then TCP.

@@ -109,6 +109,11 @@ fn application(key: &ReaderKey, row: ReaderRow) -> Application {
         (seen::OTHER_READ, "it reads by splice, sendfile or io_uring"),
         (seen::FIONREAD, "it asks FIONREAD"),
         (seen::RCVLOWAT, "it sets SO_RCVLOWAT"),
+        (
+            seen::TCP_ONLY,
+            "it uses MSG_TRUNC, SO_PEEK_OFF, TCP_INQ, SO_ZEROCOPY or timestamps",
+        ),
+        (seen::URGENT, "it gets or sends urgent data"),
     ];
     let why: Vec<&str> = why
         .into_iter()
