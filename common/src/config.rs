@@ -55,8 +55,6 @@ pub struct Offsets {
     pub tcp_snd_una: u32,
     /// `tcp_sock.write_seq`: u32.
     pub tcp_write_seq: u32,
-    /// `sock.__sk_common.skc_flags`: unsigned long, bits of `enum sock_flags`.
-    pub sk_flags: u32,
     /// `sock.sk_tsflags`: the options of `SO_TIMESTAMPING`, u16 or (6.6 and later) u32.
     pub sk_tsflags: u32,
     /// `sock.sk_peek_off`: int, below 0 without `SO_PEEK_OFF`.
@@ -84,7 +82,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 36;
+pub const OFFSETS: usize = 35;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -112,7 +110,6 @@ impl Offsets {
         tcp_rcv_nxt: UNKNOWN,
         tcp_snd_una: UNKNOWN,
         tcp_write_seq: UNKNOWN,
-        sk_flags: UNKNOWN,
         sk_tsflags: UNKNOWN,
         sk_peek_off: UNKNOWN,
         sk_err: UNKNOWN,

@@ -71,7 +71,9 @@ impl Reason {
             Self::Order => "earlier bytes of the direction were still on their way by TCP",
             Self::Backlog => "the reader is behind by more than the limit",
             Self::Blocking => "the application's socket blocks",
-            Self::Guarded => "the application uses what only TCP serves (splice, io_uring, urgent data, some options)",
+            Self::Guarded => {
+                "the application uses what only TCP serves (splice, io_uring, urgent data, some options)"
+            }
             Self::Ulp => "the socket has an upper-layer protocol (kTLS, MPTCP)",
             Self::Scope => "the scope of a pod leaves the hop out",
             Self::PeerGone => "the other end had left the sockhash",

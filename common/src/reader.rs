@@ -12,6 +12,9 @@ pub const CLIENT: u32 = 2;
 /// Beside one of the two in a row of `watched`: the socket is the other end,
 /// where only urgent data that the application sent can be seen.
 pub const OTHER_END: u32 = 0x100;
+/// Beside one of the two in a row of `watched`: nothing is redirected to the socket any
+/// more, so it is to leave the sockhash once its redirected queue is empty.
+pub const LEAVES: u32 = 0x200;
 
 /// Bits of a `readers` row. A row that is absent means: nothing known yet.
 pub mod seen {

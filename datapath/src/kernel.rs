@@ -67,7 +67,6 @@ const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS] = fields![
     "tcp_sock" "rcv_nxt" => tcp_rcv_nxt,
     "tcp_sock" "snd_una" => tcp_snd_una,
     "tcp_sock" "write_seq" => tcp_write_seq,
-    "sock" "__sk_common.skc_flags" => sk_flags,
     "sock" "sk_tsflags" => sk_tsflags,
     "sock" "sk_peek_off" => sk_peek_off,
     "sock" "sk_err" => sk_err,

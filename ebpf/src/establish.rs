@@ -9,8 +9,9 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
-    BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, bpf_sock_ops,
+    BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB,
+    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, bpf_sock_ops,
 };
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_map_delete_elem};
 use aya_ebpf::programs::SockOpsContext;
@@ -40,6 +41,7 @@ pub(crate) fn run(ctx: &SockOpsContext) {
         BPF_SOCK_OPS_RWND_INIT => syn(ctx.ops),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active(ctx.ops),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive(ctx.ops),
+        BPF_SOCK_OPS_HDR_OPT_LEN_CB => segment(ctx.ops),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == TCP_CLOSE => close(ctx.ops),
         _ => {}
     }
@@ -208,6 +210,9 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
         state.flags |= flag::APP_END;
         if row.scope == scope::AUTO {
             readers::watch(state.cookie, &row.reader);
+            if !observed {
+                set_callbacks(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
+            }
         }
     }
     set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -298,6 +303,7 @@ fn join_passive(
         state.flags |= flag::APP_END;
         if row.scope == scope::AUTO {
             readers::watch(state.cookie, &row.reader);
+            set_callbacks(ctx, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);
         }
     }
     set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
@@ -396,11 +402,30 @@ fn close(ops: *mut bpf_sock_ops) {
     }
 }
 
-/// Takes a socket whose connection failed out of the sockhash, if nothing waits
-/// in its redirected queue: from then on TCP itself says what happened.
+/// A joined application's socket is about to send a segment, be it an acknowledgement of
+/// bytes that came by TCP: takes it out of the sockhash where the other end said so.
 ///
-/// `tcp_bpf_sendmsg` reports an error without clearing it, so that it would come
-/// again with each call (`net/ipv4/tcp_bpf.c`, 5.10 to 7.2).
+/// From then on the application reads through TCP itself, as one that blocks must.
+/// Nothing can be lost: the other end redirected its last message before it said so.
+#[inline(never)]
+fn segment(ops: *mut bpf_sock_ops) {
+    let ctx = &SockOpsContext::new(ops);
+    let sk = crate::ends::sk(ctx);
+    if sk.is_null() {
+        return;
+    }
+    if let Some(state) = sock::get(sk)
+        && readers::leaves(state.cookie)
+    {
+        leave(state);
+    }
+}
+
+/// Takes a socket out of the sockhash, if nothing waits in its redirected queue.
+///
+/// Where the connection failed: `tcp_bpf_sendmsg` reports an error without clearing it, so
+/// that it would come again with each call (`net/ipv4/tcp_bpf.c`, 5.10 to 7.2); TCP
+/// itself says it once.
 #[inline(always)]
 fn leave(state: &mut SockState) {
     if !matches!(kernel::backlog(state.sock), kernel::Backlog::Bytes(0)) {

@@ -1,7 +1,9 @@
 //! The maps, by the names and capacities of `sockway_common::layout`.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash};
+use aya_ebpf::btf_maps::{
+    Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash,
+};
 use aya_ebpf::macros::btf_map;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;

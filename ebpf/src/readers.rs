@@ -9,7 +9,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, RawTracePointContext};
 use sockway_common::counters::Reason;
 use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{self, OTHER_END, Read, ReaderRow, seen};
+use sockway_common::reader::{self, CLIENT, LEAVES, OTHER_END, Read, ReaderRow, SERVER, seen};
 
 use crate::maps::{READERS, TURNS, WATCHED};
 use crate::{account, kernel};
@@ -86,15 +86,38 @@ pub(crate) fn unwatch(cookie: u64) {
     let _taken = WATCHED.remove(cookie);
 }
 
+/// Lets an application's socket leave the sockhash ([`LEAVES`]).
 #[inline(always)]
-fn watched(sock: u64) -> Option<ReaderKey> {
+pub(crate) fn let_leave(cookie: u64) {
+    if let Some(key) = WATCHED.get_ptr_mut(cookie) {
+        // SAFETY: a row stays writable until the program ends (RCU).
+        unsafe { (*key).kind |= LEAVES };
+    }
+}
+
+/// True where an application's socket is to leave the sockhash.
+#[inline(always)]
+pub(crate) fn leaves(cookie: u64) -> bool {
+    match WATCHED.get_ptr(cookie) {
+        // SAFETY: as in `known`.
+        Some(key) => unsafe { (*key).kind & LEAVES != 0 },
+        None => false,
+    }
+}
+
+/// The address of a watched socket, and whether the socket is [`OTHER_END`].
+#[inline(always)]
+fn watched(sock: u64) -> Option<(ReaderKey, bool)> {
     if !kernel::has_storage(sock) {
         return None;
     }
     let cookie = kernel::cookie(sock)?;
     let key = WATCHED.get_ptr(cookie)?;
     // SAFETY: as in `known`.
-    Some(unsafe { *key })
+    let mut key = unsafe { *key };
+    let other_end = key.kind & OTHER_END != 0;
+    key.kind &= SERVER | CLIENT;
+    Some((key, other_end))
 }
 
 /// `tcp_rcv_space_adjust(struct sock *sk)`: the current task reads from a TCP queue.
@@ -103,9 +126,10 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
     let args = ctx.as_ptr().cast::<u64>();
     // SAFETY: the context is the array of the tracepoint's arguments; it has one.
     let sock = unsafe { *args };
-    let Some(mut key) = watched(sock) else { return };
-    if key.kind & OTHER_END != 0 {
-        key.kind &= !OTHER_END;
+    let Some((key, other_end)) = watched(sock) else {
+        return;
+    };
+    if other_end {
         if kernel::had_urgent(sock) {
             turned(&key, seen::URGENT);
         }
@@ -135,7 +159,7 @@ pub(crate) fn ioctl(ctx: &FEntryContext) {
     if cmd != SIOCINQ {
         return;
     }
-    let Some(key) = watched(ctx.arg(0)) else {
+    let Some((key, false)) = watched(ctx.arg(0)) else {
         return;
     };
     turned(&key, seen::FIONREAD);

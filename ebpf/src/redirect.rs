@@ -125,7 +125,7 @@ fn app_changed(state: &mut SockState) -> bool {
         && kernel::cookie(state.peer_sock) == Some(state.peer_cookie)
     {
         readers::turned(&state.reader, seen::BLOCKING);
-        go_tcp(state, Reason::Blocking, true);
+        leave_app(state, Reason::Blocking);
         return true;
     }
     let turns = readers::turns();
@@ -135,6 +135,14 @@ fn app_changed(state: &mut SockState) -> bool {
         state.credit = 0;
     }
     false
+}
+
+/// Leaves an application that is not fit any more to TCP, and its socket too as
+/// soon as it has read what was redirected.
+#[inline(always)]
+fn leave_app(state: &mut SockState, reason: Reason) {
+    go_tcp(state, reason, true);
+    readers::let_leave(state.peer_cookie);
 }
 
 /// `MSG_OOB` of include/linux/socket.h.
@@ -264,7 +272,7 @@ fn renew(state: &mut SockState, size: u32) -> bool {
         && state.scope == scope::AUTO
         && let Some(reason) = reader_turned(state)
     {
-        go_tcp(state, reason, true);
+        leave_app(state, reason);
         return false;
     }
     let bytes = match kernel::backlog(state.peer_sock) {
@@ -310,10 +318,7 @@ fn reader_turned(state: &mut SockState) -> Option<Reason> {
         return None;
     };
     readers::turned(&state.reader, what);
-    Some(readers::unfit_reason(ReaderRow {
-        seen: what,
-        ..row
-    }))
+    Some(readers::unfit_reason(ReaderRow { seen: what, ..row }))
 }
 
 /// Where the backlog cannot be seen: one total for the connection, then TCP.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
@@ -21,24 +22,36 @@ pub(crate) fn lo_bytes() -> u64 {
 
 /// Makes a listener hand out connections only with their first data.
 pub(crate) fn defer_accept(listener: &Socket) {
-    let seconds: libc::c_int = 10;
-    let size = libc::socklen_t::try_from(size_of_val(&seconds)).expect("fits");
+    set_option(listener, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 10);
+}
+
+/// Sets a socket option whose value is an int.
+pub(crate) fn set_option(socket: &Socket, level: i32, option: i32, value: libc::c_int) {
+    let size = libc::socklen_t::try_from(size_of_val(&value)).expect("fits");
     // SAFETY: the option's value is a live int, passed with its size.
     let result = unsafe {
         libc::setsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_DEFER_ACCEPT,
-            (&raw const seconds).cast(),
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
             size,
         )
     };
-    assert_eq!(
-        result,
-        0,
-        "TCP_DEFER_ACCEPT: {}",
-        io::Error::last_os_error()
-    );
+    let error = io::Error::last_os_error();
+    assert_eq!(result, 0, "option {option} of level {level}: {error}");
+}
+
+/// Waits for something to become true.
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "hang: waited for {what}"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Sends until the kernel takes no more for 200 ms; how many bytes it took.

@@ -27,12 +27,6 @@ pub(crate) const KNOWN: &[Exception] = &[
                  bytes in the TCP queue only, not in the redirected one",
     },
     Exception {
-        cases: &["MSG_OOB received", "MSG_OOB sent", "SO_OOBINLINE"],
-        kinds: Kind::NONBLOCKING,
-        reason: "an urgent byte travels in the stream like any other: a redirected message has no \
-                 urgent pointer, and sk_msg programs are not told a send's flags",
-    },
-    Exception {
         cases: &["TCP_INFO bytes"],
         kinds: Kind::NONBLOCKING,
         reason: "tcpi_bytes_acked and tcpi_bytes_received count what went by TCP, not what was \
