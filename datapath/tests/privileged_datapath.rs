@@ -13,6 +13,8 @@ mod support {
     #[path = "node.rs"]
     pub(crate) mod node;
 }
+#[path = "cases/readers.rs"]
+mod readers;
 
 use std::io::Write as _;
 

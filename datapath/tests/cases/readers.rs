@@ -1,23 +1,13 @@
 //! Applications that only TCP can serve, and those that change their ways, in the running kernel.
-//!
-//! Needs root and the real eBPF object: `make test-privileged`.
-
-#[path = "support/bpffs.rs"]
-mod bpffs_support;
-mod support {
-    pub(crate) use super::bpffs_support as bpffs;
-    #[path = "node.rs"]
-    pub(crate) mod node;
-}
 
 use std::time::Duration;
 
+use crate::support::bpffs::privileged;
+use crate::support::node::{Node, connect, listen, message, receive, send, set_option, until};
 use socket2::Socket;
 use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
 use sockway_common::scope;
-use support::bpffs::privileged;
-use support::node::{Node, connect, listen, message, receive, send, set_option, until};
 
 const ADDRESSES: [&str; 3] = ["10.9.0.1/32", "10.9.0.2/32", "127.0.0.6/32"];
 /// Envoy's end of the hop to its application.
