@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use crate::support::bpffs::privileged;
-use crate::support::node::{Node, connect, listen, message, receive, send, set_option, until};
 use socket2::Socket;
 use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
 use sockway_common::scope;
+
+use crate::support::bpffs::privileged;
+use crate::support::measure::{set_option, until};
+use crate::support::node::{Node, connect, listen, message, receive, send};
 
 const ADDRESSES: [&str; 3] = ["10.9.0.1/32", "10.9.0.2/32", "127.0.0.6/32"];
 /// Envoy's end of the hop to its application.
