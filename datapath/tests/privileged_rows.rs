@@ -92,11 +92,15 @@ fn rows_of_what_ended_while_detached_go_with_the_next_install() {
     let watched = connect(&envoy, "10.9.0.2", "10.9.0.1:15006");
     half_open();
     let [_, _, pending, seen] = node.connection_rows();
-    assert_eq!((pending, seen), (1, 2), "a handshake, two watched sockets");
+    assert_eq!(
+        (pending, seen),
+        (1, 4),
+        "a handshake, two watched connections"
+    );
     Datapath::detach(&node.pins).unwrap();
     drop((quiet, watched));
     let [_, _, pending, seen] = node.connection_rows();
-    assert_eq!((pending, seen), (1, 2), "nobody saw them end");
+    assert_eq!((pending, seen), (1, 4), "nobody saw them end");
     let kept = connect(&envoy, "10.9.0.2", "10.9.0.1:15006");
     node.install();
     assert_eq!(node.connection_rows(), [0; 4], "rows left");
