@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance lint soak bench fuzz fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance test-node lint soak bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -44,6 +44,10 @@ test-semantics: ## as root: what TCP promises an application, plain and accelera
 test-conformance: ## as root: the plugin under cnitool, libcni and a real containerd
 	@scripts/setup build runtime
 	@$(XTASK) test-conformance $(ARGS)
+
+test-node: ## as root: the installer to its bars, with release binaries; half an hour
+	@scripts/setup build
+	@$(XTASK) test-node $(ARGS)
 
 lint: ## formatting, clippy, chart and manifests, rules about the tree
 	@scripts/setup build lint conf

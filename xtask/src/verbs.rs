@@ -12,6 +12,7 @@ pub mod soak;
 pub mod test;
 pub mod test_conformance;
 pub mod test_e2e;
+pub mod test_node;
 pub mod test_privileged;
 pub mod test_semantics;
 pub mod test_unit;
@@ -43,6 +44,7 @@ const VERBS: &[Verb] = &[
     test_e2e::VERB,
     test_semantics::VERB,
     test_conformance::VERB,
+    test_node::VERB,
     soak::VERB,
     bench::VERB,
     fuzz::VERB,

@@ -10,13 +10,23 @@ use nix::unistd::Pid;
 use sockway_datapath::Datapath;
 
 use super::node::{CONFLIST, Node, repeat};
+use super::reboots::wipe;
 use super::traffic::Connection;
 
 /// System calls that change files, mounts or the kernel's BPF state.
-const CHANGES: [(i64, &str); 19] = [
+const CHANGES: [(i64, &str); 28] = [
     (libc::SYS_openat, "openat"),
     (libc::SYS_write, "write"),
+    (libc::SYS_writev, "writev"),
+    (libc::SYS_pwrite64, "pwrite64"),
     (libc::SYS_fsync, "fsync"),
+    (libc::SYS_chmod, "chmod"),
+    (libc::SYS_fchmodat, "fchmodat"),
+    (libc::SYS_fchownat, "fchownat"),
+    (libc::SYS_link, "link"),
+    (libc::SYS_linkat, "linkat"),
+    (libc::SYS_symlinkat, "symlinkat"),
+    (libc::SYS_truncate, "truncate"),
     (libc::SYS_fchmod, "fchmod"),
     (libc::SYS_fchown, "fchown"),
     (libc::SYS_rename, "rename"),
@@ -39,12 +49,17 @@ const CHANGES: [(i64, &str); 19] = [
 enum End {
     /// Killed before a call.
     Killed,
-    /// By itself; the calls that it made.
+    /// By itself, or waiting with nothing left to do; the calls that it made.
     Finished(Vec<&'static str>),
 }
 
 /// Runs a command and kills it right before its call number `at` of those in [`CHANGES`].
 fn run_and_kill(command: &Command, at: usize) -> End {
+    run_and_kill_unless(command, at, &|| false)
+}
+
+/// The same for a command that does not end: it is ended where it waits and `idle` says so.
+fn run_and_kill_unless(command: &Command, at: usize, idle: &dyn Fn() -> bool) -> End {
     // A shell that stops itself, so that the tracer is there before the first call.
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]);
@@ -57,10 +72,10 @@ fn run_and_kill(command: &Command, at: usize) -> End {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    trace(&mut child.unwrap(), at)
+    trace(&mut child.unwrap(), at, idle)
 }
 
-fn trace(child: &mut Child, at: usize) -> End {
+fn trace(child: &mut Child, at: usize, idle: &dyn Fn() -> bool) -> End {
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
     ptrace::attach(pid).unwrap();
@@ -77,13 +92,18 @@ fn trace(child: &mut Child, at: usize) -> End {
         match waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap() {
             WaitStatus::PtraceSyscall(_) if entering => {
                 entering = false;
-                let Some(call) = change(pid) else { continue };
-                if calls.len() == at {
-                    kill(pid, Signal::SIGKILL).unwrap();
-                    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
-                    return End::Killed;
+                match change(pid) {
+                    Call::Waits if idle() => {
+                        end(pid);
+                        return End::Finished(calls);
+                    }
+                    Call::Changes(_) if calls.len() == at => {
+                        end(pid);
+                        return End::Killed;
+                    }
+                    Call::Changes(call) => calls.push(call),
+                    Call::Waits | Call::Other => {}
                 }
-                calls.push(call);
             }
             WaitStatus::PtraceSyscall(_) => entering = true,
             WaitStatus::Exited(_, code) => {
@@ -97,12 +117,30 @@ fn trace(child: &mut Child, at: usize) -> End {
     }
 }
 
-/// The call that a stopped process is about to make, if it is one that changes the node.
-fn change(pid: Pid) -> Option<&'static str> {
+fn end(pid: Pid) {
+    kill(pid, Signal::SIGKILL).unwrap();
+    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+}
+
+/// A system call, by what it means here.
+enum Call {
+    /// Changes the node.
+    Changes(&'static str),
+    /// Waits for something to happen.
+    Waits,
+    Other,
+}
+
+/// The call that a stopped process is about to make.
+fn change(pid: Pid) -> Call {
     let text = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap();
-    let mut fields = text.split_whitespace();
-    let number: i64 = fields.next()?.parse().ok()?;
-    let (_, name) = CHANGES.iter().find(|(n, _)| *n == number)?;
+    let number = text.split_whitespace().next().and_then(|n| n.parse().ok());
+    if [Some(libc::SYS_poll), Some(libc::SYS_ppoll)].contains(&number) {
+        return Call::Waits;
+    }
+    let Some((_, name)) = CHANGES.iter().find(|(n, _)| Some(*n) == number) else {
+        return Call::Other;
+    };
     let argument = |at: usize| {
         let hex = text
             .split_whitespace()
@@ -116,13 +154,13 @@ fn change(pid: Pid) -> Option<&'static str> {
         "openat"
             if argument(2) & u64::from((libc::O_CREAT | libc::O_TRUNC).cast_unsigned()) == 0 =>
         {
-            None
+            Call::Other
         }
         // Standard output and error are no part of the node.
-        "write" if argument(0) <= 2 => None,
+        "write" | "writev" if argument(0) <= 2 => Call::Other,
         // Reading a map changes nothing: BPF_MAP_LOOKUP_ELEM, _GET_NEXT_KEY, _GET_INFO_BY_FD.
-        "bpf" if matches!(argument(0), 1 | 4 | 15) => None,
-        name => Some(name),
+        "bpf" if matches!(argument(0), 1 | 4 | 15) => Call::Other,
+        name => Call::Changes(name),
     }
 }
 
@@ -195,6 +233,10 @@ fn install_at_every_call() {
         reset(&node);
         run_and_kill(&node.sockway(&["install"]), at);
         assert_whole(&node, at);
+        // The power comes back, or only the process ended; the next one installs or takes off.
+        if at % 3 == 0 {
+            wipe(&node);
+        }
         if at % 2 == 0 {
             node.run(&["install"], 0);
             node.run(&["status"], 0);
@@ -227,6 +269,52 @@ fn upgrade_at_every_call() {
     node.run(&["status"], 0);
     assert_eq!(node.json(&["pods"], 0).as_array().unwrap().len(), 1);
     drop(connection);
+    node.run(&["uninstall", "--purge"], 0);
+    node.assert_gone(&[]);
+}
+
+/// terwayd's rewrite and a binary that is gone, repaired by a keeper that is killed.
+#[test]
+fn repair_at_every_call() {
+    let Some(node) = Node::new("repair_at_every_call") else {
+        return;
+    };
+    node.run(&["install"], 0);
+    let mut keeper = node.sockway(&["run"]);
+    // Without pages it has one thread.
+    keeper.env("SOCKWAY_LISTEN", "none");
+    let undo = || {
+        fs::write(node.conflist(), CONFLIST).unwrap();
+        if node.plugin().exists() {
+            fs::remove_file(node.plugin()).unwrap();
+        }
+    };
+    let whole = || node.has_entry() && node.plugin().exists();
+    undo();
+    let End::Finished(calls) = run_and_kill_unless(&keeper, usize::MAX, &whole) else {
+        panic!("killed before call {}", usize::MAX);
+    };
+    assert_synced(&calls);
+    let points: Vec<usize> = (0..calls.len()).step_by(repeat(2, 1)).collect();
+    println!(
+        "{} calls that change the node, killed before {}",
+        calls.len(),
+        points.len()
+    );
+    for at in points {
+        undo();
+        run_and_kill_unless(&keeper, at, &whole);
+        assert_whole(&node, at);
+        // The next keeper finishes what this one began.
+        let rest = run_and_kill_unless(&keeper, usize::MAX, &whole);
+        assert!(
+            matches!(rest, End::Finished(_)) && whole(),
+            "after call {at}"
+        );
+        assert_whole(&node, at);
+    }
+    node.run(&["install"], 0);
+    node.run(&["status"], 0);
     node.run(&["uninstall", "--purge"], 0);
     node.assert_gone(&[]);
 }

@@ -2,10 +2,17 @@
 //!
 //! Needs root and the real eBPF object: `make test-privileged`.
 
+mod fight;
+mod footprint;
+mod ids;
 mod keep;
+mod keeper;
 mod killed;
 mod lifecycle;
 mod node;
+mod pod;
+mod reboots;
 mod refused;
 mod traffic;
 mod upgrade;
+mod view;

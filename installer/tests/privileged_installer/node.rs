@@ -31,7 +31,8 @@ pub(crate) const CONFLIST: &str = r#"{
 pub(crate) struct Node {
     dir: TempDir,
     cgroup: PathBuf,
-    home: PathBuf,
+    /// The cgroup to go back to, where this process was moved into the node's.
+    home: Option<PathBuf>,
 }
 
 impl Node {
@@ -42,10 +43,18 @@ impl Node {
             return None;
         }
         assert!(Uid::effective().is_root(), "{test}: {RING}=1 needs root");
+        let mut node = Self::alone();
+        let root = node.cgroup.parent().unwrap();
+        node.home = Some(root.join(own_cgroup().trim_start_matches('/')));
+        move_to(&node.cgroup, getpid());
+        Some(node)
+    }
+
+    /// A node without traffic of its own: several can be there at once, each on its thread.
+    pub(crate) fn alone() -> Self {
         let root = sockway_datapath::host::find_cgroup2()
             .unwrap()
             .expect("a cgroup2 hierarchy");
-        let home = root.join(own_cgroup().trim_start_matches('/'));
         // Only this thread, and what it starts, sees the mount and the network.
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).unwrap();
         mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
@@ -53,7 +62,7 @@ impl Node {
             .prefix("sockway-node.")
             .tempdir()
             .unwrap();
-        for name in ["bpf", "bin", "net.d", "results"] {
+        for name in ["bpf", "bin", "net.d", "results", "netns"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         mount(
@@ -68,10 +77,10 @@ impl Node {
         ip(&["address", "add", &format!("{POD}/32"), "dev", "lo"]);
         let cgroup = root.join(dir.path().file_name().unwrap());
         fs::create_dir(&cgroup).unwrap();
-        move_to(&cgroup, getpid());
+        let home = None;
         let node = Self { dir, cgroup, home };
         fs::write(node.conflist(), CONFLIST).unwrap();
-        Some(node)
+        node
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -100,7 +109,7 @@ impl Node {
 
     /// The command with every directory set to this node's.
     pub(crate) fn sockway(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sockway"));
+        let mut command = Command::new(built_sockway());
         command
             .args(arguments)
             .env("SOCKWAY_BPFFS", self.path("bpf/sockway"))
@@ -152,6 +161,11 @@ impl Node {
 
     /// Calls the installed plugin as a runtime does, for the pod that is this thread.
     pub(crate) fn cni(&self, verb: &str) {
+        self.call(verb, &Attachment::own());
+    }
+
+    /// Calls the installed plugin as a runtime does.
+    pub(crate) fn call(&self, verb: &str, pod: &Attachment) {
         let list: Value = serde_json::from_str(&self.text()).unwrap();
         let plugins = list["plugins"].as_array().unwrap();
         let mut config = plugins
@@ -161,16 +175,16 @@ impl Node {
             .unwrap_or_else(|| json!({ "type": "sockway-cni", "bpffs": self.path("bpf/sockway") }));
         config["cniVersion"] = list["cniVersion"].clone();
         config["name"] = list["name"].clone();
-        config["prevResult"] = prev_result();
+        config["prevResult"] = pod.result();
         let variables = [
             ("CNI_COMMAND", verb.to_owned()),
-            ("CNI_CONTAINERID", "c0ffee".to_owned()),
-            ("CNI_NETNS", netns()),
+            ("CNI_CONTAINERID", pod.id.clone()),
+            ("CNI_NETNS", pod.netns.clone()),
             ("CNI_IFNAME", "eth0".to_owned()),
             ("CNI_PATH", "/opt/cni/bin".to_owned()),
             (
                 "CNI_ARGS",
-                "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart-0".to_owned(),
+                format!("K8S_POD_NAMESPACE=shop;K8S_POD_NAME={}", pod.name),
             ),
         ];
         let variables = variables
@@ -182,21 +196,28 @@ impl Node {
 
     /// Notes the pod that is this thread in the cache, as libcni does.
     pub(crate) fn cache_pod(&self) {
+        self.cache(&Attachment::own());
+    }
+
+    /// Where libcni notes an attachment.
+    pub(crate) fn cached(&self, pod: &Attachment) -> PathBuf {
+        let Attachment { id, .. } = pod;
+        self.path(&format!("results/terway-chainer-{id}-eth0"))
+    }
+
+    /// Notes a pod in the cache, as libcni does.
+    pub(crate) fn cache(&self, pod: &Attachment) {
         let cached = json!({
             "kind": "cniCacheV1",
-            "containerId": "c0ffee",
+            "containerId": pod.id,
             "config": "",
             "ifName": "eth0",
             "networkName": "terway-chainer",
-            "netns": netns(),
-            "cniArgs": [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", "cart-0"]],
-            "result": prev_result(),
+            "netns": pod.netns,
+            "cniArgs": [["K8S_POD_NAMESPACE", "shop"], ["K8S_POD_NAME", pod.name]],
+            "result": pod.result(),
         });
-        fs::write(
-            self.path("results/terway-chainer-c0ffee-eth0"),
-            cached.to_string(),
-        )
-        .unwrap();
+        fs::write(self.cached(pod), cached.to_string()).unwrap();
     }
 
     /// Asserts that nothing but what `kept` names is left of an installation.
@@ -222,7 +243,9 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Errors here would hide the test's own: they are printed.
-        move_to(&self.home, getpid());
+        if let Some(home) = &self.home {
+            move_to(home, getpid());
+        }
         if let Err(e) = nix::mount::umount2(&self.path("bpf"), nix::mount::MntFlags::MNT_DETACH) {
             eprintln!("cannot unmount {}: {e}", self.path("bpf").display());
         }
@@ -248,12 +271,33 @@ pub(crate) fn netns() -> String {
     format!("/proc/{}/task/{}/ns/net", getpid(), gettid())
 }
 
-fn prev_result() -> Value {
-    json!({
-        "cniVersion": "0.4.0",
-        "interfaces": [{ "name": "eth0", "sandbox": "c0ffee" }],
-        "ips": [{ "version": "4", "address": format!("{POD}/32"), "interface": 0 }],
-    })
+/// What a runtime knows of a pod's interface.
+#[derive(Clone, Debug)]
+pub(crate) struct Attachment {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) netns: String,
+    pub(crate) ip: String,
+}
+
+impl Attachment {
+    /// The pod that is this thread.
+    pub(crate) fn own() -> Self {
+        Self {
+            id: "c0ffee".to_owned(),
+            name: "cart-0".to_owned(),
+            netns: netns(),
+            ip: POD.to_owned(),
+        }
+    }
+
+    fn result(&self) -> Value {
+        json!({
+            "cniVersion": "0.4.0",
+            "interfaces": [{ "name": "eth0", "sandbox": self.id }],
+            "ips": [{ "version": "4", "address": format!("{}/32", self.ip), "interface": 0 }],
+        })
+    }
 }
 
 fn own_cgroup() -> String {
@@ -270,7 +314,7 @@ fn move_to(cgroup: &Path, pid: Pid) {
     }
 }
 
-fn ip(arguments: &[&str]) {
+pub(crate) fn ip(arguments: &[&str]) {
     let status = Command::new("ip").args(arguments).status().unwrap();
     assert!(status.success(), "ip {arguments:?}");
 }
@@ -279,9 +323,19 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// The command: as `SOCKWAY_BIN` names it (a release build), or as it was built for this test.
+pub(crate) fn built_sockway() -> PathBuf {
+    released().unwrap_or_else(|| env!("CARGO_BIN_EXE_sockway").into())
+}
+
+/// The release build, where the bars for it are to be held.
+pub(crate) fn released() -> Option<PathBuf> {
+    std::env::var_os("SOCKWAY_BIN").map(PathBuf::from)
+}
+
 /// The plugin that was built beside the command; built now where it was not.
 fn built_plugin() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_sockway")).with_file_name("sockway-cni");
+    let path = built_sockway().with_file_name("sockway-cni");
     if !path.exists() {
         let target = path.parent().and_then(Path::parent).unwrap();
         let status = Command::new(env!("CARGO"))

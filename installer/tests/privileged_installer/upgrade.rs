@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use super::ids::Ids;
 use super::node::Node;
 use super::traffic::Connection;
 
@@ -29,14 +30,26 @@ fn twenty_upgrades_under_traffic() {
     let status = node.json(&["status"], 0);
     assert_eq!(status["connections"], 21);
     assert_eq!(status["figures"]["total"]["joined"], 21);
+    let ids = Ids::of(&node);
     drop(connections);
     node.run(&["uninstall", "--purge"], 0);
     node.assert_gone(&[]);
+    ids.assert_gone();
 }
 
 #[test]
-fn another_layout_drains() {
-    let Some(node) = Node::new("another_layout_drains") else {
+fn an_older_layout_drains() {
+    another_layout_drains("an_older_layout_drains", "v0");
+}
+
+/// As after a down-grade.
+#[test]
+fn a_newer_layout_drains() {
+    another_layout_drains("a_newer_layout_drains", "v99");
+}
+
+fn another_layout_drains(test: &str, name: &str) {
+    let Some(node) = Node::new(test) else {
         return;
     };
     node.cache_pod();
@@ -44,10 +57,10 @@ fn another_layout_drains() {
     let mut old = Connection::open();
     old.echo();
     // What a version with another layout would find.
-    let (v1, v0) = (node.pins().dir(), node.path("bpf/sockway/v0"));
-    std::fs::rename(v1, &v0).unwrap();
+    let other = node.path("bpf/sockway").join(name);
+    std::fs::rename(node.pins().dir(), &other).unwrap();
     let report = node.json(&["install"], 0);
-    assert_eq!(report["retired"][0]["layout"], "v0");
+    assert_eq!(report["retired"][0]["layout"], name);
     assert_eq!(report["retired"][0]["sockets_left"], 2);
     let mut new = Connection::open();
     for _ in 0..20 {
@@ -56,11 +69,11 @@ fn another_layout_drains() {
     }
     let status = node.json(&["status"], 0);
     assert_eq!(status["connections"], 1, "the old one is the old layout's");
-    assert_eq!(status["other_layouts"][0], "v0");
+    assert_eq!(status["other_layouts"][0], name);
     drop(old);
     let report = node.json(&["install"], 0);
     assert_eq!(report["retired"].as_array().unwrap().len(), 0);
-    assert!(!v0.exists());
+    assert!(!other.exists());
     new.echo();
     drop(new);
     node.run(&["uninstall", "--purge"], 0);

@@ -40,6 +40,7 @@ fn tests(workspace: &Workspace, count: &mut Count) -> Result<()> {
         Ok(())
     } else {
         let mut command = cargo(workspace, &object);
+        command.arg("--workspace");
         command.args(tests.privileged.iter().flat_map(|name| ["--test", name]));
         count_tests(
             command.args(["--", "--test-threads=1"]),
@@ -48,18 +49,18 @@ fn tests(workspace: &Workspace, count: &mut Count) -> Result<()> {
         )
     };
     let mut command = cargo(workspace, &object);
-    command.args(["--lib", "--bins"]);
+    command.args(["--workspace", "--lib", "--bins"]);
     command.args(tests.plain.iter().flat_map(|name| ["--test", name]));
     command.args(["--", "--test-threads=1", PRIVILEGED]);
     whole.and(count_tests(&mut command, count, harness_line))
 }
 
 /// `cargo test`, to be told which ones; one at a time, for the kernel's state is shared.
-fn cargo(workspace: &Workspace, object: &Path) -> Command {
+pub fn cargo(workspace: &Workspace, object: &Path) -> Command {
     let mut cargo = cargo::cargo(workspace);
     workspace.tools().export(&mut cargo);
     cargo
-        .args(["test", "--workspace", "--no-fail-fast"])
+        .args(["test", "--no-fail-fast"])
         .env("SOCKWAY_EBPF_OBJECT", object)
         .env("SOCKWAY_PRIVILEGED", "1");
     cargo

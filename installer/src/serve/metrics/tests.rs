@@ -147,6 +147,7 @@ fn what_is_named_elsewhere_exists() {
     for file in [
         "conf/grafana/sockway.json",
         "conf/prometheus/sockway-rules.yaml",
+        "docs/operations.md",
     ] {
         let text = fs::read_to_string(root.join(file)).unwrap();
         let mut found = 0;
