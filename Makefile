@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance test-node lint soak bench fuzz fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance test-node test-speed lint soak bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -22,7 +22,7 @@ demo: ## as root: two pods, two Envoys, plain against accelerated
 	@scripts/setup build e2e
 	@$(XTASK) demo $(ARGS)
 
-test: ## as root: lint, unit, privileged, conformance and e2e tests
+test: ## as root: lint, unit, privileged, conformance, e2e and speed tests
 	@scripts/setup
 	@$(XTASK) test $(ARGS)
 
@@ -48,6 +48,10 @@ test-conformance: ## as root: the plugin under cnitool, libcni and a real contai
 test-node: ## as root: the installer to its bars, with release binaries; half an hour
 	@scripts/setup build
 	@$(XTASK) test-node $(ARGS)
+
+test-speed: ## as root: fail where it is not clearly faster than plain TCP
+	@scripts/setup build e2e
+	@$(XTASK) test-speed $(ARGS)
 
 lint: ## formatting, clippy, chart and manifests, rules about the tree
 	@scripts/setup build lint conf

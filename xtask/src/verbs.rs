@@ -15,6 +15,7 @@ pub mod test_e2e;
 pub mod test_node;
 pub mod test_privileged;
 pub mod test_semantics;
+pub mod test_speed;
 pub mod test_unit;
 pub mod toolchain;
 
@@ -45,6 +46,7 @@ const VERBS: &[Verb] = &[
     test_semantics::VERB,
     test_conformance::VERB,
     test_node::VERB,
+    test_speed::VERB,
     soak::VERB,
     bench::VERB,
     fuzz::VERB,

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum as _};
 use sockway_e2e::stop;
 
 use crate::endpoint::{self, Endpoint};
+use crate::guard;
 use crate::jobs::{self, Topic};
 use crate::progress::Progress;
 use crate::report::{self, Run};
@@ -32,6 +33,8 @@ enum Command {
     Run(Options),
     /// Write the report of the raw results that are there
     Report(Out),
+    /// Fail where it is not clearly faster than plain TCP, and print the programs' sizes
+    Guard(guard::Options),
     /// Programs at the ends of what is measured
     #[command(subcommand, hide = true)]
     Endpoint(Endpoint),
@@ -93,6 +96,7 @@ fn dispatch(command: &Command) -> Result<()> {
     match command {
         Command::Run(options) => measure(options),
         Command::Report(Out { out }) => report::write(out),
+        Command::Guard(options) => guard::run(options),
         Command::Endpoint(endpoint) => endpoint::run(endpoint),
     }
 }

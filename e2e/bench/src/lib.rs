@@ -2,6 +2,8 @@
 
 mod cli;
 mod endpoint;
+mod guard;
+mod hop;
 mod jobs;
 mod mode;
 mod net;
@@ -10,6 +12,7 @@ mod report;
 mod results;
 mod rounds;
 mod scene;
+mod sizes;
 mod tuple;
 mod work;
 

@@ -81,7 +81,8 @@ fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Resul
     })
 }
 
-fn per_request(cpu: Duration, count: u64) -> f64 {
+/// Microseconds of CPU time for each of so many.
+pub(crate) fn per_request(cpu: Duration, count: u64) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
         reason = "counts of one run are far below 2^52"

@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sockway_common::addr::IpKey;
-use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
+use sockway_common::pod::PodRow;
 use sockway_datapath::{Datapath, InstallOptions, Registry};
-use sockway_e2e::bed::command::Run;
 use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::place::Place;
 use sockway_e2e::bed::pod::{self, Pod};
-use sockway_e2e::bed::process::Process;
-use sockway_e2e::bed::sidecar::{INBOUND, OUTBOUND, Protocol, Service};
+use sockway_e2e::bed::sidecar::{Protocol, Service};
 use sockway_e2e::bed::tools::Tools;
 
+use crate::hop::Hop;
 use crate::mode::Mode;
 use crate::progress::Progress;
 use crate::tuple::Tuple;
@@ -29,8 +27,6 @@ pub(crate) const HTTP: u16 = 8081;
 pub(crate) const ECHO: u16 = 9001;
 /// Our sink.
 pub(crate) const SINK: u16 = 9002;
-/// The two ends of one hop.
-pub(crate) const HOP: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
 /// KiB that fortio takes as a payload at most.
 pub(crate) const FORTIO_KIB: &str = "1024";
 
@@ -43,7 +39,8 @@ pub(crate) struct Scene {
     pub(crate) leaver: Pod,
     /// Another node.
     pub(crate) other: Pod,
-    hop: Place,
+    /// Where one hop is measured.
+    pub(crate) hop: Hop,
     /// fortio.
     pub(crate) fortio: PathBuf,
     objects: PathBuf,
@@ -59,12 +56,11 @@ impl Scene {
         let fortio = std::env::var_os("SOCKWAY_FORTIO")
             .map(PathBuf::from)
             .context("SOCKWAY_FORTIO is not set: run it by `make bench`")?;
-        let objects = tools.sockway.parent().and_then(Path::parent);
-        let objects = objects.context("no build directory")?.join("bpf");
+        let objects = objects(&tools)?;
         progress.step("a node, sockway install, pods by cnitool with sidecars and servers");
         let node = Node::new(&tools)?;
         node.install()?;
-        let hop = hop(&node)?;
+        let hop = Hop::new(&node)?;
         let pod = |name| Pod::new(&node, name);
         let (client, server) = (pod("client")?, pod("server")?);
         let (leaver, mut other) = (pod("leaver")?, pod("other")?);
@@ -196,63 +192,10 @@ impl Scene {
         }
         Ok(())
     }
-
-    /// Starts this program's endpoint in the namespace of one hop.
-    pub(crate) fn on_hop(&self, name: &str, args: &[&str]) -> Result<Process> {
-        let args: Vec<_> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let logs = self.node.scratch.path("logs");
-        Process::start(name, &logs, &self.hop, &self.node.tools.this, &args)
-    }
-
-    /// Makes an address of the one-hop namespace a registered pod.
-    pub(crate) fn add_to_hop(&self, ip: &str) -> Result<()> {
-        add_address(&self.hop, ip)?;
-        register(&self.node, ip)
-    }
 }
 
-fn hop(node: &Node) -> Result<Place> {
-    let netns = node.make_netns("hop")?;
-    let place = Place {
-        netns: Some(netns),
-        cgroup: Some(node.scratch.cgroup()),
-        user: None,
-    };
-    for ip in HOP {
-        add_address(&place, ip)?;
-        register(node, ip)?;
-    }
-    // Tens of thousands of connections of a second ago wait in TIME_WAIT.
-    place.within(|| {
-        for (name, value) in [("ip_local_port_range", "1024 65535"), ("tcp_tw_reuse", "1")] {
-            let path = format!("/proc/sys/net/ipv4/{name}");
-            std::fs::write(&path, value).with_context(|| format!("write {path}"))?;
-        }
-        Ok(())
-    })?;
-    Ok(place)
-}
-
-fn add_address(place: &Place, ip: &str) -> Result<()> {
-    let args = ["address", "add", ip, "dev", "lo"];
-    Run::new("ip").args(args).at(place)?.done()
-}
-
-/// Registers an address as a pod of its own.
-pub(crate) fn register(node: &Node, ip: &str) -> Result<()> {
-    let address: std::net::IpAddr = ip.parse().context("an address")?;
-    let owner = OwnerKey::new(ip, "eth0");
-    let row = PodRow {
-        owner,
-        outbound_port: OUTBOUND,
-        inbound_port: INBOUND,
-        scope: Mode::Auto.scope(),
-    };
-    let mut sandbox = SandboxRow {
-        ip_count: 1,
-        ..SandboxRow::default()
-    };
-    sandbox.ips[0] = IpKey::from(address);
-    Registry::open(&node.pins())?.register(owner, &sandbox, &row)?;
-    Ok(())
+/// Where eBPF objects are built to.
+pub(crate) fn objects(tools: &Tools) -> Result<PathBuf> {
+    let target = tools.sockway.parent().and_then(Path::parent);
+    Ok(target.context("no build directory")?.join("bpf"))
 }

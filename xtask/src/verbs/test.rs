@@ -2,14 +2,16 @@
 
 use anyhow::Result;
 
-use super::{Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_unit};
+use super::{
+    Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_speed, test_unit,
+};
 use crate::Workspace;
 use crate::ring::Ring;
 
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "test",
-    help: "all rings: lint, unit, privileged, conformance, e2e",
+    help: "all rings: lint, unit, privileged, conformance, e2e, speed",
     run,
 };
 
@@ -21,5 +23,6 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         test_privileged::ring(workspace),
         test_conformance::ring(workspace, &[]),
         test_e2e::ring(workspace, &[]),
+        test_speed::ring(workspace, &[]),
     ])
 }

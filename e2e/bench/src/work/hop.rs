@@ -4,14 +4,16 @@ use anyhow::{Context, Result};
 use sockway_common::addr::IpKey;
 use sockway_common::pod::OwnerKey;
 use sockway_datapath::Registry;
+use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::pod::at;
 use sockway_e2e::bed::process::Process;
 use sockway_e2e::bed::sidecar::INBOUND;
 
 use super::read;
+use crate::hop::{ENDS, Hop, register};
 use crate::jobs::{Case, Tool};
 use crate::results::Measured;
-use crate::scene::{HOP, Scene, register};
+use crate::scene::Scene;
 
 /// Connections that one process holds: both ends, under the usual limit of open files.
 const EACH: u32 = 7_500;
@@ -25,18 +27,18 @@ pub(super) fn run(scene: &Scene, case: &Case, millis: u64) -> Result<Measured> {
     } else {
         "knock"
     };
-    pair(scene, verb, "tcp", case, millis)
+    pair((&scene.node, &scene.hop), verb, "tcp", case, millis)
 }
 
 /// The pair itself.
-pub(super) fn pair(
-    scene: &Scene,
+pub(crate) fn pair(
+    (node, hop): (&Node, &Hop),
     verb: &str,
     kind: &str,
     case: &Case,
     millis: u64,
 ) -> Result<Measured> {
-    let [from, to] = HOP.map(str::parse::<std::net::IpAddr>);
+    let [from, to] = ENDS.map(str::parse::<std::net::IpAddr>);
     let (from, to) = (at(from?, 0), at(to?, INBOUND));
     let (size, millis_text) = (case.payload.to_string(), millis.to_string());
     let args = [
@@ -53,7 +55,7 @@ pub(super) fn pair(
         "--millis",
         &millis_text,
     ];
-    read(scene.on_hop(verb, &args)?, millis)
+    read(hop.start(node, verb, &args)?, millis)
 }
 
 /// Opens idle connections between addresses of their own.
@@ -66,10 +68,10 @@ fn idle(scene: &Scene, connections: u32) -> Result<Vec<Process>> {
         let to = format!("10.99.1.{}", processes.len() + 1);
         // Known from an earlier run of this.
         if registered(scene, &to)?.is_none() {
-            scene.add_to_hop(&to)?;
+            scene.hop.add(&scene.node, &to)?;
         }
         let (to, count) = (format!("{to}:{INBOUND}"), some.to_string());
-        let from = format!("{}:0", HOP[0]);
+        let from = format!("{}:0", ENDS[0]);
         let args = [
             "endpoint",
             "idle",
@@ -80,7 +82,10 @@ fn idle(scene: &Scene, connections: u32) -> Result<Vec<Process>> {
             "--connections",
             &count,
         ];
-        let mut process = scene.on_hop(&format!("idle-{}", processes.len()), &args)?;
+        let mut process =
+            scene
+                .hop
+                .start(&scene.node, &format!("idle-{}", processes.len()), &args)?;
         process.wait_ready()?;
         processes.push(process);
     }

@@ -2,7 +2,7 @@
 
 mod fortio;
 mod h2load;
-mod hop;
+pub(crate) mod hop;
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -81,5 +81,5 @@ fn read(process: Process, millis: u64) -> Result<Measured> {
 
 /// The yardstick: the same between the ends of an `AF_UNIX` pair.
 pub(crate) fn unix(scene: &Scene, case: &Case, millis: u64) -> Result<Measured> {
-    hop::pair(scene, "pair", "unix", case, millis)
+    hop::pair((&scene.node, &scene.hop), "pair", "unix", case, millis)
 }
