@@ -36,9 +36,9 @@ pub struct InstallOptions {
     pub keepalive_idle: u32,
     /// Offsets to use instead of those from the kernel's BTF, for tests of the fall-backs.
     pub offsets: Option<Offsets>,
-    /// An object to load instead of the embedded one, with [`Config::blind`].
+    /// An object to load instead of the embedded one, and [`Config::blind`] for it.
     #[cfg(feature = "bench")]
-    pub blind: Option<Vec<u8>>,
+    pub object: Option<(Vec<u8>, u32)>,
 }
 
 impl InstallOptions {
@@ -53,7 +53,7 @@ impl InstallOptions {
             keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
             offsets: None,
             #[cfg(feature = "bench")]
-            blind: None,
+            object: None,
         }
     }
 }
@@ -117,8 +117,14 @@ impl Datapath {
             ..Config::UNSET
         };
         #[cfg(feature = "bench")]
-        let (config, bytes) = match &options.blind {
-            Some(bytes) => (Config { blind: 1, ..config }, &bytes[..]),
+        let (config, bytes) = match &options.object {
+            Some((bytes, blind)) => (
+                Config {
+                    blind: *blind,
+                    ..config
+                },
+                &bytes[..],
+            ),
             None => (config, OBJECT),
         };
         #[cfg(not(feature = "bench"))]

@@ -58,6 +58,9 @@ struct Options {
     /// Worker threads of each Envoy
     #[arg(long, default_value_t = 2)]
     concurrency: u32,
+    /// An eBPF object of another build, which is measured too wherever `auto` is
+    #[arg(long)]
+    object: Option<PathBuf>,
     #[command(flatten)]
     out: Out,
 }
@@ -108,6 +111,7 @@ fn measure(options: &Options) -> Result<()> {
         rounds,
         millis,
         concurrency,
+        object,
         out: Out { out },
     } = options;
     let topics = match (topics.as_slice(), full) {
@@ -117,9 +121,16 @@ fn measure(options: &Options) -> Result<()> {
     };
     std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let mut progress = Progress::new();
-    let mut scene = Scene::new(&progress, *concurrency)?;
-    let jobs = jobs::jobs(topics, *full);
-    let samples = rounds::run(&mut scene, &jobs, *rounds, *millis, &mut progress)?;
+    let mut scene = Scene::new(&progress, *concurrency, object.clone())?;
+    let jobs = jobs::jobs(topics, *full, object.is_some());
+    let mut samples = Vec::new();
+    let result = rounds::run(
+        &mut scene,
+        &jobs,
+        (*rounds, *millis),
+        &mut progress,
+        &mut samples,
+    );
     for topic in topics {
         let of_topic = samples.iter().filter(|s| s.case.topic == *topic);
         Run::new(
@@ -132,5 +143,6 @@ fn measure(options: &Options) -> Result<()> {
         .save(out, *topic)?;
     }
     drop(scene);
-    report::write(out)
+    report::write(out)?;
+    result
 }

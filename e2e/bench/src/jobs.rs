@@ -108,9 +108,16 @@ const HOP: &[Mode] = &[
     Mode::Unix,
 ];
 
-/// Everything that belongs to some topics; `full` takes every point, else a few.
-pub(crate) fn jobs(topics: &[Topic], full: bool) -> Vec<Job> {
-    topics.iter().flat_map(|topic| of(*topic, full)).collect()
+/// Everything that belongs to some topics; `full` takes every point, else a few;
+/// `other`: with another build wherever there is `auto`.
+pub(crate) fn jobs(topics: &[Topic], full: bool, other: bool) -> Vec<Job> {
+    let mut jobs: Vec<Job> = topics.iter().flat_map(|topic| of(*topic, full)).collect();
+    for job in &mut jobs {
+        if other && job.modes.contains(&Mode::Auto) {
+            job.modes.push(Mode::Other);
+        }
+    }
+    jobs
 }
 
 fn of(topic: Topic, full: bool) -> Vec<Job> {

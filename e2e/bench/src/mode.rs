@@ -19,19 +19,22 @@ pub(crate) enum Mode {
     Tuple,
     /// Sockway's pairing without any check at a send.
     Blind,
+    /// Sockway with all rules, of another build: `--object`.
+    Other,
     /// An `AF_UNIX` socket pair in place of TCP.
     Unix,
 }
 
 impl Mode {
     /// Every mode, in the order of tables.
-    pub(crate) const EVERY: [Self; 7] = [
+    pub(crate) const EVERY: [Self; 8] = [
         Self::Plain,
         Self::Auto,
         Self::All,
         Self::Proxy,
         Self::Tuple,
         Self::Blind,
+        Self::Other,
         Self::Unix,
     ];
 
@@ -44,6 +47,7 @@ impl Mode {
             Self::Proxy => "proxy",
             Self::Tuple => "4-tuple",
             Self::Blind => "blind",
+            Self::Other => "other build",
             Self::Unix => "AF_UNIX",
         }
     }

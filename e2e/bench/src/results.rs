@@ -156,7 +156,8 @@ fn summary(samples: &[Sample], case: &Case, mode: Mode) -> Option<Summary> {
     };
     let mine: Vec<&Sample> = of(mode).collect();
     let first = *mine.first()?;
-    let spread = |figure: fn(&Sample) -> f64| Spread::of(mine.iter().map(|s| figure(s)).collect());
+    let good = || mine.iter().filter(|sample| sample.measured.count > 0);
+    let spread = |figure: fn(&Sample) -> f64| Spread::of(good().map(|s| figure(s)).collect());
     let ratio = |figure: fn(&Sample) -> f64| {
         let ratios: Vec<f64> = mine
             .iter()
@@ -169,7 +170,7 @@ fn summary(samples: &[Sample], case: &Case, mode: Mode) -> Option<Summary> {
         (!ratios.is_empty()).then(|| Spread::of(ratios))
     };
     let point = |index: usize| {
-        let at = mine.iter().filter_map(|s| s.measured.latency.get(index));
+        let at = good().filter_map(|s| s.measured.latency.get(index));
         median(at.map(|(_, us)| *us).collect())
     };
     let latency = first.measured.latency.iter().enumerate();

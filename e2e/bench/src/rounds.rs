@@ -4,31 +4,31 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sockway_e2e::bed::cpu;
-use sockway_e2e::hops::Figures;
+use sockway_e2e::hops::{Figures, Hops};
 use sockway_e2e::stop;
 
 use crate::jobs::{Case, Job, Tool};
 use crate::mode::Mode;
 use crate::progress::Progress;
-use crate::results::Sample;
+use crate::results::{Measured, Sample};
 use crate::scene::Scene;
 use crate::work;
 
-/// Measures everything; the order of modes changes from round to round.
+/// Measures everything into `samples`, which has what was measured also after an
+/// error; the order of modes changes from round to round.
 pub(crate) fn run(
     scene: &mut Scene,
     jobs: &[Job],
-    rounds: u32,
-    millis: u64,
+    (rounds, millis): (u32, u64),
     progress: &mut Progress,
-) -> Result<Vec<Sample>> {
+    samples: &mut Vec<Sample>,
+) -> Result<()> {
     let modes: Vec<Mode> = Mode::EVERY
         .into_iter()
         .filter(|mode| jobs.iter().any(|job| job.modes.contains(mode)))
         .collect();
     let measurements: usize = jobs.iter().map(|job| job.modes.len()).sum();
     progress.expect(rounds * u32::try_from(measurements).context("too many measurements")?);
-    let mut samples = Vec::new();
     for round in 0..rounds {
         let mut order = modes.clone();
         order.rotate_left(round as usize % modes.len().max(1));
@@ -42,13 +42,36 @@ pub(crate) fn run(
             for job in jobs.iter().filter(|job| job.modes.contains(&mode)) {
                 stop::check()?;
                 let sample = one(scene, &job.case, mode, round, millis)
-                    .with_context(|| format!("{}, {}", job.case.name(), mode.name()))?;
+                    .with_context(|| format!("{}, {}", job.case.name(), mode.name()));
+                let sample = match sample {
+                    // A yardstick without rules may well break a connection.
+                    Err(error) if matches!(mode, Mode::Tuple | Mode::Blind) => {
+                        progress.step(&format!("{error:#}"));
+                        failed(&job.case, mode, round)
+                    }
+                    sample => sample?,
+                };
                 progress.done(&line(&sample, rounds));
                 samples.push(sample);
             }
         }
     }
-    Ok(samples)
+    Ok(())
+}
+
+/// A measurement that came to no figures.
+fn failed(case: &Case, mode: Mode, round: u32) -> Sample {
+    Sample {
+        case: case.clone(),
+        mode,
+        round,
+        measured: Measured {
+            faults: 1,
+            ..Measured::default()
+        },
+        cpu_us: 0.0,
+        hops: Hops::default(),
+    }
 }
 
 fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Result<Sample> {
@@ -63,7 +86,10 @@ fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Resul
     let cpu = cpu::usage(&cgroup)?.saturating_sub(cpu_then);
     let hops = Figures::read(&pins)?.since(&figures_then);
     let redirected = hops.0.iter().any(|hop| hop.messages > 0);
-    let expected = matches!(mode, Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind);
+    let expected = matches!(
+        mode,
+        Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind | Mode::Other
+    );
     let away = matches!(case.tool, Tool::AwayAsk | Tool::AwayDial | Tool::AwayBulk);
     if redirected && (!expected || away) {
         bail!("redirected, and should not have been: {hops}");

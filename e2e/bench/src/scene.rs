@@ -44,6 +44,7 @@ pub(crate) struct Scene {
     /// fortio.
     pub(crate) fortio: PathBuf,
     objects: PathBuf,
+    another: Option<PathBuf>,
     tuple: Option<Tuple>,
     /// The node. Last: pods end before it.
     pub(crate) node: Node,
@@ -51,7 +52,11 @@ pub(crate) struct Scene {
 
 impl Scene {
     /// Makes everything.
-    pub(crate) fn new(progress: &Progress, concurrency: u32) -> Result<Self> {
+    pub(crate) fn new(
+        progress: &Progress,
+        concurrency: u32,
+        another: Option<PathBuf>,
+    ) -> Result<Self> {
         let tools = Tools::find()?;
         let fortio = std::env::var_os("SOCKWAY_FORTIO")
             .map(PathBuf::from)
@@ -74,6 +79,7 @@ impl Scene {
             hop,
             fortio,
             objects,
+            another,
             tuple: None,
             node,
         };
@@ -166,15 +172,17 @@ impl Scene {
                 self.tuple =
                     Some(Tuple::attach(&object, &cgroup).context("the 4-tuple yardstick")?);
             }
-            Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind => {
+            Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind | Mode::Other => {
                 self.set_scope(mode.scope())?;
                 let mut options = InstallOptions::new(pins, cgroup);
-                if mode == Mode::Blind {
-                    let object = self.objects.join("sockway-bench.o");
-                    let bytes = std::fs::read(&object);
-                    options.blind =
-                        Some(bytes.with_context(|| format!("read {}", object.display()))?);
-                }
+                options.object = match mode {
+                    Mode::Blind => Some((read(&self.objects.join("sockway-bench.o"))?, 1)),
+                    Mode::Other => {
+                        let object = self.another.as_deref();
+                        Some((read(object.context("no --object was given")?)?, 0))
+                    }
+                    _ => None,
+                };
                 Datapath::install(&options).context("install")?;
             }
         }
@@ -198,4 +206,8 @@ impl Scene {
 pub(crate) fn objects(tools: &Tools) -> Result<PathBuf> {
     let target = tools.sockway.parent().and_then(Path::parent);
     Ok(target.context("no build directory")?.join("bpf"))
+}
+
+fn read(object: &Path) -> Result<Vec<u8>> {
+    std::fs::read(object).with_context(|| format!("read {}", object.display()))
 }

@@ -30,6 +30,7 @@ const fn colour(mode: Mode) -> RGBColor {
         Mode::Proxy => RGBColor(0, 158, 115),
         Mode::Tuple => RGBColor(230, 159, 0),
         Mode::Blind => RGBColor(213, 94, 0),
+        Mode::Other => RGBColor(240, 228, 66),
         Mode::Unix => RGBColor(204, 121, 167),
     }
 }
