@@ -136,12 +136,19 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         return;
     }
     let row = known(&key);
-    let call = kernel::call();
-    let flags = call.as_ref().map_or(0, kernel::Call::recv_flags);
+    // Taken apart at once: kept as an option, its unset value would be spilled to the
+    // stack, and 5.10's verifier refuses to read what was never written.
+    let (recv_like, flags) = match kernel::call() {
+        // kTLS reads its own way once it is set up.
+        Some(call) => (
+            Some(call.is_recv_like() && !kernel::has_ulp(sock)),
+            call.recv_flags(),
+        ),
+        None => (None, 0),
+    };
     let read = Read {
         nonblocking: kernel::nonblocking(sock) != Some(false),
-        // kTLS reads its own way once it is set up.
-        recv_like: call.map(|call| call.is_recv_like() && !kernel::has_ulp(sock)),
+        recv_like,
         rcvlowat: kernel::rcvlowat(sock),
         tcp_only: flags & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
         urgent: kernel::had_urgent(sock),
