@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance test-node test-speed lint soak bench fuzz fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance test-node test-speed lint kernels soak bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -56,6 +56,10 @@ test-speed: ## as root: fail where it is not clearly faster than plain TCP
 lint: ## formatting, clippy, chart and manifests, rules about the tree
 	@scripts/setup build lint conf
 	@$(XTASK) lint $(ARGS)
+
+kernels: ## as root: the same checks on Linux 5.10, 6.1, 6.12 and 7.x under qemu
+	@scripts/setup build kernels
+	@$(XTASK) kernels $(ARGS)
 
 soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e

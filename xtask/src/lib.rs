@@ -5,6 +5,7 @@ pub mod command;
 pub mod e2e;
 pub mod elf;
 pub mod interrupt;
+pub mod kernels;
 pub mod members;
 pub mod ring;
 pub mod suite;

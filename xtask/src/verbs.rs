@@ -7,6 +7,7 @@ pub mod demo;
 pub mod ebpf;
 pub mod fmt;
 pub mod fuzz;
+pub mod kernels;
 pub mod lint;
 pub mod soak;
 pub mod test;
@@ -47,6 +48,7 @@ const VERBS: &[Verb] = &[
     test_conformance::VERB,
     test_node::VERB,
     test_speed::VERB,
+    kernels::VERB,
     soak::VERB,
     bench::VERB,
     fuzz::VERB,
