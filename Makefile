@@ -45,7 +45,7 @@ test-conformance: ## as root: the plugin under cnitool, libcni and a real contai
 	@scripts/setup build runtime
 	@$(XTASK) test-conformance $(ARGS)
 
-test-node: ## as root: the installer to its bars, with release binaries; half an hour
+test-node: ## as root: the installer to its bars, with release binaries; ten minutes
 	@scripts/setup build
 	@$(XTASK) test-node $(ARGS)
 
