@@ -22,7 +22,7 @@ demo: ## as root: two pods, two Envoys, plain against accelerated
 	@scripts/setup build e2e
 	@$(XTASK) demo $(ARGS)
 
-test: ## as root: lint, unit, privileged, conformance, e2e and speed tests
+test: ## as root: lint, unit, privileged, conformance, semantics, e2e and speed tests
 	@scripts/setup
 	@$(XTASK) test $(ARGS)
 

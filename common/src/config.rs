@@ -35,6 +35,8 @@ pub struct Offsets {
     pub sk_flags: u32,
     /// `sock.sk_uid`: u32, the owner that iptables' owner match sees.
     pub sk_uid: u32,
+    /// `socket.sk`: `struct sock *`.
+    pub socket_sk: u32,
     /// `socket.file`: `struct file *`.
     pub socket_file: u32,
     /// `file.f_flags`: unsigned int.
@@ -82,7 +84,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 35;
+pub const OFFSETS: usize = 36;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -100,6 +102,7 @@ impl Offsets {
         sk_bpf_storage: UNKNOWN,
         sk_flags: UNKNOWN,
         sk_uid: UNKNOWN,
+        socket_sk: UNKNOWN,
         socket_file: UNKNOWN,
         file_flags: UNKNOWN,
         psock_ingress_msg: UNKNOWN,

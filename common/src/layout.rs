@@ -80,6 +80,8 @@ pub mod program {
     pub const READS: &str = "sockway_reads";
     /// fentry of `tcp_ioctl`: sees who asks FIONREAD.
     pub const GUARD_IOCTL: &str = "sockway_ioctl";
+    /// fentry of `tcp_splice_read`: sees who splices before they read.
+    pub const GUARD_SPLICE: &str = "sockway_splice";
 }
 
 /// Name of the read-only global that holds [`crate::config::Config`].

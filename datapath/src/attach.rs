@@ -168,16 +168,21 @@ pub(crate) fn reads(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     pin_over(link.into(), &pins.link(name))
 }
 
-/// Attaches the program that sees who asks FIONREAD, in place of an older one.
-pub(crate) fn ioctls(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Error> {
-    let name = program::GUARD_IOCTL;
-    let program: &mut FEntry = get(object, name)?;
-    program
-        .load("tcp_ioctl", btf)
-        .map_err(refused(name, "load"))?;
-    let id = program.attach().map_err(refused(name, "attach"))?;
-    let link = program.take_link(id).map_err(refused(name, "attach"))?;
-    pin_over(link.into(), &pins.link(name))
+/// The programs on kernel functions, and their functions.
+const GUARDS: [(&str, &str); 2] = [
+    (program::GUARD_IOCTL, "tcp_ioctl"),
+    (program::GUARD_SPLICE, "tcp_splice_read"),
+];
+
+/// Attaches the programs that see who asks FIONREAD or splices, in place of older ones.
+pub(crate) fn guards(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Error> {
+    GUARDS.into_iter().try_for_each(|(name, function)| {
+        let program: &mut FEntry = get(object, name)?;
+        program.load(function, btf).map_err(refused(name, "load"))?;
+        let id = program.attach().map_err(refused(name, "attach"))?;
+        let link = program.take_link(id).map_err(refused(name, "attach"))?;
+        pin_over(link.into(), &pins.link(name))
+    })
 }
 
 /// How long a program may run at most where the kernel cannot be asked to wait for its end.
@@ -200,7 +205,12 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Every link of an installed datapath.
-const LINKS: [&str; 3] = [program::ESTABLISH, program::READS, program::GUARD_IOCTL];
+const LINKS: [&str; 4] = [
+    program::ESTABLISH,
+    program::READS,
+    program::GUARD_IOCTL,
+    program::GUARD_SPLICE,
+];
 
 fn link_at(pin: &Path) -> Option<sys::LinkInfo> {
     let link = sys::object_at(pin).ok()?;
@@ -219,12 +229,16 @@ pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
         return Err(pins.missing(layout::SOCKETS));
     }
     let establish = attached(pins);
-    let [reads_seen, ioctls_seen] =
-        [program::READS, program::GUARD_IOCTL].map(|name| link_at(&pins.link(name)).is_some());
+    let attached_to = |name: &str| link_at(&pins.link(name)).is_some();
+    let guarded = GUARDS.iter().all(|(name, _)| attached_to(name));
     Ok(DatapathStatus {
         attached: establish.is_some(),
         program_id: establish.map(|info| info.program_id),
         cgroup_id: establish.map(|info| info.cgroup_id),
-        limits: kernel::limits(&kernel::offsets(None)?, reads_seen, ioctls_seen),
+        limits: kernel::limits(
+            &kernel::offsets(None)?,
+            attached_to(program::READS),
+            guarded,
+        ),
     })
 }

@@ -57,6 +57,7 @@ const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS] = fields![
     "sock" "sk_bpf_storage" => sk_bpf_storage,
     "sock" "__sk_common.skc_flags" => sk_flags,
     "sock" "sk_uid" => sk_uid,
+    "socket" "sk" => socket_sk,
     "socket" "file" => socket_file,
     "file" "f_flags" => file_flags,
     "sk_psock" "ingress_msg" => psock_ingress_msg,
@@ -168,7 +169,7 @@ pub fn missing(offsets: &Offsets) -> Vec<String> {
 
 /// Which rules work with less on this kernel, one line each; empty where all work in full.
 #[must_use]
-pub fn limits(offsets: &Offsets, reads_seen: bool, ioctls_seen: bool) -> Vec<&'static str> {
+pub fn limits(offsets: &Offsets, reads_seen: bool, guarded: bool) -> Vec<&'static str> {
     let rows = [
         (
             offsets.sees_syns(),
@@ -195,8 +196,8 @@ pub fn limits(offsets: &Offsets, reads_seen: bool, ioctls_seen: bool) -> Vec<&'s
             "applications that use options or flags that only TCP serves are not told apart",
         ),
         (
-            ioctls_seen,
-            "applications that ask FIONREAD are not told apart: the kernel allows no fentry programs",
+            guarded,
+            "a first FIONREAD or splice on a joined connection is not seen: the kernel allows no fentry programs",
         ),
     ];
     rows.into_iter()

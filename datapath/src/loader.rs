@@ -132,7 +132,7 @@ impl Datapath {
         let mut object = load(pins, &config, bytes, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         calls::ensure(pins)?;
-        let (reads_seen, ioctls_seen) = attach_optional(&mut object, pins);
+        let (reads_seen, guarded) = attach_optional(&mut object, pins);
         attach::redirect(&mut object)?;
         let before = attach::is_detached(pins).then(|| sweep::Before::list(pins));
         let replaced = attach::establish(&mut object, pins, cgroup)?;
@@ -143,7 +143,7 @@ impl Datapath {
                 Err(e) => warn!("rows of connections that ended meanwhile stay: {e}"),
             }
         }
-        let limits = kernel::limits(&config.offsets, reads_seen, ioctls_seen);
+        let limits = kernel::limits(&config.offsets, reads_seen, guarded);
         Ok(InstallReport { replaced, limits })
     }
 
@@ -206,7 +206,7 @@ fn remove_root(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Attaches what is allowed to be missing; what is missing is said and costs
-/// acceleration, nothing else. Returns `(reads seen, ioctls seen)`.
+/// acceleration, nothing else. Returns `(reads seen, guarded)`.
 fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
     let seen = |what: &str, result: Result<(), String>| match result {
         Ok(()) => true,
@@ -220,12 +220,15 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
         "how applications read cannot be seen, they stay on TCP",
         reads,
     );
-    let ioctls = Btf::from_sys_fs()
+    let guards = Btf::from_sys_fs()
         .map_err(|e| attach::chain(&e))
-        .and_then(|btf| attach::ioctls(object, pins, &btf).map_err(|e| attach::chain(&e)));
+        .and_then(|btf| attach::guards(object, pins, &btf).map_err(|e| attach::chain(&e)));
     (
         reads,
-        seen("applications that ask FIONREAD are not told apart", ioctls),
+        seen(
+            "a first FIONREAD or splice on a joined connection is not seen",
+            guards,
+        ),
     )
 }
 

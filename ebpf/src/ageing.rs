@@ -44,14 +44,6 @@ pub(crate) fn keep(ctx: &SockOpsContext, sock: u64) {
 fn set(ctx: &SockOpsContext, level: i32, option: i32, mut value: u32) -> bool {
     // SAFETY: the context is the running program's own, of an established
     // socket that the kernel holds locked; `value` is a live local of 4 bytes.
-    let failed = unsafe {
-        bpf_setsockopt(
-            ctx.as_ptr(),
-            level,
-            option,
-            (&raw mut value).cast(),
-            size_of::<u32>() as i32,
-        )
-    };
+    let failed = unsafe { bpf_setsockopt(ctx.as_ptr(), level, option, (&raw mut value).cast(), 4) };
     failed == 0
 }

@@ -428,7 +428,7 @@ fn segment(ops: *mut bpf_sock_ops) {
 /// itself says it once.
 #[inline(always)]
 fn leave(state: &mut SockState) {
-    if !matches!(kernel::backlog(state.sock), kernel::Backlog::Bytes(0)) {
+    if !matches!(kernel::backlog(state.sock), Backlog::Bytes(0)) || kernel::has_ulp(state.sock) {
         return;
     }
     let map = (&raw const SOCKETS).cast_mut().cast();

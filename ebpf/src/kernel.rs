@@ -88,6 +88,12 @@ pub(crate) fn request_isns(sock: u64) -> Option<(u32, u32)> {
     Some((client, server))
 }
 
+/// The `struct sock` of a `struct socket`.
+#[inline(always)]
+pub(crate) fn sock_of(socket: u64) -> Option<u64> {
+    read(socket, config!(offsets.socket_sk))
+}
+
 #[inline(always)]
 pub(crate) fn cookie(sock: u64) -> Option<u64> {
     read(sock, config!(offsets.sk_cookie))
@@ -287,45 +293,59 @@ pub(crate) fn has_storage(sock: u64) -> bool {
 const STACK_PADDINGS: [u32; 2] = [0, 16];
 
 /// The system call that the current task is in.
+///
+/// No `Option`: the verifier of 5.10 refuses the undefined half that a `None` has.
 pub(crate) struct Call {
     regs: u64,
     number: u32,
 }
 
-/// The system call of the current task; `None` where that cannot be told, for
-/// example in a kernel thread.
+/// The system call of the current task, as far as that can be told; not, for
+/// example, in a kernel thread.
 #[inline(always)]
-pub(crate) fn call() -> Option<Call> {
+pub(crate) fn call() -> Call {
+    let mut call = Call {
+        regs: 0,
+        number: UNKNOWN,
+    };
     // SAFETY: the helper takes nothing and gives the running task's address.
     let task = unsafe { bpf_get_current_task() };
-    let stack: u64 = read(task, config!(offsets.task_stack))?;
     let size = config!(offsets.regs_size);
+    let Some(stack) = read::<u64>(task, config!(offsets.task_stack)) else {
+        return call;
+    };
     if size == UNKNOWN {
-        return None;
+        return call;
     }
     let top = stack.wrapping_add(u64::from(config!(arch.stack_size)));
     for padding in STACK_PADDINGS {
         let regs = top
             .wrapping_sub(u64::from(padding))
             .wrapping_sub(u64::from(size));
-        let mode: u32 = read(regs, config!(offsets.regs_mode))?;
+        let mode: u32 = read(regs, config!(offsets.regs_mode)).unwrap_or(UNKNOWN);
         if mode & config!(arch.mode_mask) == config!(arch.mode_user) {
-            let number = read(regs, config!(offsets.regs_call))?;
-            return Some(Call { regs, number });
+            call.regs = regs;
+            call.number = read(regs, config!(offsets.regs_call)).unwrap_or(UNKNOWN);
+            return call;
         }
     }
-    None
+    call
 }
 
 impl Call {
-    /// `read`, `readv`, `recvfrom`, `recvmsg` or `recvmmsg`.
+    /// `read`, `readv`, `recvfrom`, `recvmsg` or `recvmmsg`; `None` where that cannot be told.
     #[inline(always)]
-    pub(crate) fn is_recv_like(&self) -> bool {
-        self.number == config!(arch.recv_calls[0])
-            || self.number == config!(arch.recv_calls[1])
-            || self.number == config!(arch.recv_calls[2])
-            || self.number == config!(arch.recv_calls[3])
-            || self.number == config!(arch.recv_calls[4])
+    pub(crate) fn is_recv_like(&self) -> Option<bool> {
+        if self.number == UNKNOWN {
+            return None;
+        }
+        Some(
+            self.number == config!(arch.recv_calls[0])
+                || self.number == config!(arch.recv_calls[1])
+                || self.number == config!(arch.recv_calls[2])
+                || self.number == config!(arch.recv_calls[3])
+                || self.number == config!(arch.recv_calls[4]),
+        )
     }
 
     /// The flags of a `recv`-like call; 0 for calls that have none.

@@ -48,6 +48,13 @@ pub fn sockway_ioctl(ctx: FEntryContext) -> u32 {
     0
 }
 
+/// Sees who splices, before anything is read. Only where the kernel allows fentry.
+#[fentry(function = "tcp_splice_read")]
+pub fn sockway_splice(ctx: FEntryContext) -> u32 {
+    readers::splice(&ctx);
+    0
+}
+
 /// The licence decides which helpers the kernel offers.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -1,9 +1,9 @@
 //! Learning how applications read (rule 3).
 //!
-//! Two hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
+//! Three hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
 //! passes on every read from a TCP queue by whatever call (`net/ipv4/tcp_input.c`;
-//! 4.16 to 7.2), and fentry of `tcp_ioctl` where the kernel allows it. Both do
-//! nothing for sockets that Sockway does not watch.
+//! 4.16 to 7.2), and fentry of `tcp_ioctl` and `tcp_splice_read` where the kernel
+//! allows it. They do nothing for sockets that Sockway does not watch.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, RawTracePointContext};
@@ -136,21 +136,17 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         return;
     }
     let row = known(&key);
-    // Taken apart at once: kept as an option, its unset value would be spilled to the
-    // stack, and 5.10's verifier refuses to read what was never written.
-    let (recv_like, flags) = match kernel::call() {
-        // kTLS reads its own way once it is set up.
-        Some(call) => (
-            Some(call.is_recv_like() && !kernel::has_ulp(sock)),
-            call.recv_flags(),
-        ),
-        None => (None, 0),
-    };
+    let call = kernel::call();
     let read = Read {
         nonblocking: kernel::nonblocking(sock) != Some(false),
-        recv_like,
+        // kTLS reads its own way once it is set up, be it in whoever's context.
+        recv_like: if kernel::has_ulp(sock) {
+            Some(false)
+        } else {
+            call.is_recv_like()
+        },
         rcvlowat: kernel::rcvlowat(sock),
-        tcp_only: flags & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
+        tcp_only: call.recv_flags() & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
         urgent: kernel::had_urgent(sock),
     };
     let next = reader::after_read(row, read);
@@ -170,4 +166,14 @@ pub(crate) fn ioctl(ctx: &FEntryContext) {
         return;
     };
     turned(&key, seen::FIONREAD);
+}
+
+/// `tcp_splice_read(struct socket *sock, ...)`.
+#[inline(always)]
+pub(crate) fn splice(ctx: &FEntryContext) {
+    if let Some(sock) = kernel::sock_of(ctx.arg(0))
+        && let Some((key, false)) = watched(sock)
+    {
+        turned(&key, seen::OTHER_READ);
+    }
 }

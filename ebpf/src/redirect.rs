@@ -158,10 +158,7 @@ fn is_urgent(state: &mut SockState, size: u32) -> bool {
     if state.flags & flag::APP_END == 0 && size > SMALL {
         return false;
     }
-    let Some(call) = kernel::call() else {
-        return false;
-    };
-    if call.send_flags() & MSG_OOB == 0 {
+    if kernel::call().send_flags() & MSG_OOB == 0 {
         return false;
     }
     if state.reader.kind != 0 {

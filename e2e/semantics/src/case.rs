@@ -38,7 +38,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// For every kind, on IPv4, accelerated for non-blocking applications.
+    /// For every kind, on IPv4 and IPv6, accelerated for non-blocking applications.
     pub(crate) const fn new(
         name: &'static str,
         promise: &'static str,
@@ -48,7 +48,7 @@ impl Case {
             name,
             promise,
             kinds: Kind::EVERY,
-            families: &[Family::V4],
+            families: &[Family::V4, Family::V6],
             warmup: Warmup::Same(2),
             accelerated: Kind::NONBLOCKING,
             limit: Duration::from_secs(25),
@@ -64,15 +64,7 @@ impl Case {
         }
     }
 
-    /// On IPv6 too.
-    pub(crate) const fn both(self) -> Self {
-        Self {
-            families: &[Family::V4, Family::V6],
-            ..self
-        }
-    }
-
-    /// On IPv6 and on v4-mapped addresses too.
+    /// On v4-mapped addresses too.
     pub(crate) const fn every_family(self) -> Self {
         Self {
             families: &[Family::V4, Family::V6, Family::Mapped],

@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) pod: u16,
     /// How many times slower than usual everything may be.
     pub(crate) pace: u32,
+    /// How long idle connections are idle, seconds.
+    pub(crate) idle: u64,
     /// Root of the pins.
     pub(crate) pins: PathBuf,
     /// The cgroup that the programs are attached to.
@@ -108,6 +110,7 @@ pub(crate) fn run(job: &str) -> Result<()> {
         bail!("no case is called {:?}", job.case)
     };
     pace::set(job.pace);
+    pace::set_idle(job.idle);
     let pod = Pod::of(job.pod);
     let pins = Pins::new(job.pins);
     if job.mode != Mode::Plain {

@@ -39,6 +39,9 @@ struct Cli {
     /// Let everything take so many times as long, for slow or emulated machines
     #[arg(long, default_value_t = 1)]
     pace: u32,
+    /// How long the case "idle" lets a connection be idle, seconds; more than 60 for minutes
+    #[arg(long, default_value_t = pace::DEFAULT_IDLE)]
+    idle: u64,
     /// Runs one job in this process, for the suite itself
     #[arg(long, hide = true)]
     run: Option<String>,
@@ -106,6 +109,7 @@ fn suite(cli: &Cli) -> Result<bool> {
         );
     }
     pace::set(cli.pace);
+    pace::set_idle(cli.idle);
     let node = Node::new()?;
     let outcomes = runner::run(&node, &tasks, cli.jobs, &stop)?;
     let rows = judge::rows(&tasks, &outcomes);

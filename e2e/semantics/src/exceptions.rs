@@ -32,6 +32,12 @@ pub(crate) const KNOWN: &[Exception] = &[
         reason: "tcpi_bytes_acked and tcpi_bytes_received count what went by TCP, not what was \
                  redirected",
     },
+    Exception {
+        cases: &["MSG_TRUNC once", "MSG_OOB once", "splice once"],
+        kinds: Kind::NONBLOCKING,
+        reason: "an application that was found fit changes its ways: the first call comes before \
+                 anything can be done about it, from then on the address is left to TCP",
+    },
 ];
 
 /// The exception of a case, if there is one.

@@ -129,6 +129,7 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         mode: task.mode,
         pod: number,
         pace: pace::factor(),
+        idle: pace::idle().as_secs(),
         pins: node.pins().root().to_owned(),
         cgroup: node.cgroup().to_owned(),
     };
@@ -143,7 +144,9 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         .context("start a run")?;
     let stdout = child.stdout.take().context("a piped standard output")?;
     let reader = thread::spawn(move || lines(stdout));
-    let status = wait(&mut child, pace::allow(task.case.limit), stop)?;
+    // Two warm-ups and the run itself may be idle twice each.
+    let limit = pace::allow(task.case.limit) + 6 * pace::idle();
+    let status = wait(&mut child, limit, stop)?;
     let took_ms = u64::try_from(started.elapsed().as_millis())?;
     let Ok(lines) = reader.join() else {
         bail!("the reader of a run's output panicked")

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_speed, test_unit,
+    Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_semantics,
+    test_speed, test_unit,
 };
 use crate::Workspace;
 use crate::ring::Ring;
@@ -11,7 +12,7 @@ use crate::ring::Ring;
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "test",
-    help: "all rings: lint, unit, privileged, conformance, e2e, speed",
+    help: "all rings: lint, unit, privileged, conformance, semantics, e2e, speed",
     run,
 };
 
@@ -22,6 +23,7 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         test_unit::ring(workspace),
         test_privileged::ring(workspace),
         test_conformance::ring(workspace, &[]),
+        test_semantics::ring(workspace, &[]),
         test_e2e::ring(workspace, &[]),
         test_speed::ring(workspace, &[]),
     ])

@@ -25,8 +25,7 @@ pub(super) const CASES: &[Case] = &[
         "half-close of the peer",
         "shutdown(2): after the peer's end of stream writing goes on",
         half_close_write,
-    )
-    .both(),
+    ),
     Case::new(
         "half-close while waiting",
         "recv(2): a waiting read returns what comes after SHUT_WR",
@@ -36,8 +35,7 @@ pub(super) const CASES: &[Case] = &[
         "end after data",
         "close(2): everything sent before arrives, then the end",
         end_after_data,
-    )
-    .both(),
+    ),
     Case::new(
         "end again",
         "recv(2): 0 at the end of the stream, every time",
@@ -73,8 +71,7 @@ pub(super) const CASES: &[Case] = &[
         "close and echo again",
         "a closed connection leaves nothing to the next",
         reconnect,
-    )
-    .both(),
+    ),
 ];
 
 /// Some traffic both ways, so that the connection is in use.

@@ -24,8 +24,7 @@ pub(super) const CASES: &[Case] = &[
         "epoll edge",
         "epoll(7) EPOLLET: one event for each arrival",
         epoll_edge,
-    )
-    .both(),
+    ),
     Case::new(
         "epoll edge drained",
         "epoll(7) EPOLLET: reading to EAGAIN never loses the next event",

@@ -2,6 +2,7 @@
 
 mod basics;
 mod buffers;
+mod changing;
 mod closing;
 mod events;
 mod handover;
@@ -41,6 +42,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         signals::CASES,
         handover::CASES,
         modes::CASES,
+        changing::CASES,
         options::CASES,
         timers::CASES,
         setup::CASES,

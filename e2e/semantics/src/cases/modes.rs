@@ -26,22 +26,6 @@ pub(super) const CASES: &[Case] = &[
     .only(Kind::NONBLOCKING)
     .may_be_left(),
     Case::new(
-        "O_NONBLOCK cleared, once",
-        "the same, where all connections before stayed non-blocking",
-        blocking_late,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left()
-    .for_the_first_time(),
-    Case::new(
-        "MSG_WAITALL once",
-        "recv(2): waits for all, where all connections before stayed non-blocking",
-        waitall_late,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left()
-    .for_the_first_time(),
-    Case::new(
         "a child that blocks",
         "fork(2), dup2(2): a child reads its standard input",
         child_blocks,
@@ -78,7 +62,7 @@ fn waits_for_all(app: &End, envoy: &End, bytes: &[u8]) -> Result<Vec<u8>> {
     })
 }
 
-fn waitall_late(t: &mut Scene) -> Result<()> {
+pub(super) fn waitall_late(t: &mut Scene) -> Result<()> {
     let (mut app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     app.change(Style::Blocking)?;
@@ -91,7 +75,7 @@ fn waitall_late(t: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-fn blocking_late(t: &mut Scene) -> Result<()> {
+pub(super) fn blocking_late(t: &mut Scene) -> Result<()> {
     let (mut app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     app.change(Style::Blocking)?;

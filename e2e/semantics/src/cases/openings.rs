@@ -21,7 +21,6 @@ pub(super) const CASES: &[Case] = &[
         "tcp(7) tcp_syncookies: connections are as others",
         cookies,
     )
-    .both()
     .may_be_left(),
     Case::new(
         "TCP fast open",

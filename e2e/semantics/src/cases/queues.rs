@@ -89,7 +89,7 @@ fn unsent(t: &mut Scene) -> Result<()> {
 /// `TCP_INQ` and `TCP_CM_INQ` of linux/tcp.h.
 const TCP_INQ: i32 = 36;
 
-fn inquire(t: &mut Scene) -> Result<()> {
+pub(super) fn inquire(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::IPPROTO_TCP, TCP_INQ, 1)?;
     envoy.put(&payload::bytes(12, 1000))?;

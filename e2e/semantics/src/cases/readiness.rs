@@ -22,8 +22,7 @@ pub(super) const CASES: &[Case] = &[
         "poll",
         "poll(2): readable while bytes wait, writable while there is room",
         poll_level,
-    )
-    .both(),
+    ),
     Case::new(
         "poll wakes",
         "poll(2): returns when bytes come, or after the time",

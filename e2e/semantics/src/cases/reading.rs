@@ -18,8 +18,7 @@ pub(super) const CASES: &[Case] = &[
         "MSG_PEEK",
         "recv(2): shows bytes and leaves them to be read",
         peek,
-    )
-    .both(),
+    ),
     Case::new(
         "MSG_PEEK more",
         "recv(2): shows later bytes too, once they are there",
@@ -179,7 +178,7 @@ fn dontwait(t: &mut Scene) -> Result<()> {
     })
 }
 
-fn trunc(t: &mut Scene) -> Result<()> {
+pub(super) fn trunc(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(5, 300);
     envoy.put(&sent)?;

@@ -178,7 +178,7 @@ fn completed(app: &End, last: u32) -> Got<u32> {
     }
 }
 
-fn zero_copy(t: &mut Scene) -> Result<()> {
+pub(super) fn zero_copy(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)?;
     warm(t, &app, &envoy)?;

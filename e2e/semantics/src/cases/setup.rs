@@ -19,8 +19,7 @@ pub(super) const CASES: &[Case] = &[
         "connect(2): waits, or EINPROGRESS and then writable",
         connects,
     )
-    .only(Kind::CLIENTS)
-    .both(),
+    .only(Kind::CLIENTS),
     Case::new(
         "refused",
         "connect(2): ECONNREFUSED where nobody listens",

@@ -193,7 +193,7 @@ fn splice_end(t: &mut Scene) -> Result<()> {
     Ok(())
 }
 
-fn recv_then_splice(t: &mut Scene) -> Result<()> {
+pub(super) fn recv_then_splice(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     let sent = payload::bytes(4, 50_000);

@@ -74,7 +74,7 @@ fn urgent(t: &mut Scene) -> Result<()> {
     around(t, &app)
 }
 
-fn urgent_sent(t: &mut Scene) -> Result<()> {
+pub(super) fn urgent_sent(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     send_urgent(t, &app)?;

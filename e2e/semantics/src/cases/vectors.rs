@@ -106,7 +106,7 @@ pub(super) fn controls(app: &End, buffer: &mut [u8]) -> Got<(usize, Vec<sys::Con
     Ok((got.count, got.controls))
 }
 
-fn timestamps(t: &mut Scene) -> Result<()> {
+pub(super) fn timestamps(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     // The first user of time stamps has the kernel turn them on a little later.
