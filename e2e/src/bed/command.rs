@@ -114,6 +114,21 @@ impl Run {
         })
     }
 
+    /// Starts it and kills it after some time, in the middle of whatever it does then.
+    pub(crate) fn killed_after(mut self, time: Duration) -> Result<()> {
+        let shown = self.shown;
+        let mut child = self
+            .command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("start {shown}"))?;
+        thread::sleep(time);
+        child.kill().context("kill")?;
+        child.wait().context("waitpid")?;
+        Ok(())
+    }
+
     /// Runs it; its standard output, or an error where its exit code is not 0.
     pub fn output(self) -> Result<String> {
         let shown = self.shown.clone();

@@ -13,7 +13,7 @@ use sockway_datapath::Pins;
 
 use super::command::{Ended, Run};
 use super::place::Place;
-use super::scratch::Scratch;
+use super::scratch::{self, Scratch};
 use super::tools::Tools;
 
 /// The conflist's file.
@@ -229,6 +229,20 @@ impl Node {
             ips: [*v4, *v6],
             result,
         })
+    }
+
+    /// Lets the next pod have the address that was given back last: host-local
+    /// goes on from the last one it gave out.
+    pub(crate) fn reuse_addresses(&self) -> Result<()> {
+        for last in scratch::children_with_prefix(&self.leases(), "last_reserved_ip") {
+            fs::remove_file(&last).with_context(|| format!("remove {}", last.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Where host-local keeps whom it gave which address.
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.scratch.path("ipam").join(self.scratch.name())
     }
 
     /// DEL.

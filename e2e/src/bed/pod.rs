@@ -1,5 +1,6 @@
 //! A pod: a network namespace from the CNI chain, an Envoy, applications.
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -19,6 +20,8 @@ use crate::stop;
 const LISTEN: &str = "0A";
 /// State of an established connection in `/proc/net/tcp`.
 const ESTABLISHED: &str = "01";
+/// State of what is left of a connection that has ended on both sides.
+const TIME_WAIT: &str = "06";
 /// How long connections may take to end.
 const QUIET: Duration = Duration::from_secs(20);
 const TICK: Duration = Duration::from_millis(50);
@@ -40,9 +43,11 @@ impl Pod {
     pub fn new(node: &Node, name: &str) -> Result<Self> {
         let netns = node.make_netns(name)?;
         let attachment = node.add(&netns)?;
+        let cgroup = node.scratch.pod_cgroup(name);
+        fs::create_dir(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
         let place = Place {
             netns: Some(netns),
-            cgroup: Some(node.scratch.cgroup()),
+            cgroup: Some(cgroup),
             user: None,
         };
         Ok(Self {
@@ -68,6 +73,17 @@ impl Pod {
         concurrency: u32,
     ) -> Result<()> {
         rules::set(&self.place)?;
+        self.start_envoy(node, services, http, concurrency)
+    }
+
+    /// Starts its Envoy, the rules being set.
+    pub(crate) fn start_envoy(
+        &mut self,
+        node: &Node,
+        services: &[Service],
+        http: &[u16],
+        concurrency: u32,
+    ) -> Result<()> {
         let config = node.scratch.path(&format!("{}.json", self.name));
         sidecar::write(&config, &sidecar::config(services, http))?;
         let args = [
@@ -139,6 +155,21 @@ impl Pod {
         self.envoy = None;
     }
 
+    /// Kills Envoy, in the middle of whatever it does.
+    pub(crate) fn kill_sidecar(&mut self) -> Result<()> {
+        self.envoy.take().map_or(Ok(()), Process::kill)
+    }
+
+    /// Takes the pod off its node, as a runtime does: DEL, then namespace and cgroup.
+    pub(crate) fn delete(&mut self, node: &Node) -> Result<()> {
+        self.apps.clear();
+        self.envoy = None;
+        node.del(&self.attachment.netns)?;
+        node.remove_netns(&self.name)?;
+        let cgroup = node.scratch.pod_cgroup(&self.name);
+        fs::remove_dir(&cgroup).with_context(|| format!("remove {}", cgroup.display()))
+    }
+
     /// Envoy's process id, where it runs.
     pub fn envoy_id(&self) -> Option<u32> {
         self.envoy.as_ref().map(Process::id)
@@ -147,6 +178,39 @@ impl Pod {
     /// Connections established in the pod now.
     pub fn established(&self) -> Result<usize> {
         Ok(self.ports_in(ESTABLISHED)?.len())
+    }
+
+    /// Connections that have not ended for both sides yet.
+    pub(crate) fn unended(&self) -> Result<usize> {
+        Ok(self
+            .ports_where(|state| ![LISTEN, TIME_WAIT].contains(&state))?
+            .len())
+    }
+
+    /// TCP sockets that exist in the pod although no process holds them, none
+    /// of them in the queue of a listener.
+    pub(crate) fn unheld_sockets(&self) -> Result<i64> {
+        let used = self
+            .place
+            .within(|| read(Path::new("/proc/thread-self/net/sockstat")))?;
+        let used: i64 = used
+            .lines()
+            .find_map(|line| line.strip_prefix("sockets: used ")?.trim().parse().ok())
+            .with_context(|| format!("no count of sockets in {used:?}"))?;
+        let mut held = HashSet::new();
+        if let Some(cgroup) = &self.place.cgroup {
+            for pid in read(&cgroup.join("cgroup.procs"))?.lines() {
+                let fds = fs::read_dir(Path::new("/proc").join(pid).join("fd"));
+                // A process or a descriptor that is gone holds nothing.
+                for fd in fds.into_iter().flatten().flatten() {
+                    let target = fs::read_link(fd.path()).unwrap_or_default();
+                    if target.to_string_lossy().starts_with("socket:") {
+                        held.insert(target);
+                    }
+                }
+            }
+        }
+        Ok(used - i64::try_from(held.len())?)
     }
 
     /// Bytes that an interface has received.
@@ -162,23 +226,27 @@ impl Pod {
 
     /// Local ports of the pod's TCP sockets in a state.
     fn ports_in(&self, state: &str) -> Result<Vec<u16>> {
+        self.ports_where(|found| found == state)
+    }
+
+    fn ports_where(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<u16>> {
         let text = self.place.within(|| {
             let table = |name: &str| read(&Path::new("/proc/thread-self/net").join(name));
             Ok(table("tcp")? + &table("tcp6")?)
         })?;
         Ok(text
             .lines()
-            .filter_map(|line| port_in(line, state))
+            .filter_map(|line| port_in(line, &wanted))
             .collect())
     }
 }
 
-/// The local port of a line of `/proc/net/tcp`, if the socket is in that state.
-fn port_in(line: &str, state: &str) -> Option<u16> {
+/// The local port of a line of `/proc/net/tcp`, if the socket's state is one that is wanted.
+fn port_in(line: &str, wanted: impl Fn(&str) -> bool) -> Option<u16> {
     let mut fields = line.split_whitespace().skip(1);
     let (local, _, found) = (fields.next()?, fields.next()?, fields.next()?);
     let port = local.rsplit_once(':')?.1;
-    (found == state).then(|| u16::from_str_radix(port, 16).ok())?
+    wanted(found).then(|| u16::from_str_radix(port, 16).ok())?
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -218,6 +286,7 @@ mod tests {
     fn ports_are_read_in_both_families() {
         let v4 = "   0: 0100007F:3A99 00000000:0000 0A 00000000:00000000 00:00000000";
         let v6 = "   1: 00000000000000000000000000000000:3A9E 0000:0000 01 0:0";
+        let port_in = |line, state| port_in(line, |found| found == state);
         assert_eq!(port_in(v4, LISTEN), Some(15001));
         assert_eq!(port_in(v4, ESTABLISHED), None);
         assert_eq!(port_in(v6, ESTABLISHED), Some(15006));

@@ -110,6 +110,19 @@ impl Process {
         self.output()
     }
 
+    /// Waits for its end and returns what it wrote, whatever its exit code.
+    pub(crate) fn ended(mut self, limit: Duration) -> Result<String> {
+        self.wait(limit)?;
+        self.output()
+    }
+
+    /// Ends it at once, in the middle of whatever it does.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().context("waitpid")?;
+        Ok(())
+    }
+
     /// Asks it to end and returns what it wrote, whatever its exit code.
     pub fn end(mut self, limit: Duration) -> Result<String> {
         self.signal(Signal::SIGTERM);

@@ -79,6 +79,11 @@ impl Scratch {
         self.cgroup_root.join(&self.name)
     }
 
+    /// The cgroup of one of its pods, below that one.
+    pub(crate) fn pod_cgroup(&self, pod: &str) -> PathBuf {
+        self.cgroup().join(pod)
+    }
+
     /// Name of a network namespace of this run.
     pub fn netns(&self, name: &str) -> String {
         format!("{}-{name}", self.name)
@@ -197,6 +202,12 @@ fn end_cgroup(path: &Path) -> Result<()> {
         }
         Ok(())
     };
+    // Those of its pods.
+    for entry in fs::read_dir(path)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            end_cgroup(&entry.path())?;
+        }
+    }
     let started = Instant::now();
     loop {
         kill_all()?;

@@ -2,6 +2,7 @@
 
 mod check;
 mod counters;
+mod faults;
 mod http;
 mod integrity;
 mod lifecycle;
@@ -57,6 +58,7 @@ fn all() -> Vec<Case> {
         counters::cases(),
         http::cases(),
         live::cases(),
+        faults::cases(),
         scopes::cases(),
     ];
     topics.into_iter().flatten().collect()

@@ -112,7 +112,7 @@ fn del_after_uninstall(stage: &Stage) -> Result<()> {
 fn late_del(stage: &Stage) -> Result<()> {
     let node = installed(stage)?;
     let first = pod(&node)?;
-    for lease in fs::read_dir(node.scratch.path("ipam").join(node.scratch.name()))? {
+    for lease in fs::read_dir(node.leases())? {
         fs::remove_file(lease?.path()).context("take an address back")?;
     }
     let second = node.add(&node.make_netns("other")?)?;

@@ -28,7 +28,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// Verified traffic of which these hops, and no others, are redirected.
 fn scope(stage: &Stage, scope: &str, hops: &[u32]) -> Result<()> {
-    let world = World::with_scope(&stage.tools, scope)?;
+    let world = World::installed_with(&stage.tools, &["--scope", scope])?;
     for family in 0..2 {
         let outcome = world.traffic(&Traffic::new(Path::ThroughBoth, family))?;
         for kind in HOPS {

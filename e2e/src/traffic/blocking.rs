@@ -36,8 +36,8 @@ pub(crate) struct Outcome {
     pub(crate) plan: Option<Plan>,
     /// Bytes of bodies sent and received.
     pub(crate) moved: (u64, u64),
-    /// What was wrong, in words.
-    pub(crate) fault: Option<String>,
+    /// What was wrong: its [`Fault::kind`], and in words.
+    pub(crate) fault: Option<(&'static str, String)>,
     /// True where nothing moved for too long.
     pub(crate) hang: bool,
 }
@@ -74,7 +74,7 @@ impl Connection {
         let mut tx = Tx::server(Vec::new());
         match self.prelude(said, &mut rx, &mut tx) {
             Ok(()) => self.play(rx, tx),
-            Err(fault) => self.outcome(&rx, &tx, Some(fault.to_string())),
+            Err(fault) => self.outcome(&rx, &tx, Some((fault.kind(), fault.to_string()))),
         }
     }
 
@@ -112,14 +112,16 @@ impl Connection {
             let reader = thread::Builder::new().stack_size(STACK);
             let reader = match reader.spawn_scoped(scope, || self.read(&mut rx)) {
                 Ok(reader) => reader,
-                Err(error) => return Some(format!("cannot start a thread: {error}")),
+                Err(error) => return Some(("thread", format!("cannot start a thread: {error}"))),
             };
             let written = self.write(&mut tx, plan.as_ref(), cut);
             let read = reader
                 .join()
                 .unwrap_or_else(|_| Err(Fault::Header(b"panic".to_vec())));
             match (written, read) {
-                (Err(fault), _) | (Ok(Last::Shut), Err(fault)) => Some(fault.to_string()),
+                (Err(fault), _) | (Ok(Last::Shut), Err(fault)) => {
+                    Some((fault.kind(), fault.to_string()))
+                }
                 // After a close or a reset of our own the reader may see anything.
                 (Ok(_), _) => None,
             }
@@ -127,15 +129,16 @@ impl Connection {
         self.outcome(&rx, &tx, fault)
     }
 
-    fn outcome(&self, rx: &Rx, tx: &Tx, fault: Option<String>) -> Outcome {
+    fn outcome(&self, rx: &Rx, tx: &Tx, fault: Option<(&'static str, String)>) -> Outcome {
         let hang = self.hung.load(Ordering::Relaxed);
         let (sent, received) = (tx.sent, rx.progress.received);
-        let describe = |what: String| {
+        let describe = |(kind, what): (&'static str, String)| {
             let (step, want, plan) = (tx.step(), rx.expected(), &rx.plan);
-            format!("{what}; sent {sent}, at {step}; received {received} of {want}; {plan:?}")
+            let place = format!("sent {sent}, at {step}; received {received} of {want}");
+            (kind, format!("{what}; {place}; {plan:?}"))
         };
         let fault = match fault {
-            _ if hang => Some("hang: nothing moved for too long".to_owned()),
+            _ if hang => Some(("hang", "hang: nothing moved for too long".to_owned())),
             fault => fault,
         };
         Outcome {

@@ -41,7 +41,7 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
             }
             let index = report.connections;
             report.connections += 1;
-            let plan = Plan::random(&mut rng, &kinds, client.max_size);
+            let plan = Plan::random(&mut rng, &kinds, client.sizes());
             match dial::with_port(client, index, dial::start) {
                 Ok((stream, ports_tried)) => {
                     report.port_retries += ports_tried;
@@ -53,7 +53,9 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
                     // that race with the setting up of the connection.
                     open.drive(token, true, &poll, &mut report, &mut buffers);
                 }
-                Err(error) => report.fault(|| format!("connection {index}: connect: {error}")),
+                Err(error) => report.fault("connect", || {
+                    format!("connection {index}: connect: {error}")
+                }),
             }
         }
         if open.is_empty() {

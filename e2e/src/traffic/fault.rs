@@ -26,6 +26,24 @@ pub(crate) enum Fault {
     Hang(u64),
 }
 
+impl Fault {
+    /// Kinds that no end of a connection can excuse.
+    pub(crate) const CORRUPT: [&str; 4] = ["wrong", "header", "greeting", "extra"];
+
+    /// What is wrong, in a word.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Wrong(_) => "wrong",
+            Self::Header(_) => "header",
+            Self::Greeting { .. } => "greeting",
+            Self::Extra(_) => "extra",
+            Self::Short { .. } => "short",
+            Self::Io { .. } => "io",
+            Self::Hang(_) => "hang",
+        }
+    }
+}
+
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

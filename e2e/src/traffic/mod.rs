@@ -15,6 +15,7 @@ pub(crate) mod report;
 mod rx;
 mod script;
 mod server;
+mod storm;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -26,13 +27,14 @@ use anyhow::{Result, bail};
 use crate::output::{self, Format};
 use options::Command;
 
-/// Runs `traffic server` or `traffic client`.
+/// Runs `traffic server`, `client` or `storm`.
 pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
     let report = match command {
         Command::Server(options) if options.blocking => threads::serve(options, output::ready)?,
         Command::Server(options) => server::run(options, output::ready)?,
         Command::Client(options) if options.blocking => threads::connect(options)?,
         Command::Client(options) => client::run(options)?,
+        Command::Storm(options) => return storm::run(options),
     };
     output::print(&report, format)?;
     if !report.good() {

@@ -14,6 +14,8 @@ pub(crate) enum Command {
     Server(Server),
     /// Make connections, verify every byte, report
     Client(Client),
+    /// Make connections and reset each at once, in the middle of its setting up or just after
+    Storm(Storm),
 }
 
 /// A listening address with the way it behaves.
@@ -107,6 +109,9 @@ pub(crate) struct Client {
     /// Most bytes of a connection's direction; sizes are log-uniform from 1
     #[arg(long, default_value_t = 1 << 20)]
     pub(crate) max_size: u64,
+    /// Least bytes of a connection's direction
+    #[arg(long, default_value_t = 1)]
+    pub(crate) min_size: u64,
     /// Shapes of conversation; all unless given
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) kinds: Vec<Kind>,
@@ -131,4 +136,25 @@ pub(crate) struct Client {
     /// Seconds after which no new connection is begun
     #[arg(long, default_value_t = 600)]
     pub(crate) time_limit: u64,
+}
+
+/// `traffic storm`.
+#[derive(Args, Debug)]
+pub(crate) struct Storm {
+    /// Address to connect to
+    #[arg(long)]
+    pub(crate) to: SocketAddr,
+    /// Connections in all
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) connections: u32,
+}
+
+impl Client {
+    /// Bytes of a connection's direction: least, most.
+    pub(crate) fn sizes(&self) -> (u64, u64) {
+        let Self {
+            min_size, max_size, ..
+        } = self;
+        ((*min_size).min(*max_size), *max_size)
+    }
 }

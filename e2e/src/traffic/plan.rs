@@ -94,15 +94,16 @@ pub(crate) fn log_uniform(rng: &mut Rng, max: u64) -> u64 {
 }
 
 impl Plan {
-    /// A random conversation of one of `kinds` with at most `max` bytes each way.
-    pub(crate) fn random(rng: &mut Rng, kinds: &[Kind], max: u64) -> Self {
+    /// A random conversation of one of `kinds` with so many bytes each way: least and most.
+    pub(crate) fn random(rng: &mut Rng, kinds: &[Kind], (least, most): (u64, u64)) -> Self {
         let kind = kinds[rng.usize(..kinds.len())];
         let ending = match rng.u8(0..3) {
             0 => Ending::ClientShuts,
             1 => Ending::ServerShuts,
             _ => Ending::ClientCloses,
         };
-        let (up, down) = (log_uniform(rng, max), log_uniform(rng, max));
+        let mut size = || log_uniform(rng, most).max(least);
+        let (up, down) = (size(), size());
         let rounds = u64::from(rng.u16(1..=16)).min(up).min(down);
         Self {
             seed: rng.u64(..),
@@ -200,7 +201,7 @@ mod tests {
     fn header_survives_the_wire_and_shows_damage() {
         let mut rng = Rng::with_seed(1);
         for _ in 0..200 {
-            let plan = Plan::random(&mut rng, &Kind::ALL, 1 << 20);
+            let plan = Plan::random(&mut rng, &Kind::ALL, (1, 1 << 20));
             let mut bytes = plan.to_bytes();
             assert_eq!(Plan::from_bytes(&bytes).as_ref(), Some(&plan));
             let at = rng.usize(..bytes.len());
@@ -213,7 +214,7 @@ mod tests {
     fn shares_sum_up_and_none_is_empty() {
         let mut rng = Rng::with_seed(2);
         for _ in 0..500 {
-            let plan = Plan::random(&mut rng, &[Kind::Rounds], 5000);
+            let plan = Plan::random(&mut rng, &[Kind::Rounds], (1, 5000));
             for total in [plan.up, plan.down] {
                 let shares = plan.shares(total);
                 assert_eq!(shares.iter().sum::<u64>(), total, "{plan:?}");

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
+use super::fault::Fault;
 use super::plan::Plan;
 
 /// Faults described in full; the rest are counted.
@@ -24,6 +26,8 @@ pub(crate) struct Report {
     pub(crate) hangs: u64,
     /// Everything that was wrong, hangs included.
     pub(crate) faults: u64,
+    /// Faults by what was wrong: see [`Fault::kind`].
+    pub(crate) by_fault: BTreeMap<String, u64>,
     /// Local ports that were taken, so that another was tried.
     pub(crate) port_retries: u64,
     /// Bytes of bodies sent.
@@ -47,6 +51,13 @@ impl Report {
         }
     }
 
+    /// The one that a client or server printed.
+    pub(crate) fn in_output(text: &str) -> Result<Self> {
+        let line = text.lines().find(|line| line.starts_with('{'));
+        let line = line.with_context(|| format!("there is no report in {text:?}"))?;
+        serde_json::from_str(line).with_context(|| format!("parse {line:?}"))
+    }
+
     /// A connection went as planned.
     pub(crate) fn verified(&mut self, plan: &Plan, (sent, received): (u64, u64)) {
         self.verified += 1;
@@ -55,12 +66,19 @@ impl Report {
         *self.by_kind.entry(plan.kind.name().to_owned()).or_default() += 1;
     }
 
-    /// A connection did not.
-    pub(crate) fn fault(&mut self, description: impl FnOnce() -> String) {
+    /// A connection did not; `kind` as of [`Fault::kind`].
+    pub(crate) fn fault(&mut self, kind: &str, description: impl FnOnce() -> String) {
         self.faults += 1;
+        *self.by_fault.entry(kind.to_owned()).or_default() += 1;
         if self.descriptions.len() < DESCRIBED {
             self.descriptions.push(description());
         }
+    }
+
+    /// Connections on which bytes came that were not sent so.
+    pub(crate) fn corrupt(&self) -> u64 {
+        let of = |kind: &&str| self.by_fault.get(*kind).copied().unwrap_or(0);
+        Fault::CORRUPT.iter().map(of).sum()
     }
 
     /// Sets the time it took.

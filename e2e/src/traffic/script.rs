@@ -128,7 +128,7 @@ mod tests {
     fn both_ends_send_what_the_plan_says() {
         let mut rng = Rng::with_seed(3);
         for _ in 0..500 {
-            let plan = Plan::random(&mut rng, &Kind::ALL, 10_000);
+            let plan = Plan::random(&mut rng, &Kind::ALL, (1, 10_000));
             assert_eq!(sent(client(&plan, false)), plan.up, "{plan:?}");
             assert_eq!(sent(server(&plan)), plan.down, "{plan:?}");
         }

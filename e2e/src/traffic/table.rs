@@ -151,7 +151,7 @@ impl Table {
 
     fn fail(&mut self, index: usize, fault: &Fault, poll: &Poll, report: &mut Report) {
         if let Some(entry) = &self.entries[index] {
-            report.fault(|| entry.describe(fault));
+            report.fault(fault.kind(), || entry.describe(fault));
         }
         self.remove(index, poll);
     }

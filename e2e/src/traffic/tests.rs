@@ -72,7 +72,7 @@ fn plans() -> impl Iterator<Item = Plan> {
         Kind::ClientHalfClose,
         Kind::ServerHalfClose,
     ];
-    (0..24).map(move |_| Plan::random(&mut rng, &kinds, 20_000))
+    (0..24).map(move |_| Plan::random(&mut rng, &kinds, (1, 20_000)))
 }
 
 #[test]

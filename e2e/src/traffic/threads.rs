@@ -60,7 +60,8 @@ impl Crew {
             (Some(plan), None) => report.verified(&plan, moved),
             (_, fault) => {
                 report.hangs += u64::from(hang);
-                report.fault(|| format!("{label}, {ends}: {}", fault.unwrap_or_default()));
+                let (kind, words) = fault.unwrap_or_default();
+                report.fault(kind, || format!("{label}, {ends}: {words}"));
             }
         });
     }
@@ -199,7 +200,7 @@ pub(crate) fn connect(options: &Client) -> Result<Report> {
 
 fn call(crew: &Crew, options: &Client, index: u64, kinds: &[Kind]) {
     let mut rng = Rng::with_seed(options.seed.wrapping_mul(0x1_0000_0001).wrapping_add(index));
-    let plan = Plan::random(&mut rng, kinds, options.max_size);
+    let plan = Plan::random(&mut rng, kinds, options.sizes());
     crew.report(|report| report.connections += 1);
     match dial::with_port(options, index, dial::connect) {
         Ok((stream, taken)) => {
@@ -210,7 +211,11 @@ fn call(crew: &Crew, options: &Client, index: u64, kinds: &[Kind]) {
             });
         }
         Err(error) => {
-            crew.report(|report| report.fault(|| format!("connection {index}: connect: {error}")));
+            crew.report(|report| {
+                report.fault("connect", || {
+                    format!("connection {index}: connect: {error}")
+                });
+            });
         }
     }
 }

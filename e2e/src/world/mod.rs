@@ -3,7 +3,7 @@
 mod ports;
 mod traffic;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::bed::node::Node;
 use crate::bed::pod::{self, Pod, at};
@@ -11,7 +11,7 @@ use crate::bed::sidecar::{Service, vip};
 use crate::bed::tools::Tools;
 
 use ports::{Ports, Range};
-pub(crate) use traffic::{Outcome, Traffic};
+pub(crate) use traffic::{Outcome, Running, Traffic};
 
 /// Worker threads of each Envoy.
 const CONCURRENCY: u32 = 2;
@@ -38,7 +38,8 @@ pub(crate) struct World {
     pub(crate) client: Pod,
     /// With a sidecar.
     pub(crate) server: Pod,
-    plain_client: Pod,
+    /// Without one.
+    pub(crate) plain_client: Pod,
     plain_server: Pod,
     ports: Ports,
     /// Last: pods end before it.
@@ -48,13 +49,13 @@ pub(crate) struct World {
 impl World {
     /// Makes node, pods and Envoys.
     pub(crate) fn new(tools: &Tools) -> Result<Self> {
-        Self::with_scope(tools, "auto")
+        Self::installed_with(tools, &[])
     }
 
-    /// The same with pods of another scope.
-    pub(crate) fn with_scope(tools: &Tools, scope: &str) -> Result<Self> {
+    /// The same with more arguments for `sockway install`.
+    pub(crate) fn installed_with(tools: &Tools, more: &[&str]) -> Result<Self> {
         let node = Node::new(tools)?;
-        node.sockway(&["install", "--scope", scope]).done()?;
+        node.sockway(&[&["install"], more].concat()).done()?;
         let pod = |name| Pod::new(&node, name);
         let (client, server) = (pod("client")?, pod("server")?);
         let (plain_client, plain_server) = (pod("plain-client")?, pod("plain-server")?);
@@ -66,8 +67,7 @@ impl World {
             ports: Ports::default(),
             node,
         };
-        let services = world.services();
-        let http: Vec<u16> = Range::Http.ports().collect();
+        let (services, http) = (world.services(), http());
         let Self {
             client,
             server,
@@ -78,6 +78,51 @@ impl World {
             pod.start_sidecar(node, &services, &http, CONCURRENCY)?;
         }
         Ok(world)
+    }
+
+    /// Kills the serving pod's Envoy, deletes the pod, and makes another that gets its addresses.
+    pub(crate) fn replace_server(&mut self) -> Result<()> {
+        let services = self.services();
+        let name = self.server.name.clone();
+        self.server.kill_sidecar()?;
+        let addresses = self.server.ips();
+        self.server.delete(&self.node)?;
+        self.node.reuse_addresses()?;
+        self.server = Pod::new(&self.node, &name)?;
+        ensure!(
+            self.server.ips() == addresses,
+            "the new pod got {:?}, not {addresses:?}",
+            self.server.ips()
+        );
+        self.server
+            .start_sidecar(&self.node, &services, &http(), CONCURRENCY)
+    }
+
+    /// Starts a sidecar again that was killed.
+    pub(crate) fn restart_sidecars(&mut self) -> Result<()> {
+        let services = self.services();
+        let Self {
+            client,
+            server,
+            node,
+            ..
+        } = self;
+        for pod in [client, server] {
+            if pod.envoy_id().is_none() {
+                pod.start_envoy(node, &services, &http(), CONCURRENCY)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every pod.
+    pub(crate) fn all_pods(&self) -> [&Pod; 4] {
+        [
+            &self.client,
+            &self.server,
+            &self.plain_client,
+            &self.plain_server,
+        ]
     }
 
     fn services(&self) -> Vec<Service> {
@@ -121,11 +166,11 @@ impl World {
 
     /// Waits until no connection is left in any pod.
     pub(crate) fn quiet(&self) -> Result<()> {
-        pod::quiet(&[
-            &self.client,
-            &self.server,
-            &self.plain_client,
-            &self.plain_server,
-        ])
+        pod::quiet(&self.all_pods())
     }
+}
+
+/// The ports where Envoy speaks HTTP.
+fn http() -> Vec<u16> {
+    Range::Http.ports().collect()
 }

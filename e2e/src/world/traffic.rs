@@ -29,6 +29,19 @@ pub(crate) struct Outcome {
     pub(crate) hops: Hops,
 }
 
+/// A case's traffic that is under way.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// The accepting application.
+    pub(crate) server: Process,
+    /// The connecting application.
+    pub(crate) client: Process,
+    /// Where the server listens.
+    pub(crate) port: u16,
+    first: Report,
+    before: Figures,
+}
+
 /// Traffic of a case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Traffic<'a> {
@@ -48,6 +61,8 @@ pub(crate) struct Traffic<'a> {
     pub(crate) connections: u32,
     /// How long they may take.
     pub(crate) limit: Duration,
+    /// Where the server listens; a port that was never used unless given.
+    pub(crate) port: Option<u16>,
 }
 
 impl Traffic<'_> {
@@ -62,6 +77,7 @@ impl Traffic<'_> {
             vips: 1,
             connections: 1000,
             limit: LIMIT,
+            port: None,
         }
     }
 }
@@ -81,6 +97,39 @@ impl World {
         traffic: &Traffic<'_>,
         meanwhile: impl FnOnce() -> Result<()>,
     ) -> Result<Outcome> {
+        let Running {
+            server,
+            client,
+            first,
+            before,
+            ..
+        } = self.begin(traffic)?;
+        meanwhile()?;
+        let second = report(client, traffic.limit)?;
+        let text = server.end(LIMIT)?;
+        let hops = self
+            .figures_if_installed()?
+            .map_or_else(Hops::default, |now| now.since(&before));
+        let served = Report::in_output(&text)?;
+        ensure!(served.good(), "the server saw faults: {served}");
+        let made = first.connections + second.connections;
+        ensure!(
+            served.connections == made,
+            "{made} connections made, {} accepted",
+            served.connections
+        );
+        ensure!(
+            second.connections == u64::from(traffic.connections),
+            "the client stopped early: {second}"
+        );
+        Ok(Outcome {
+            client: second,
+            hops,
+        })
+    }
+
+    /// Starts a server and a client, after the warm-up.
+    pub(crate) fn begin(&self, traffic: &Traffic<'_>) -> Result<Running> {
         let Traffic {
             path,
             family,
@@ -89,18 +138,19 @@ impl World {
             client,
             vips,
             connections,
-            limit,
+            limit: _,
+            port,
         } = *traffic;
         let (asking, answering) = self.pods(path);
-        let port = self.ports.next(Range::of(path))?;
+        let port = port.map_or_else(|| self.ports.next(Range::of(path)), Ok)?;
         let listen = format!("{}:{port}{}", listen.0, listen.1);
         let args = [
             &["-o", "json", "traffic", "server", "--listen", &listen],
             server,
         ]
         .concat();
-        let mut process = answering.spawn(&self.node, &format!("traffic-{port}"), &args)?;
-        process.wait_ready()?;
+        let mut server = answering.spawn(&self.node, &format!("traffic-{port}"), &args)?;
+        server.wait_ready()?;
 
         let to = self.addresses(path, family, port, vips);
         let to: Vec<&str> = to.iter().flat_map(|to| ["--to", to]).collect();
@@ -111,29 +161,13 @@ impl World {
         };
         let first = warm_up(vips, &ask).context("warm-up")?;
         let before = self.figures()?;
-        let running = ask("client", &["--connections", &connections.to_string()])?;
-        meanwhile()?;
-        let second = report(running, limit)?;
-        let text = process.end(LIMIT)?;
-        let hops = self
-            .figures_if_installed()?
-            .map_or_else(Hops::default, |now| now.since(&before));
-        let line = text.lines().find(|line| line.starts_with('{'));
-        let served: Report = serde_json::from_str(line.context("the server gave no report")?)?;
-        ensure!(served.good(), "the server saw faults: {served}");
-        let made = first.connections + second.connections;
-        ensure!(
-            served.connections == made,
-            "{made} connections made, {} accepted",
-            served.connections
-        );
-        ensure!(
-            second.connections == u64::from(connections),
-            "the client stopped early: {second}"
-        );
-        Ok(Outcome {
-            client: second,
-            hops,
+        let client = ask("client", &["--connections", &connections.to_string()])?;
+        Ok(Running {
+            server,
+            client,
+            port,
+            first,
+            before,
         })
     }
 
@@ -198,7 +232,7 @@ impl World {
 /// A client's report, once it has ended.
 fn report(client: Process, limit: Duration) -> Result<Report> {
     let text = client.finish(limit)?;
-    serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))
+    Report::in_output(&text)
 }
 
 /// A few connections one after the other.
