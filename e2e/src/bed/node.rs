@@ -27,7 +27,7 @@ const SYSCTLS: [(&str, &str); 3] = [
     ("net.ipv4.tcp_tw_reuse", "1"),
     // With a tab, as the kernel prints it and the tuning plugin's CHECK compares it.
     ("net.ipv4.ip_local_port_range", "16000\t65000"),
-    ("net.ipv4.tcp_fin_timeout", "5"),
+    ("net.ipv4.tcp_fin_timeout", "2"),
 ];
 
 /// A node; removed on drop.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::command::Run;
 use super::node::{Attachment, Node};
 use super::place::Place;
 use super::process::Process;
@@ -158,6 +159,12 @@ impl Pod {
     /// Kills Envoy, in the middle of whatever it does.
     pub(crate) fn kill_sidecar(&mut self) -> Result<()> {
         self.envoy.take().map_or(Ok(()), Process::kill)
+    }
+
+    /// Forgets which machine has which address, as a gratuitous ARP of a new owner would do.
+    pub(crate) fn forget_neighbours(&self) -> Result<()> {
+        let flush = ["neighbour", "flush", "dev", "eth0"];
+        Run::new("ip").args(flush).at(&self.place)?.done()
     }
 
     /// Takes the pod off its node, as a runtime does: DEL, then namespace and cgroup.

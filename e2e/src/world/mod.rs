@@ -94,6 +94,7 @@ impl World {
             "the new pod got {:?}, not {addresses:?}",
             self.server.ips()
         );
+        self.client.forget_neighbours()?;
         self.server
             .start_sidecar(&self.node, &services, &http(), CONCURRENCY)
     }

@@ -1,5 +1,7 @@
 //! A pod deleted in mid-stream, its addresses given to another at once.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::Datapath;
@@ -9,8 +11,8 @@ use super::census;
 use super::kills::{Seen, flowing};
 use crate::traffic::report::Report;
 use crate::world::{Path, Running, Traffic, World};
-use std::time::{Duration, Instant};
 
+/// How long connections may take to end.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The cases.
