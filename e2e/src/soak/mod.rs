@@ -1,240 +1,144 @@
 //! `sockway-e2e soak`: verified connections in great number.
 
 pub(crate) mod options;
+mod parts;
+mod results;
 
-use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use serde::Serialize;
+use serde_json::Value;
 use sockway_datapath::Datapath;
 
 use crate::bed::tools::Tools;
-use crate::hops::Hops;
 use crate::output::{self, Format};
 use crate::stop;
-use crate::world::{Path, Traffic, World};
+use crate::world::{Traffic, World};
 use options::Options;
-
-/// Connections at a time of blocking applications, which take two threads each.
-const BLOCKING: &str = "32";
-/// Service addresses that one local port is used towards.
-const VIPS: u8 = 20;
-
-/// One path in one manner.
-struct Part {
-    name: &'static str,
-    /// Of all connections, so many thousandths.
-    share: u32,
-    traffic: Traffic<'static>,
-}
-
-fn parts() -> Vec<Part> {
-    let part = |name, share, traffic| Part {
-        name,
-        share,
-        traffic,
-    };
-    let new = Traffic::new;
-    let both = |family| new(Path::ThroughBoth, family);
-    let ports = ["--source-ports", "10000-11999"].as_slice();
-    vec![
-        part("direct-v4", 50, new(Path::Direct, 0)),
-        part("direct-v6", 50, new(Path::Direct, 1)),
-        part("one-envoy-in-v4", 80, new(Path::ThroughServers, 0)),
-        part("one-envoy-in-v6", 80, new(Path::ThroughServers, 1)),
-        part("one-envoy-out-v4", 80, new(Path::ThroughClients, 0)),
-        part("one-envoy-out-v6", 80, new(Path::ThroughClients, 1)),
-        part("two-envoys-v4", 130, both(0)),
-        part("two-envoys-v6", 130, both(1)),
-        part(
-            "two-envoys-mapped",
-            50,
-            Traffic {
-                client: &["--mapped"],
-                ..both(0)
-            },
-        ),
-        part(
-            "two-envoys-server-speaks-first",
-            60,
-            Traffic {
-                listen: ("[::]", ",greet"),
-                client: &["--greet"],
-                ..both(0)
-            },
-        ),
-        part(
-            "two-envoys-deferred-accept",
-            60,
-            Traffic {
-                listen: ("[::]", ",defer"),
-                ..both(0)
-            },
-        ),
-        part(
-            "two-envoys-reused-ports",
-            60,
-            Traffic {
-                client: ports,
-                vips: VIPS,
-                ..both(0)
-            },
-        ),
-        part("itself-v4", 50, new(Path::ToItself, 0)),
-        part(
-            "two-envoys-blocking",
-            40,
-            Traffic {
-                server: &["--blocking"],
-                client: &["--blocking", "--concurrency", BLOCKING],
-                ..both(0)
-            },
-        ),
-    ]
-}
-
-/// What one part came to.
-#[derive(Debug, Serialize)]
-struct Done {
-    part: &'static str,
-    connections: u64,
-    seconds: f64,
-    bytes: u64,
-    hops: Hops,
-}
-
-/// What all came to.
-#[derive(Debug, Serialize)]
-struct Results {
-    accelerated: bool,
-    verified: u64,
-    seconds: u64,
-    parts: Vec<Done>,
-    wrong: Vec<String>,
-}
-
-impl fmt::Display for Results {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            accelerated,
-            verified,
-            seconds,
-            parts,
-            wrong,
-        } = self;
-        for Done {
-            part,
-            connections,
-            seconds,
-            bytes,
-            hops,
-        } in parts
-        {
-            let mib = bytes >> 20;
-            writeln!(
-                f,
-                "{part:<32}{connections:>8} connections {mib:>7} MiB {seconds:>7.1} s  {hops}"
-            )?;
-        }
-        wrong
-            .iter()
-            .try_for_each(|wrong| writeln!(f, "WRONG {wrong}"))?;
-        let mode = if *accelerated { "accelerated" } else { "plain" };
-        writeln!(
-            f,
-            "{verified} connections verified at both ends in {seconds} s, {mode}"
-        )
-    }
-}
+use parts::{Part, parts};
+pub(crate) use results::Results;
+use results::{Done, Facts};
 
 /// Runs it.
 pub(crate) fn run(options: &Options, format: Format) -> Result<()> {
-    let started = Instant::now();
     let world = World::new(&Tools::find()?)?;
     if options.plain {
         Datapath::detach(&world.node.pins())?;
     }
+    let results = soak(&world, options)?;
+    drop(world);
+    if let Some(path) = &options.record {
+        results.record(path)?;
+    }
+    output::print(&results, format)?;
+    results.check()
+}
+
+impl Results {
+    /// An error where anything was wrong.
+    pub(crate) fn check(&self) -> Result<()> {
+        if !self.wrong.is_empty() {
+            bail!("{} parts went wrong: {}", self.wrong.len(), self.wrong[0]);
+        }
+        Ok(())
+    }
+}
+
+/// Every part in turn, on pods that are there.
+pub(crate) fn soak(world: &World, options: &Options) -> Result<Results> {
+    let started = Instant::now();
     let parts: Vec<_> = parts()
         .into_iter()
         .filter(|part| part.name.contains(&options.only))
         .collect();
     let shares: u32 = parts.iter().map(|part| part.share).sum();
-    let (size, concurrency) = (
-        options.max_size.to_string(),
-        options.concurrency.to_string(),
-    );
-    let (seed, limit) = (options.seed.to_string(), options.limit.to_string());
     let mut results = Results {
+        facts: facts(world, options)?,
         accelerated: !options.plain,
         verified: 0,
         seconds: 0,
         parts: vec![],
         wrong: vec![],
     };
-    for Part {
-        name,
-        share,
-        traffic,
-    } in parts
-    {
+    for part in parts {
         stop::check()?;
-        let common = [
-            "--max-size",
-            &size,
-            "--concurrency",
-            &concurrency,
-            "--seed",
-            &seed,
-            "--time-limit",
-            &limit,
-        ];
-        let kinds = options
-            .kinds
-            .as_deref()
-            .map_or(vec![], |kinds| vec!["--kinds", kinds]);
-        let client = [&common, kinds.as_slice(), traffic.client].concat();
-        let connections = u64::from(options.connections) * u64::from(share) / u64::from(shares);
-        let connections = u32::try_from(connections.max(1)).unwrap_or(u32::MAX);
-        let traffic = Traffic {
-            client: &client,
-            connections,
-            limit: Duration::from_secs(options.limit),
-            ..traffic
-        };
-        match world.traffic(&traffic) {
-            Ok(outcome) => {
-                let report = outcome.client;
-                results.verified += report.verified;
-                let done = Done {
-                    part: name,
-                    connections: report.verified,
-                    seconds: report.seconds,
-                    bytes: report.sent + report.received,
-                    hops: outcome.hops,
-                };
-                eprintln!(
-                    "{:7.1} s {name}: {} verified",
-                    started.elapsed().as_secs_f64(),
-                    done.connections
-                );
+        let name = part.name;
+        let left = Duration::from_secs(options.limit).saturating_sub(started.elapsed());
+        let connections = u64::from(options.connections) * u64::from(part.share);
+        let connections = (connections / u64::from(shares.max(1))).max(1);
+        let done = one(world, options, &part, u32::try_from(connections)?, left);
+        let words = match done {
+            Ok(done) => {
+                results.verified += done.connections;
+                let words = format!("{} verified, {} in all", done.connections, results.verified);
                 results.parts.push(done);
+                words
             }
             Err(error) => {
-                eprintln!(
-                    "{:7.1} s {name}: WRONG {error:#}",
-                    started.elapsed().as_secs_f64()
-                );
                 results.wrong.push(format!("{name}: {error:#}"));
+                format!("WRONG {error:#}")
             }
+        };
+        if options.progress {
+            eprintln!("{:7.1} s {name}: {words}", started.elapsed().as_secs_f64());
         }
     }
-    drop(world);
     results.seconds = started.elapsed().as_secs();
-    output::print(&results, format)?;
-    if results.wrong.is_empty() {
-        Ok(())
-    } else {
-        bail!("{} parts went wrong", results.wrong.len())
-    }
+    Ok(results)
+}
+
+fn one(
+    world: &World,
+    options: &Options,
+    part: &Part,
+    connections: u32,
+    limit: Duration,
+) -> Result<Done> {
+    let Part { name, traffic, .. } = *part;
+    let numbers = [
+        ("--max-size", u64::from(options.max_size)),
+        ("--concurrency", u64::from(options.concurrency)),
+        ("--seed", options.seed),
+        ("--time-limit", limit.as_secs()),
+    ];
+    let numbers = numbers.map(|(option, number)| (option, number.to_string()));
+    let mut client: Vec<&str> = numbers
+        .iter()
+        .flat_map(|(option, number)| [*option, number])
+        .collect();
+    client.extend(options.kinds.iter().flat_map(|kinds| ["--kinds", kinds]));
+    client.extend(traffic.client);
+    let outcome = world.traffic(&Traffic {
+        client: &client,
+        connections,
+        limit,
+        ..traffic
+    })?;
+    let report = outcome.client;
+    Ok(Done {
+        part: name,
+        connections: report.verified,
+        seconds: report.seconds,
+        bytes: report.sent + report.received,
+        hops: outcome.hops,
+    })
+}
+
+fn facts(world: &World, options: &Options) -> Result<Facts> {
+    let status = world.node.status()?;
+    let host = |name: &str| {
+        let value = &status["host"][name];
+        value
+            .as_str()
+            .map_or_else(|| Value::to_string(value), str::to_owned)
+    };
+    Ok(Facts {
+        version: format!("{} (commit {})", host("version"), host("commit")),
+        kernel: host("kernel"),
+        cpus: thread::available_parallelism()?.get(),
+        seed: options.seed,
+        concurrency: options.concurrency,
+        max_size: options.max_size,
+    })
 }

@@ -11,6 +11,7 @@ pub(crate) mod options;
 mod refusals;
 mod registration;
 mod scopes;
+mod soaked;
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -60,6 +61,7 @@ fn all() -> Vec<Case> {
         live::cases(),
         faults::cases(),
         scopes::cases(),
+        soaked::cases(),
     ];
     topics.into_iter().flatten().collect()
 }

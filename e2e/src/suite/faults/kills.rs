@@ -123,7 +123,10 @@ fn both(stage: &Stage, victim: Victim) -> Result<()> {
     let plain = once(&mut world, victim, false).context("plain")?;
     accelerated.compare(&plain)?;
     world.node.install()?;
-    let outcome = world.traffic(&Traffic::new(Path::ThroughBoth, 1))?;
+    let outcome = world.traffic(&Traffic {
+        connections: 200,
+        ..Traffic::new(Path::ThroughBoth, 1)
+    })?;
     ensure!(
         outcome.hops.0.iter().take(3).all(|hop| hop.messages > 0),
         "not accelerated afterwards: {}",
