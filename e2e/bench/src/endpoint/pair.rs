@@ -117,9 +117,9 @@ fn one(options: &Pair, listener: &Socket, message: &mut [u8]) -> Result<()> {
     net::receive(&server, message)?;
     (&server).write_all(message).context("send")?;
     net::receive(&client, message)?;
-    // Closed in this order: the client's port waits, the server's does not.
-    drop(client);
-    let end = (&server).read(message).context("receive")?;
+    // Closed in this order: it is not the client's port that waits, of which there are few.
+    drop(server);
+    let end = (&client).read(message).context("receive")?;
     debug_assert_eq!(end, 0, "nothing more was sent");
     Ok(())
 }
