@@ -11,6 +11,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
 
+use crate::pace;
+
 /// Envoy's source address towards its own application.
 pub(crate) const ENVOY_V4: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 6);
 /// The same in IPv6.
@@ -82,7 +84,7 @@ fn usable(from: Ipv6Addr, to: Ipv6Addr) -> Result<()> {
     loop {
         match datagram(from, to) {
             Ok(()) => return Ok(()),
-            Err(error) if started.elapsed() > PATIENCE => {
+            Err(error) if started.elapsed() > pace::allow(PATIENCE) => {
                 return Err(error).with_context(|| format!("wait for a way from {from} to {to}"));
             }
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
