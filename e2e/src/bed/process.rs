@@ -101,6 +101,14 @@ impl Process {
         Ok(())
     }
 
+    /// An error where it has ended.
+    pub fn still_runs(&mut self) -> Result<()> {
+        match self.child.try_wait().context("waitpid")? {
+            Some(status) => bail!("{} has ended: {status}\n{}", self.name, self.tail()),
+            None => Ok(()),
+        }
+    }
+
     /// Waits for its end and returns what it wrote; an error where its exit code is not 0.
     pub fn finish(mut self, limit: Duration) -> Result<String> {
         let status = self.wait(limit)?;

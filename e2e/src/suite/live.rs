@@ -17,6 +17,11 @@ use crate::world::{Outcome, Path, Traffic, World};
 const TIMES: u32 = 5;
 /// Between two of them.
 const PAUSE: Duration = Duration::from_millis(400);
+/// Versions that follow each other under one case's traffic, and the time between two.
+const UPGRADES: u32 = 20;
+const BRIEF: Duration = Duration::from_millis(100);
+/// Connections that last longer than the upgrades do.
+const MANY: u32 = 12_000;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
@@ -61,10 +66,17 @@ fn redirected(outcome: &Outcome) -> Result<()> {
 /// `sockway install` again puts the programs anew behind the same maps.
 fn upgrades(stage: &Stage) -> Result<()> {
     let world = stage.world()?;
-    let outcome = world.traffic_during(&traffic(), || {
-        for _ in 0..TIMES {
-            sleep(PAUSE);
+    let traffic = Traffic {
+        connections: MANY,
+        ..traffic()
+    };
+    let outcome = world.traffic_with(&traffic, |client| {
+        for upgrade in 1..=UPGRADES {
+            sleep(BRIEF);
             world.node.install()?;
+            client
+                .still_runs()
+                .with_context(|| format!("traffic at upgrade {upgrade} of {UPGRADES}"))?;
         }
         Ok(())
     })?;

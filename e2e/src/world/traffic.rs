@@ -97,14 +97,23 @@ impl World {
         traffic: &Traffic<'_>,
         meanwhile: impl FnOnce() -> Result<()>,
     ) -> Result<Outcome> {
+        self.traffic_with(traffic, |_| meanwhile())
+    }
+
+    /// The same, handing over the client that runs.
+    pub(crate) fn traffic_with(
+        &self,
+        traffic: &Traffic<'_>,
+        meanwhile: impl FnOnce(&mut Process) -> Result<()>,
+    ) -> Result<Outcome> {
         let Running {
             server,
-            client,
+            mut client,
             first,
             before,
             ..
         } = self.begin(traffic)?;
-        meanwhile()?;
+        meanwhile(&mut client)?;
         let second = report(client, traffic.limit)?;
         let text = server.end(LIMIT)?;
         let hops = self
