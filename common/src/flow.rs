@@ -70,8 +70,11 @@ pub struct Reader {
 /// Credit that lets at least one message of `size` bytes through, or `None`
 /// where the reader is too far behind.
 ///
-/// Two bounds. `limit` is what an operator lets wait in the queue. The other
-/// is the receive buffer: kernels from 6.13 on charge redirected bytes to it
+/// Three bounds. `limit` is what an operator lets wait in the queue. What waits
+/// with the messages' structures may be twice the receive buffer: a thousand
+/// stopped readers of small messages would otherwise take nearly twice what
+/// plain TCP's queues do (`sockway-e2e test memory`). The third
+/// is the receive buffer itself: kernels from 6.13 on charge redirected bytes to it
 /// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`), and over its size the kernel drops
 /// what still comes by TCP: data and FIN, which are sent again late, and an RST
 /// that meets a reader inside a call, which never is. So batches keep to half
@@ -82,6 +85,8 @@ pub struct Reader {
 pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
     let Reader { cost, rcvbuf, rmem } = *reader;
     let charge = charge(size);
+    let twice = rcvbuf.saturating_mul(2);
+    let limit = if twice < limit { twice } else { limit };
     if cost + charge as u64 > limit as u64 || rmem as u64 + size as u64 > rcvbuf as u64 {
         return None;
     }
@@ -182,6 +187,21 @@ mod tests {
             None,
             "the message costs more than its bytes"
         );
+    }
+
+    #[test]
+    fn small_messages_are_bounded_by_the_buffer() {
+        let reader = Reader {
+            cost: (256 << 10) - 1088,
+            rcvbuf: 128 << 10,
+            rmem: 15_000,
+        };
+        assert_eq!(credit(&reader, 1 << 20, 64), Some(1088), "the last one");
+        let full = Reader {
+            cost: reader.cost + 1,
+            ..reader
+        };
+        assert_eq!(credit(&full, 1 << 20, 64), None);
     }
 
     #[test]
