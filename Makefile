@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-semantics test-conformance test-node test-speed lint kernels soak bench fuzz fmt
+.PHONY: help setup build demo test test-unit test-privileged test-e2e test-programs test-semantics test-conformance test-node test-speed lint kernels soak bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -36,6 +36,10 @@ test-privileged: ## as root: the real programs in the running kernel
 test-e2e: ## as root: pods, Envoys and verified traffic
 	@scripts/setup build e2e
 	@$(XTASK) test-e2e $(ARGS)
+
+test-programs: ## as root: nginx, Redis, gRPC and others, plain and accelerated
+	@scripts/setup build e2e programs
+	@$(XTASK) test-programs $(ARGS)
 
 test-semantics: ## as root: what TCP promises an application, plain and accelerated
 	@scripts/setup build

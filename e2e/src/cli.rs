@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
-use crate::{demo, load, soak, stop, suite, traffic};
+use crate::{demo, load, programs, soak, stall, stop, suite, traffic};
 
 /// Real pods, real Envoys, verified traffic
 #[derive(Debug, Parser)]
@@ -25,11 +25,16 @@ enum Command {
     Demo(demo::options::Options),
     /// Run the end-to-end cases
     Test(suite::options::Options),
+    /// Run real programs, plain and accelerated, and compare
+    Programs(programs::options::Options),
     /// Verify connections in great number
     Soak(soak::options::Options),
     /// Verified traffic: server and client
     #[command(subcommand)]
     Traffic(traffic::options::Command),
+    /// A sender, and a reader that reads slowly or not at all
+    #[command(subcommand)]
+    Stall(stall::options::Command),
     /// Closed-loop echo load: server and client
     #[command(subcommand)]
     Load(load::options::Command),
@@ -52,8 +57,10 @@ fn dispatch(cli: &Cli) -> Result<()> {
     match &cli.command {
         Command::Demo(options) => demo::run(options, cli.output),
         Command::Test(options) => suite::run(options),
+        Command::Programs(options) => programs::run(options, cli.output),
         Command::Soak(options) => soak::run(options, cli.output),
         Command::Traffic(command) => traffic::run(command, cli.output),
+        Command::Stall(command) => stall::run(command, cli.output),
         Command::Load(command) => load::run(command, cli.output),
     }
 }

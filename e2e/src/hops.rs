@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sockway_common::counters::Stats;
+use sockway_common::counters::{Reason, Stats};
 use sockway_common::pair::hop;
 use sockway_datapath::{Pins, stats};
 
@@ -51,6 +51,16 @@ impl Figures {
     /// Now.
     pub fn read(pins: &Pins) -> Result<Self> {
         Ok(Self(stats::read(pins)?))
+    }
+
+    /// Connections left to TCP as a whole since `before`, by reason, the zeros left out.
+    pub(crate) fn left_since(&self, before: &Self) -> Vec<(Reason, u64)> {
+        let grown = |reason: Reason| {
+            let index = reason as usize;
+            (reason, self.0.left[index] - before.0.left[index])
+        };
+        let reasons = Reason::ALL.into_iter().map(grown);
+        reasons.filter(|(_, count)| *count > 0).collect()
     }
 
     /// What was counted since `before`.

@@ -15,6 +15,7 @@ pub mod test_conformance;
 pub mod test_e2e;
 pub mod test_node;
 pub mod test_privileged;
+pub mod test_programs;
 pub mod test_semantics;
 pub mod test_speed;
 pub mod test_unit;
@@ -44,6 +45,7 @@ const VERBS: &[Verb] = &[
     test_unit::VERB,
     test_privileged::VERB,
     test_e2e::VERB,
+    test_programs::VERB,
     test_semantics::VERB,
     test_conformance::VERB,
     test_node::VERB,

@@ -1,6 +1,7 @@
 //! Running a command to its end: bounded in time, with its words in the error.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Read;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -10,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::place::Place;
 
-/// How long a command may take.
+/// How long a command may take, unless it is said otherwise.
 const LIMIT: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(2);
 
@@ -18,6 +19,7 @@ const TICK: Duration = Duration::from_millis(2);
 pub struct Run {
     command: Command,
     shown: String,
+    limit: Duration,
 }
 
 /// How a command ended.
@@ -43,6 +45,7 @@ impl Run {
         Self {
             command,
             shown: program.to_string_lossy().into_owned(),
+            limit: LIMIT,
         }
     }
 
@@ -78,6 +81,20 @@ impl Run {
         self
     }
 
+    /// With this as its standard input.
+    #[must_use]
+    pub fn stdin(mut self, file: File) -> Self {
+        self.command.stdin(file);
+        self
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Somewhere else than here.
     pub fn at(mut self, place: &Place) -> Result<Self> {
         place.prepare(&mut self.command)?;
@@ -86,7 +103,7 @@ impl Run {
 
     /// Runs it, whatever its exit code.
     pub fn ended(mut self) -> Result<Ended> {
-        let shown = self.shown;
+        let (shown, limit) = (self.shown, self.limit);
         let mut child = self
             .command
             .spawn()
@@ -99,10 +116,10 @@ impl Run {
             if let Some(status) = child.try_wait().context("waitpid")? {
                 break status;
             }
-            if started.elapsed() > LIMIT {
+            if started.elapsed() > limit {
                 child.kill().context("kill")?;
                 child.wait().context("waitpid")?;
-                bail!("{shown}: still running after {} s", LIMIT.as_secs());
+                bail!("{shown}: still running after {} s", limit.as_secs());
             }
             thread::sleep(TICK);
         };

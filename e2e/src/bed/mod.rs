@@ -3,6 +3,8 @@
 
 pub mod command;
 pub mod cpu;
+pub mod kernel_memory;
+pub mod mode;
 pub mod node;
 pub mod place;
 pub mod pod;

@@ -60,6 +60,11 @@ impl Pod {
         })
     }
 
+    /// Where its applications run.
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Its addresses: IPv4, IPv6.
     pub const fn ips(&self) -> [IpAddr; 2] {
         self.attachment.ips
@@ -144,6 +149,21 @@ impl Pod {
     /// Moves what is started from now on to another cgroup.
     pub fn move_to(&mut self, cgroup: &Path) {
         self.place.cgroup = Some(cgroup.to_owned());
+    }
+
+    /// Starts a server of any program and waits until the port is listened on.
+    pub fn run_server(
+        &self,
+        node: &Node,
+        port: u16,
+        program: &Path,
+        args: &[String],
+    ) -> Result<Process> {
+        let logs = node.scratch.path("logs");
+        let name = format!("{}-{port}", self.name);
+        let mut server = Process::start(&name, &logs, &self.place, program, args)?;
+        server.wait_for("listens", |_| Ok(self.ports_in(LISTEN)?.contains(&port)))?;
+        Ok(server)
     }
 
     /// Ends all servers; what each of them wrote.

@@ -71,13 +71,27 @@ impl Process {
 
     /// Waits until it prints [`READY`].
     pub fn wait_ready(&mut self) -> Result<()> {
-        self.wait_for("listens", |process| {
+        self.wait_ready_within(START)
+    }
+
+    /// The same where it may take longer.
+    pub fn wait_ready_within(&mut self, limit: Duration) -> Result<()> {
+        self.wait_within(limit, "is ready", |process| {
             Ok(process.output()?.lines().any(|line| line == READY))
         })
     }
 
     /// Waits until something holds; an error where it ends before.
     pub fn wait_for(&mut self, what: &str, holds: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        self.wait_within(START, what, holds)
+    }
+
+    fn wait_within(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        holds: impl Fn(&Self) -> Result<bool>,
+    ) -> Result<()> {
         let started = Instant::now();
         while !holds(self)? {
             stop::check()?;
@@ -88,11 +102,11 @@ impl Process {
                     self.tail()
                 );
             }
-            if started.elapsed() > START {
+            if started.elapsed() > limit {
                 bail!(
                     "{} not so far that it {what} in {} s\n{}",
                     self.name,
-                    START.as_secs(),
+                    limit.as_secs(),
                     self.tail()
                 );
             }

@@ -36,7 +36,7 @@ pub fn vip(family: usize, number: u8) -> IpAddr {
 pub enum Protocol {
     /// Any bytes.
     Tcp,
-    /// HTTP/1.1.
+    /// HTTP/1.1 or HTTP/2.
     Http,
 }
 
@@ -158,6 +158,7 @@ fn filter(protocol: Protocol, cluster: &str) -> Value {
             let config = json!({
                 "stat_prefix": cluster,
                 "codec_type": "AUTO",
+                "upgrade_configs": [{ "upgrade_type": "websocket" }],
                 "route_config": { "name": cluster, "virtual_hosts": hosts },
                 "http_filters": [{ "name": "envoy.filters.http.router", "typed_config": router }],
             });

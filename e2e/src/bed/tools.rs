@@ -39,15 +39,7 @@ impl Tools {
         }
         let this = env::current_exe().context("find this program")?;
         let build = this.parent().context("this program has no directory")?;
-        let notes = build.parent().map(|target| target.join(NOTES));
-        let notes = notes
-            .and_then(|path| fs::read_to_string(path).ok())
-            .unwrap_or_default();
-        let named = |name: &str| {
-            env::var_os(name)
-                .map(PathBuf::from)
-                .or_else(|| noted(&notes, name))
-        };
+        let named = |name: &str| named(&this, name);
 
         let mut missing = Vec::new();
         let mut take = |what: &str, path: Option<PathBuf>| {
@@ -92,6 +84,16 @@ impl Tools {
         check_executable_by_all(&tools.envoy)?;
         Ok(tools)
     }
+}
+
+/// What the environment, or else `make setup`'s notes beside the build of `this`
+/// program, say of a name.
+pub fn named(this: &Path, name: &str) -> Option<PathBuf> {
+    if let Some(value) = env::var_os(name) {
+        return Some(value.into());
+    }
+    let notes = this.parent()?.parent()?.join(NOTES);
+    noted(&fs::read_to_string(notes).ok()?, name)
 }
 
 /// A value of `make setup`'s notes.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use sockway_common::addr::IpKey;
 use sockway_common::scope;
-use sockway_datapath::{Datapath, Registry};
+use sockway_datapath::Registry;
 
 use super::options::Options;
 use super::progress::Progress;
+use crate::bed::mode;
 use crate::bed::node::Node;
-use crate::bed::pod::{self, Pod, at};
+use crate::bed::pod::{Pod, at};
 use crate::bed::sidecar::{Protocol, Service, vip};
 use crate::bed::tools::Tools;
 
@@ -97,14 +98,12 @@ impl Scene {
 
     /// From now on new connections are plain TCP.
     pub(crate) fn plain(&self) -> Result<()> {
-        pod::quiet(&[&self.client, &self.server])?;
-        Datapath::detach(&self.node.pins()).context("detach the programs")
+        mode::plain(&self.node, &[&self.client, &self.server])
     }
 
     /// From now on new connections are accelerated.
     pub(crate) fn accelerated(&self) -> Result<()> {
-        pod::quiet(&[&self.client, &self.server])?;
-        self.node.install().map(drop)
+        mode::accelerated(&self.node, &[&self.client, &self.server])
     }
 
     /// DEL, uninstall, end.

@@ -7,6 +7,7 @@ mod http;
 mod integrity;
 mod lifecycle;
 mod live;
+mod memory;
 pub(crate) mod options;
 mod refusals;
 mod registration;
@@ -60,6 +61,7 @@ fn all() -> Vec<Case> {
         http::cases(),
         live::cases(),
         faults::cases(),
+        memory::cases(),
         scopes::cases(),
         soaked::cases(),
     ];

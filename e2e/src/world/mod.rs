@@ -5,9 +5,10 @@ mod traffic;
 
 use anyhow::{Result, ensure};
 
+use crate::bed::mode;
 use crate::bed::node::Node;
 use crate::bed::pod::{self, Pod, at};
-use crate::bed::sidecar::{Service, vip};
+use crate::bed::sidecar::{Protocol, Service, vip};
 use crate::bed::tools::Tools;
 
 use ports::{Ports, Range};
@@ -165,9 +166,32 @@ impl World {
         }
     }
 
+    /// Client and server without sidecars.
+    pub(crate) const fn plain_pods(&self) -> [&Pod; 2] {
+        [&self.plain_client, &self.plain_server]
+    }
+
     /// Waits until no connection is left in any pod.
     pub(crate) fn quiet(&self) -> Result<()> {
         pod::quiet(&self.all_pods())
+    }
+
+    /// From now on new connections are plain TCP.
+    pub(crate) fn plain(&self) -> Result<()> {
+        mode::plain(&self.node, &self.all_pods())
+    }
+
+    /// From now on new connections are accelerated.
+    pub(crate) fn accelerated(&self) -> Result<()> {
+        mode::accelerated(&self.node, &self.all_pods())
+    }
+
+    /// A port of the server's that nothing has listened on so far.
+    pub(crate) fn port(&self, protocol: Protocol) -> Result<u16> {
+        self.ports.next(match protocol {
+            Protocol::Tcp => Range::Server,
+            Protocol::Http => Range::Http,
+        })
     }
 }
 

@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{
-    Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_semantics,
-    test_speed, test_unit,
+    Verb, lint, no_arguments, test_conformance, test_e2e, test_privileged, test_programs,
+    test_semantics, test_speed, test_unit,
 };
 use crate::Workspace;
 use crate::ring::Ring;
@@ -12,9 +12,12 @@ use crate::ring::Ring;
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "test",
-    help: "all rings: lint, unit, privileged, conformance, semantics, e2e, speed",
+    help: "all rings: lint, unit, privileged, conformance, semantics, e2e, programs, speed",
     run,
 };
+
+/// A download of a gibibyte is for `test-programs` alone, MiB.
+const SHORT: [&str; 2] = ["--download", "96"];
 
 fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     no_arguments(arguments)?;
@@ -25,6 +28,7 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         test_conformance::ring(workspace, &[]),
         test_semantics::ring(workspace, &[]),
         test_e2e::ring(workspace, &[]),
+        test_programs::ring(workspace, &SHORT.map(str::to_owned)),
         test_speed::ring(workspace, &[]),
     ])
 }

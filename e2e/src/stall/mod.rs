@@ -1,0 +1,27 @@
+//! `sockway-e2e stall`: a sender, and a reader that reads slowly or not at all.
+
+mod client;
+pub(crate) mod options;
+pub(crate) mod report;
+mod server;
+
+use anyhow::{Context, Result};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::output::{self, Format};
+use options::Command;
+
+/// Runs one end.
+pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
+    // Ten thousand connections are more files than a shell allows.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("getrlimit")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("setrlimit")?;
+    match command {
+        Command::Server(options) => server::run(options, output::ready),
+        Command::Client(options) => client::run(options, |report| {
+            output::print(report, format)?;
+            output::ready();
+            Ok(())
+        }),
+    }
+}
