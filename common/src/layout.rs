@@ -33,6 +33,9 @@ pub const POD_STATS: &str = "pod_stats";
 
 /// The plugin's calls: [`crate::calls::Value`], array of one; user space only.
 pub const CALLS: &str = "calls";
+/// What the programs in place were loaded with: one [`crate::config::Config`], array. User space
+/// only, and not one of [`MAPS`]: nothing stops working without it.
+pub const LOADED: &str = "loaded";
 
 /// Every map, in the order in which they are pinned.
 pub const MAPS: [&str; 12] = [

@@ -15,7 +15,7 @@ use aya::{Btf, Ebpf};
 use log::{info, warn};
 use sockway_common::layout::{self, program};
 
-use crate::{Error, Pins, kernel, sys};
+use crate::{Error, Pins, kernel, loaded, sys};
 
 /// What is attached on this node.
 #[derive(Clone, Debug)]
@@ -231,14 +231,15 @@ pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
     let establish = attached(pins);
     let attached_to = |name: &str| link_at(&pins.link(name)).is_some();
     let guarded = GUARDS.iter().all(|(name, _)| attached_to(name));
+    let offsets = match loaded::config(pins) {
+        Some(config) => config.offsets,
+        // Loaded by a version that did not note it: 65 MB and a third of a second.
+        None => kernel::offsets(None)?,
+    };
     Ok(DatapathStatus {
         attached: establish.is_some(),
         program_id: establish.map(|info| info.program_id),
         cgroup_id: establish.map(|info| info.cgroup_id),
-        limits: kernel::limits(
-            &kernel::offsets(None)?,
-            attached_to(program::READS),
-            guarded,
-        ),
+        limits: kernel::limits(&offsets, attached_to(program::READS), guarded),
     })
 }

@@ -144,6 +144,16 @@ pub fn keepalive_idle() -> u32 {
         .map_or(DEFAULT_KEEPALIVE_IDLE, config::keepalive_idle)
 }
 
+/// Raises `lo` of the network namespace that the caller is in.
+///
+/// # Errors
+///
+/// [`Error::Io`]; needs `CAP_NET_ADMIN` there.
+#[cfg(feature = "loader")]
+pub fn raise_loopback() -> Result<(), Error> {
+    crate::sys::raise_loopback().map_err(|e| Error::io("raise the interface", "lo", e))
+}
+
 /// The kernel's release, as `uname -r` prints it; empty where it cannot be read.
 #[must_use]
 pub fn kernel_release() -> String {

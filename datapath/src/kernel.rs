@@ -39,11 +39,19 @@ macro_rules! fields {
     };
 }
 
-/// Offsets that are not plain fields: the size of `pt_regs`, the bit of `recvmsg_inq`.
-const OTHERS: usize = 2;
+/// What is no plain field: its name in [`table`], and where it goes.
+type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
+
+/// Every one of them.
+const OTHERS: [Other; 2] = [
+    ("sizeof pt_regs", |o| &mut o.regs_size),
+    ("bit of tcp_sock.recvmsg_inq", |o| {
+        &mut o.tcp_recvmsg_inq_bit
+    }),
+];
 
 /// Every field that the programs read.
-const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS] = fields![
+const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS.len()] = fields![
     "bpf_sock_ops_kern" "sk" => sops_sk,
     "tcp_request_sock" "rcv_isn" => req_rcv_isn,
     "tcp_request_sock" "snt_isn" => req_snt_isn,
@@ -156,15 +164,41 @@ fn structure(types: &TypeInformation, name: &str) -> Option<u32> {
     })
 }
 
+/// Every field as `type.path`, with its offset in bytes; `None` where the kernel lacks it.
+/// The last rows are what is no plain field: a size, and the offset of a bit, in bits.
+#[must_use]
+pub fn table(offsets: &Offsets) -> Vec<(String, Option<u32>)> {
+    let mut offsets = *offsets;
+    let known = |value: u32| (value != UNKNOWN).then_some(value);
+    let mut rows: Vec<_> = FIELDS
+        .iter()
+        .map(|Field { of, path, slot }| (format!("{of}.{path}"), known(*slot(&mut offsets))))
+        .collect();
+    for (name, slot) in OTHERS {
+        rows.push((name.to_owned(), known(*slot(&mut offsets))));
+    }
+    rows
+}
+
+/// The offsets that [`table`] shows; rows of other names are left out.
+#[must_use]
+pub fn from_table(rows: &[(String, Option<u32>)]) -> Offsets {
+    let mut offsets = Offsets::NONE;
+    let value = |name: &str| rows.iter().find(|row| row.0 == name).and_then(|row| row.1);
+    for Field { of, path, slot } in &FIELDS {
+        *slot(&mut offsets) = value(&format!("{of}.{path}")).unwrap_or(UNKNOWN);
+    }
+    for (name, slot) in OTHERS {
+        *slot(&mut offsets) = value(name).unwrap_or(UNKNOWN);
+    }
+    offsets
+}
+
 /// Fields that this kernel lacks, as `type.path`.
 #[must_use]
 pub fn missing(offsets: &Offsets) -> Vec<String> {
-    let mut offsets = *offsets;
-    FIELDS
-        .iter()
-        .filter(|field| *(field.slot)(&mut offsets) == UNKNOWN)
-        .map(|Field { of, path, .. }| format!("{of}.{path}"))
-        .collect()
+    let rows = table(offsets).into_iter().filter(|row| row.1.is_none());
+    rows.map(|row| row.0).collect()
 }
 
 /// Which rules work with less on this kernel, one line each; empty where all work in full.
@@ -207,7 +241,7 @@ pub fn limits(offsets: &Offsets, reads_seen: bool, guarded: bool) -> Vec<&'stati
 
 #[cfg(test)]
 mod tests {
-    use super::{FIELDS, limits, missing, offsets};
+    use super::{FIELDS, from_table, limits, missing, offsets, table};
     use sockway_common::config::{OFFSETS, Offsets};
     use std::path::Path;
 
@@ -217,8 +251,15 @@ mod tests {
         for (i, field) in FIELDS.iter().enumerate() {
             *(field.slot)(&mut all) = u32::try_from(i).unwrap();
         }
+        for (_, slot) in super::OTHERS {
+            *slot(&mut all) = 168;
+        }
         assert_eq!(missing(&all), Vec::<String>::new());
-        assert_eq!(missing(&Offsets::NONE).len(), OFFSETS - super::OTHERS);
+        assert_eq!(missing(&Offsets::NONE).len(), OFFSETS);
+        let mut rows = table(&all);
+        assert_eq!(from_table(&rows), all);
+        rows.remove(3);
+        assert_eq!(missing(&from_table(&rows)), ["sock.sk_user_data"]);
     }
 
     #[test]

@@ -19,7 +19,11 @@ mod attach;
 #[cfg(feature = "loader")]
 pub mod kernel;
 #[cfg(feature = "loader")]
+mod loaded;
+#[cfg(feature = "loader")]
 mod loader;
+#[cfg(feature = "loader")]
+pub mod probe;
 #[cfg(feature = "loader")]
 pub mod sweep;
 #[cfg(feature = "loader")]

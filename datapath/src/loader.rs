@@ -9,7 +9,7 @@ use log::{debug, info, warn};
 use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, Offsets};
 use sockway_common::layout;
 
-use crate::{Error, Pins, attach, calls, host, kernel, registry, stats, sweep, trust};
+use crate::{Error, Pins, attach, calls, host, kernel, loaded, registry, stats, sweep, sys, trust};
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockway.o"));
@@ -34,8 +34,11 @@ pub struct InstallOptions {
     pub max_connections: u32,
     /// See [`Config::keepalive_idle`], seconds.
     pub keepalive_idle: u32,
-    /// Offsets to use instead of those from the kernel's BTF, for tests of the fall-backs.
+    /// Offsets that are known already, instead of those from the kernel's BTF.
     pub offsets: Option<Offsets>,
+    /// Whether to try the fentry programs; false where the kernel is known to refuse them, which
+    /// saves reading its BTF.
+    pub guards: bool,
     /// An object to load instead of the embedded one, and [`Config::blind`] for it.
     #[cfg(feature = "bench")]
     pub object: Option<(Vec<u8>, u32)>,
@@ -52,6 +55,7 @@ impl InstallOptions {
             max_connections: layout::MAX_CONNECTIONS,
             keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
             offsets: None,
+            guards: true,
             #[cfg(feature = "bench")]
             object: None,
         }
@@ -66,6 +70,12 @@ pub struct InstallReport {
     pub replaced: bool,
     /// Rules that work with less on this kernel, one line each.
     pub limits: Vec<&'static str>,
+    /// The offsets that the programs were loaded with.
+    pub offsets: Offsets,
+    /// Whether it can be seen how applications read.
+    pub reads_seen: bool,
+    /// Whether the fentry programs are attached.
+    pub guarded: bool,
 }
 
 /// The datapath of a node.
@@ -85,6 +95,13 @@ impl Datapath {
     /// with the verifier's log, [`Error::Map`], [`Error::Io`]. What was pinned
     /// before a failure stays, and the next run goes on with it.
     pub fn install(options: &InstallOptions) -> Result<InstallReport, Error> {
+        let done = Self::put_in_place(options);
+        // Reading the BTF takes tens of megabytes, which a process that stays should not keep.
+        sys::give_memory_back();
+        done
+    }
+
+    fn put_in_place(options: &InstallOptions) -> Result<InstallReport, Error> {
         let InstallOptions {
             pins,
             cgroup,
@@ -92,6 +109,7 @@ impl Datapath {
             max_connections,
             keepalive_idle,
             offsets,
+            guards,
             ..
         } = options;
         if Self::EMBEDDED_IS_STUB {
@@ -132,7 +150,8 @@ impl Datapath {
         let mut object = load(pins, &config, bytes, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         calls::ensure(pins)?;
-        let (reads_seen, guarded) = attach_optional(&mut object, pins);
+        let (reads_seen, guarded) = attach_optional(&mut object, pins, *guards);
+        loaded::note(pins, &config)?;
         attach::redirect(&mut object)?;
         let before = attach::is_detached(pins).then(|| sweep::Before::list(pins));
         let replaced = attach::establish(&mut object, pins, cgroup)?;
@@ -143,8 +162,13 @@ impl Datapath {
                 Err(e) => warn!("rows of connections that ended meanwhile stay: {e}"),
             }
         }
-        let limits = kernel::limits(&config.offsets, reads_seen, guarded);
-        Ok(InstallReport { replaced, limits })
+        Ok(InstallReport {
+            replaced,
+            limits: kernel::limits(&config.offsets, reads_seen, guarded),
+            offsets: config.offsets,
+            reads_seen,
+            guarded,
+        })
     }
 
     /// Stops taking in connections: detaches everything but the redirect itself. Accelerated
@@ -207,7 +231,7 @@ fn remove_root(pins: &Pins) -> Result<(), Error> {
 
 /// Attaches what is allowed to be missing; what is missing is said and costs
 /// acceleration, nothing else. Returns `(reads seen, guarded)`.
-fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
+fn attach_optional(object: &mut Ebpf, pins: &Pins, guards: bool) -> (bool, bool) {
     let seen = |what: &str, result: Result<(), String>| match result {
         Ok(()) => true,
         Err(cause) => {
@@ -220,6 +244,9 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
         "how applications read cannot be seen, they stay on TCP",
         reads,
     );
+    if !guards {
+        return (reads, false);
+    }
     let guards = Btf::from_sys_fs()
         .map_err(|e| attach::chain(&e))
         .and_then(|btf| attach::guards(object, pins, &btf).map_err(|e| attach::chain(&e)));
@@ -234,6 +261,8 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins) -> (bool, bool) {
 
 fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Result<Ebpf, Error> {
     let mut loader = EbpfLoader::new();
+    // rustc emits no relocations against the kernel's types.
+    loader.btf(None);
     loader.override_global(layout::CONFIG, config, true);
     for name in object_maps() {
         loader.map_pin_path(name, pins.map(name));

@@ -9,6 +9,7 @@ use std::path::Path;
 /// Commands of include/uapi/linux/bpf.h.
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 /// Of include/uapi/linux/membarrier.h.
@@ -44,6 +45,32 @@ struct LinkUpdate {
 #[derive(Default)]
 struct LinkDetach {
     link_fd: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgQuery {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    pad: u32,
+}
+
+/// `BPF_CGROUP_SOCK_OPS` of `enum bpf_attach_type`.
+const CGROUP_SOCK_OPS: u32 = 3;
+/// Programs that a query asks for: the kernel lets 64 into one cgroup.
+const MAX_PROGRAMS: usize = 64;
+
+/// The `sock_ops` programs that are attached to one cgroup itself.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// Their ids.
+    pub(crate) ids: Vec<u32>,
+    /// Attached without `BPF_F_ALLOW_OVERRIDE` and `BPF_F_ALLOW_MULTI`.
+    pub(crate) exclusive: bool,
 }
 
 /// The head of `struct bpf_link_info`, with the union read as a cgroup link's.
@@ -154,5 +181,50 @@ pub(crate) fn wait_for_running_programs() -> io::Result<()> {
         Err(io::Error::last_os_error())
     } else {
         Ok(())
+    }
+}
+
+/// Lists the `sock_ops` programs of a cgroup.
+///
+/// # Errors
+///
+/// The kernel's, for example `EBADF` for a directory that is no cgroup.
+pub(crate) fn sock_ops_of(cgroup: BorrowedFd<'_>) -> io::Result<Attached> {
+    let mut ids = vec![0_u32; MAX_PROGRAMS];
+    let mut attr = ProgQuery {
+        target_fd: number(cgroup)?,
+        attach_type: CGROUP_SOCK_OPS,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: u32::try_from(MAX_PROGRAMS).map_err(io::Error::other)?,
+        ..ProgQuery::default()
+    };
+    bpf(BPF_PROG_QUERY, &mut attr)?;
+    ids.truncate(usize::try_from(attr.prog_cnt).map_err(io::Error::other)?);
+    Ok(Attached {
+        exclusive: !ids.is_empty() && attr.attach_flags == 0,
+        ids,
+    })
+}
+
+/// Raises `lo` of the caller's network namespace.
+///
+/// # Errors
+///
+/// The kernel's, for example `EPERM` without `CAP_NET_ADMIN` there.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    /// `LOOPBACK_IFINDEX` of include/linux/netdevice.h, in every namespace.
+    const LOOPBACK: i32 = 1;
+    // SAFETY: sends one netlink request, made by the library itself, about an
+    // interface that every network namespace has.
+    unsafe { aya::sys::netlink_set_link_up(LOOPBACK) }.map_err(io::Error::other)
+}
+
+/// Gives freed memory back to the kernel.
+pub(crate) fn give_memory_back() {
+    // musl gives large allocations back by itself and has no such call.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: has no preconditions; it looks at the allocator's own lists under its lock.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

@@ -1,0 +1,171 @@
+//! What else a node's kernel says of itself: helpers, and other programs on our hooks.
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::Path;
+
+use aya::programs::{ProgramInfo, ProgramType, loaded_programs};
+use aya::sys::{BpfHelper, is_helper_supported};
+use sockway_common::layout::program;
+
+use crate::{Error, sys};
+
+/// A helper that a program calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Helper {
+    /// The program's kind.
+    pub kind: &'static str,
+    /// The helper's name.
+    pub name: &'static str,
+    /// Whether the kernel offers it to that kind; `None` where it cannot be asked.
+    pub there: Option<bool>,
+}
+
+/// Every helper that the programs cannot do without.
+#[must_use]
+pub fn helpers() -> Vec<Helper> {
+    use ProgramType::{RawTracePoint, SkMsg, SockOps};
+    [
+        (
+            SockOps,
+            "get_socket_cookie",
+            BpfHelper::BPF_FUNC_get_socket_cookie,
+        ),
+        (
+            SockOps,
+            "sk_storage_get",
+            BpfHelper::BPF_FUNC_sk_storage_get,
+        ),
+        (
+            SockOps,
+            "sock_hash_update",
+            BpfHelper::BPF_FUNC_sock_hash_update,
+        ),
+        (
+            SockOps,
+            "sock_ops_cb_flags_set",
+            BpfHelper::BPF_FUNC_sock_ops_cb_flags_set,
+        ),
+        (
+            SockOps,
+            "probe_read_kernel",
+            BpfHelper::BPF_FUNC_probe_read_kernel,
+        ),
+        (
+            SkMsg,
+            "msg_redirect_hash",
+            BpfHelper::BPF_FUNC_msg_redirect_hash,
+        ),
+        (SkMsg, "sk_storage_get", BpfHelper::BPF_FUNC_sk_storage_get),
+        (
+            SkMsg,
+            "probe_read_kernel",
+            BpfHelper::BPF_FUNC_probe_read_kernel,
+        ),
+        (
+            RawTracePoint,
+            "get_current_task",
+            BpfHelper::BPF_FUNC_get_current_task,
+        ),
+        (
+            RawTracePoint,
+            "probe_read_kernel",
+            BpfHelper::BPF_FUNC_probe_read_kernel,
+        ),
+    ]
+    .into_iter()
+    .map(|(kind, name, helper)| Helper {
+        kind: match kind {
+            SockOps => "sock_ops",
+            SkMsg => "sk_msg",
+            _ => "raw_tracepoint",
+        },
+        name,
+        there: is_helper_supported(kind, helper).ok(),
+    })
+    .collect()
+}
+
+/// A program of somebody else where ours are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Other {
+    /// The hook: `sock_ops` or `sk_msg`.
+    pub hook: &'static str,
+    /// The program's id.
+    pub id: u32,
+    /// Its name as the kernel keeps it, cut to 15 bytes; empty where it has none.
+    pub name: String,
+    /// True where it admits no other program beside it on its cgroup or below.
+    pub exclusive: bool,
+}
+
+/// Programs of others: `sock_ops` programs that run for the cgroup's sockets,
+/// and every `sk_msg` program that is loaded.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the cgroup or the programs cannot be listed.
+pub fn others(cgroup: &Path) -> Result<Vec<Other>, Error> {
+    let mut loaded: Vec<ProgramInfo> = Vec::new();
+    for info in loaded_programs() {
+        // One that was unloaded meanwhile is none.
+        loaded.extend(info.ok());
+    }
+    let name = |id: u32| {
+        let info = loaded.iter().find(|info| info.id() == id);
+        info.and_then(ProgramInfo::name_as_str).unwrap_or_default()
+    };
+    let mut found = Vec::new();
+    for directory in cgroup.ancestors() {
+        let Ok(file) = File::open(directory) else {
+            break;
+        };
+        // Above the hierarchy's root the kernel knows no cgroup.
+        let Ok(attached) = sys::sock_ops_of(file.as_fd()) else {
+            break;
+        };
+        for id in attached.ids {
+            found.push(Other {
+                hook: "sock_ops",
+                id,
+                name: name(id).to_owned(),
+                exclusive: attached.exclusive,
+            });
+        }
+    }
+    for info in &loaded {
+        if info.program_type() == ProgramType::SkMsg.into() {
+            found.push(Other {
+                hook: "sk_msg",
+                id: info.id(),
+                name: name(info.id()).to_owned(),
+                exclusive: false,
+            });
+        }
+    }
+    // The kernel cuts names to 15 bytes.
+    let ours = |name: &str| {
+        !name.is_empty()
+            && [program::ESTABLISH, program::REDIRECT]
+                .iter()
+                .any(|own| own.starts_with(name) && name.len() == own.len().min(15))
+    };
+    found.retain(|other| !ours(&other.name));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::helpers;
+
+    #[test]
+    fn privileged_helpers_of_this_kernel() {
+        if std::env::var("SOCKWAY_PRIVILEGED").as_deref() != Ok("1") {
+            eprintln!("not run: needs root; set SOCKWAY_PRIVILEGED=1");
+            return;
+        }
+        for helper in helpers() {
+            assert_eq!(helper.there, Some(true), "{helper:?}");
+        }
+    }
+}
