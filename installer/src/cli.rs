@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::build::LONG_VERSION;
-use crate::commands::{explain, install, pods, reconcile, run, status, top, uninstall};
+use crate::commands::{doctor, explain, install, pods, reconcile, run, status, top, uninstall};
+use crate::doctor::gate::Refused;
 use crate::exit::{self, Exit};
 use crate::logging::{self, LogArgs};
 
@@ -20,6 +21,7 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Doctor(doctor::DoctorArgs),
     Install(Box<install::InstallArgs>),
     Run(Box<run::RunArgs>),
     Uninstall(uninstall::UninstallArgs),
@@ -36,6 +38,7 @@ impl Cli {
         let stamped = matches!(self.command, Command::Run(_));
         logging::start(self.log.level(LevelFilter::Info), stamped);
         let done = match &self.command {
+            Command::Doctor(args) => args.run(),
             Command::Install(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Uninstall(args) => args.run(),
@@ -47,7 +50,11 @@ impl Cli {
         };
         done.unwrap_or_else(|error| {
             log::error!("{}", exit::chain(&error));
-            Exit::Failed
+            if error.downcast_ref::<Refused>().is_some() {
+                Exit::Unfit
+            } else {
+                Exit::Failed
+            }
         })
     }
 }

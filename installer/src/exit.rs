@@ -16,6 +16,8 @@ pub enum Exit {
     Degraded = 4,
     /// Uninstalled as far as connections that are still accelerated allow.
     Draining = 5,
+    /// Sockway cannot run on this node.
+    Unfit = 6,
 }
 
 /// The text of the codes for help output.
@@ -26,7 +28,8 @@ Exit codes:
   2  wrong usage, or a value that is refused
   3  sockway is not installed on this node
   4  installed, but something is not as it should be (status)
-  5  connections are still accelerated; run uninstall again (uninstall)";
+  5  connections are still accelerated; run uninstall again (uninstall)
+  6  sockway cannot run on this node (doctor, and install or run that refuse it)";
 
 /// An error and its causes in one line. Some libraries' messages already hold
 /// that of their cause, which is then not said twice.
@@ -65,8 +68,8 @@ mod tests {
 
     #[test]
     fn help_lists_every_code() {
-        use Exit::{Degraded, Done, Draining, Failed, NotInstalled, Usage};
-        for exit in [Done, Failed, Usage, NotInstalled, Degraded, Draining] {
+        use Exit::{Degraded, Done, Draining, Failed, NotInstalled, Unfit, Usage};
+        for exit in [Done, Failed, Usage, NotInstalled, Degraded, Draining, Unfit] {
             assert!(HELP.contains(&format!("\n  {}  ", exit as u8)), "{exit:?}");
         }
     }

@@ -8,6 +8,7 @@ pub mod commands;
 pub mod confdir;
 pub mod conflist;
 pub mod conflists;
+pub mod doctor;
 pub mod drain;
 pub mod exit;
 pub mod explain;

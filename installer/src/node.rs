@@ -14,6 +14,8 @@ use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, host};
 use crate::cgroup::{self, Choice};
 use crate::conflist::CNI_VERSIONS;
 use crate::conflists::{self, Change, Outcome};
+use crate::doctor::gate;
+use crate::doctor::proof::Known;
 use crate::files::{self, Written};
 use crate::layouts::{self, Retired};
 use crate::options::{CgroupArgs, CniArgs, RunDirArgs};
@@ -74,6 +76,8 @@ pub struct Host {
     pub plugin: PathBuf,
     /// Where to attach.
     pub cgroup: Choice,
+    /// What the proof found out of the kernel.
+    pub known: Option<Known>,
 }
 
 impl Wanted {
@@ -101,7 +105,22 @@ impl Wanted {
             "{} is not a directory: name the runtime's plugin directory with --cni-bin-dir",
             directory.display()
         );
-        Ok(Host { plugin, cgroup })
+        Ok(Host {
+            plugin,
+            cgroup,
+            known: None,
+        })
+    }
+
+    /// Proves on this kernel that joined connections behave as they must; changes nothing that
+    /// outlasts it.
+    ///
+    /// # Errors
+    ///
+    /// [`gate::Refused`] where they do not, unless that is forced.
+    pub fn prove(&self, host: &mut Host) -> Result<()> {
+        host.known = gate::admit(&host.cgroup, self.backlog_limit, self.force)?;
+        Ok(())
     }
 
     /// What has to change in conflists; changes nothing.
@@ -172,6 +191,8 @@ impl Wanted {
         options.backlog_limit = self.backlog_limit;
         options.max_connections = self.max_connections;
         options.keepalive_idle = self.keepalive_idle;
+        options.offsets = host.known.map(|known| known.offsets);
+        options.ioctls = host.known.is_none_or(|known| known.ioctls);
         Ok(Datapath::install(&options)?)
     }
 

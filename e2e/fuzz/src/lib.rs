@@ -8,6 +8,7 @@
 pub mod call;
 pub mod cni_args;
 pub mod conflist;
+pub mod kconfig;
 pub mod prev_result;
 pub mod result_cache;
 
@@ -17,10 +18,11 @@ mod plugin;
 pub type Check = fn(&[u8]);
 
 /// Every target: its name, which is also its directory in `corpus/`, and its check.
-pub const TARGETS: [(&str, Check); 5] = [
+pub const TARGETS: [(&str, Check); 6] = [
     ("call", call::check),
     ("cni_args", cni_args::check),
     ("conflist", conflist::check),
+    ("kconfig", kconfig::check),
     ("prev_result", prev_result::check),
     ("result_cache", result_cache::check),
 ];

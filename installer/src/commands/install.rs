@@ -22,7 +22,9 @@ use crate::ui;
 /// Put Sockway onto this node, or bring what is there up to date
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Everything is checked before anything is changed. Pods that are there already are registered without
+Everything is checked before anything is changed, and the kernel has to prove itself (see `sockway doctor`;
+exit code 6 where it does not). With --force a node is installed on all the same: what the refusal says is at
+risk then happens to applications. Pods that are there already are registered without
 being restarted; their new connections are accelerated. May be run again at any time: programs are
 replaced in place, accelerated connections go on, and what is as it should be is not written.
 
@@ -75,7 +77,7 @@ pub struct WantedArgs {
           value_parser = clap::value_parser!(u32).range(0..=32_767))]
     keepalive_idle: Option<u32>,
 
-    /// Go on where a check says that Sockway would see only a part of this node's sockets
+    /// Go on where the proof fails (see doctor), or Sockway would see only a part of this node's sockets
     #[arg(long, env = "SOCKWAY_FORCE", value_parser = clap::builder::BoolishValueParser::new())]
     force: bool,
 
@@ -119,8 +121,9 @@ impl InstallArgs {
         let wanted = self.wanted.wanted();
         let facts = Facts::gather(&wanted.pins);
         log::info!("{}", facts.line());
-        let host = wanted.check_host().context("nothing was changed")?;
+        let mut host = wanted.check_host().context("nothing was changed")?;
         wanted.plan_conflists().context("nothing was changed")?;
+        wanted.prove(&mut host).context("nothing was changed")?;
         let report = wanted.install(&host)?;
         let pods = match reconcile::run(&wanted.pins, &wanted.cni, &self.sources, false) {
             Ok(pods) => Some(pods),

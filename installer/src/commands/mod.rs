@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+pub mod doctor;
 pub mod explain;
 pub mod install;
 pub mod pods;

@@ -88,8 +88,9 @@ impl RunArgs {
             return programs::only(&wanted, &wanted.check_host()?);
         }
         log::info!("{}", Facts::gather(&wanted.pins).line());
-        let host = wanted.check_host().context("nothing was changed")?;
+        let mut host = wanted.check_host().context("nothing was changed")?;
         let _lock = lock::take(&wanted.run_dir.run_dir)?;
+        wanted.prove(&mut host).context("nothing was changed")?;
         let mut watch = Watch::new()?;
         let shared = Arc::new(Shared::new(Instant::now()));
         self.listen(&shared)?;

@@ -2,8 +2,10 @@
 //!
 //! Needs root and the real eBPF object: `make test-privileged`.
 
+mod doctor;
 mod fight;
 mod footprint;
+mod foreign;
 mod ids;
 mod keep;
 mod keeper;

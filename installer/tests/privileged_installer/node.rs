@@ -83,6 +83,11 @@ impl Node {
         node
     }
 
+    /// Where the programs are attached.
+    pub(crate) fn cgroup(&self) -> &Path {
+        &self.cgroup
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

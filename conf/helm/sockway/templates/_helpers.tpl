@@ -38,7 +38,8 @@ capabilities:
     # Attaches sock_ops and sk_msg programs.
     - NET_ADMIN
     # Mounts cgroup2 on hosts that have none; enters pods' network namespaces
-    # to check the addresses of pods that are older than the install.
+    # to check the addresses of pods that are older than the install; proves itself
+    # in namespaces that it throws away (sockway doctor).
     - SYS_ADMIN
     # Before Linux 5.11 maps count against RLIMIT_MEMLOCK, which has to be raised.
     - SYS_RESOURCE

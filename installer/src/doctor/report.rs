@@ -1,0 +1,208 @@
+//! What the doctor says: one screen, or one JSON document.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::proof::{self, Proof};
+use super::{Finding, Verdict, facts};
+use crate::build::{COMMIT, VERSION};
+use crate::cgroup::{self, Choice};
+use crate::exit::Exit;
+use crate::options::{CgroupArgs, PinArgs, RunDirArgs};
+use crate::ui::{Align, Paint, Table};
+
+/// Everything, as `-o json` prints it. Names stay; more may come.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Version of the package.
+    pub version: &'static str,
+    /// The commit it was built from.
+    pub commit: &'static str,
+    /// The sum of it.
+    pub verdict: Verdict,
+    /// Why it is not `ok`, one line each.
+    pub reasons: Vec<String>,
+    /// What the node says of itself.
+    pub facts: Vec<Finding>,
+    /// The proof; null where there was nowhere to try it.
+    pub proof: Option<Proof>,
+}
+
+impl Report {
+    /// Looks, and proves.
+    pub fn gather(
+        pins: &PinArgs,
+        cgroup: &CgroupArgs,
+        run_dir: &RunDirArgs,
+        backlog_limit: u32,
+    ) -> Self {
+        let choice = cgroup::choose(cgroup, run_dir, true);
+        let facts = facts::gather(&pins.pins(), &choice);
+        let proof = choice
+            .ok()
+            .map(|choice: Choice| proof::prove(&choice, backlog_limit));
+        Self::of(facts, proof)
+    }
+
+    fn of(mut facts: Vec<Finding>, proof: Option<Proof>) -> Self {
+        if let Some(proof) = proof.as_ref().filter(|p| !p.offsets.is_empty())
+            && let Some(btf) = facts
+                .iter_mut()
+                .find(|f| f.name == "btf" && f.verdict == Verdict::Ok)
+        {
+            *btf = fields(proof);
+        }
+        // What the kernel did counts for more than what its files say: only what the proof
+        // cannot see stays a reason to refuse.
+        let proven = proof.as_ref().is_some_and(|p| p.failure().is_none());
+        for fact in &mut facts {
+            if proven
+                && fact.verdict == Verdict::Failed
+                && !OWN_GROUND.contains(&fact.name.as_str())
+            {
+                fact.verdict = Verdict::Limited;
+            }
+        }
+        let worst = facts
+            .iter()
+            .map(|fact| fact.verdict)
+            .filter(|v| *v != Verdict::Unknown);
+        let steps = proof.as_ref().map(Proof::verdict);
+        let verdict = worst.chain(steps).max().unwrap_or(Verdict::Failed);
+        Self {
+            version: VERSION,
+            commit: COMMIT,
+            verdict,
+            reasons: reasons(&facts, proof.as_ref()),
+            facts,
+            proof,
+        }
+    }
+
+    /// The exit code that says the same.
+    pub fn exit(&self) -> Exit {
+        match self.verdict {
+            Verdict::Failed => Exit::Unfit,
+            _ => Exit::Done,
+        }
+    }
+
+    /// For a person.
+    pub fn text(&self, paint: Paint) -> String {
+        let mut table = Table::new(&[
+            ("CHECK", Align::Left),
+            ("", Align::Left),
+            ("FOUND", Align::Left),
+        ]);
+        for Finding {
+            name,
+            verdict,
+            found,
+            note,
+        } in &self.facts
+        {
+            table.row([
+                name.clone(),
+                verdict.word().to_owned(),
+                with_note(found, note),
+            ]);
+        }
+        let mut text = table.render(paint, 0);
+        if let Some(proof) = &self.proof {
+            let mut table = Table::new(&[
+                ("PROOF", Align::Left),
+                ("", Align::Left),
+                ("SEEN ON THIS KERNEL", Align::Left),
+            ]);
+            for Finding {
+                name,
+                verdict,
+                found,
+                note,
+            } in &proof.steps
+            {
+                table.row([
+                    name.clone(),
+                    verdict.word().to_owned(),
+                    with_note(found, note),
+                ]);
+            }
+            text.push('\n');
+            text.push_str(&table.render(paint, 0));
+        }
+        text.push('\n');
+        text.push_str(&match self.verdict {
+            Verdict::Failed => paint.bad("Sockway cannot run on this node:"),
+            Verdict::Limited => paint.warn("Sockway runs on this node, with less:"),
+            Verdict::Unknown | Verdict::Ok => {
+                paint.good("Sockway runs on this node with everything it has.")
+            }
+        });
+        text.push('\n');
+        for reason in &self.reasons {
+            let _ = writeln!(text, "  - {reason}");
+        }
+        text
+    }
+}
+
+/// Facts that the proof cannot see, because it stands on ground of its own.
+const OWN_GROUND: [&str; 4] = ["kernel", "bpffs", "cgroup2", "rights"];
+
+fn with_note(found: &str, note: &str) -> String {
+    if note.is_empty() {
+        found.to_owned()
+    } else {
+        format!("{found}: {note}")
+    }
+}
+
+/// The kernel's fields, as the proof found them.
+fn fields(proof: &Proof) -> Finding {
+    let missing: Vec<&str> = proof
+        .offsets
+        .iter()
+        .filter(|(_, offset)| offset.is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let all = proof.offsets.len();
+    if missing.is_empty() {
+        return Finding::new(
+            "btf",
+            Verdict::Ok,
+            format!("names all {all} fields that are read"),
+        );
+    }
+    let found = format!(
+        "names {} of {all} fields; not {}",
+        all - missing.len(),
+        missing.join(", ")
+    );
+    // What that costs is among the limits, if anything.
+    Finding::new("btf", Verdict::Ok, found)
+}
+
+/// Why it cannot run; where it can, what works with less.
+fn reasons(facts: &[Finding], proof: Option<&Proof>) -> Vec<String> {
+    let line = |finding: &Finding| {
+        let Finding {
+            name, found, note, ..
+        } = finding;
+        format!("{name}: {}", with_note(found, note))
+    };
+    let steps = proof.map_or(&[][..], |proof| &proof.steps[..]);
+    let of = |verdict| {
+        let all = facts.iter().chain(steps);
+        all.filter(move |f| f.verdict == verdict).map(line)
+    };
+    let failed: Vec<String> = of(Verdict::Failed).collect();
+    if !failed.is_empty() {
+        return failed;
+    }
+    let limits = proof.iter().flat_map(|proof| proof.limits.iter().cloned());
+    of(Verdict::Limited).chain(limits).collect()
+}
+
+#[cfg(test)]
+mod tests;
