@@ -8,6 +8,7 @@ pub mod addr;
 pub mod calls;
 pub mod config;
 pub mod counters;
+pub mod direction;
 pub mod flow;
 pub mod layout;
 pub mod pair;

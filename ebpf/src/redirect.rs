@@ -7,10 +7,10 @@ use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::bindings::{BPF_F_INGRESS, bpf_sock};
 use aya_ebpf::programs::SkMsgContext;
 use sockway_common::counters::Reason;
-use sockway_common::flow;
+use sockway_common::direction::{self, Step};
 use sockway_common::reader::{ReaderRow, seen};
 use sockway_common::scope;
-use sockway_common::state::{SockState, flag, mode};
+use sockway_common::state::{SockState, flag};
 
 use crate::ends::field;
 use crate::kernel::Backlog;
@@ -34,14 +34,10 @@ pub(crate) fn run(ctx: &SkMsgContext) {
         // TCP knows what to answer: EPIPE after a shutdown.
         return account::by_tcp(state, size);
     }
-    match state.mode {
-        mode::REDIRECT => {}
-        mode::TCP_ALWAYS => return account::by_tcp(state, size),
-        _ => {
-            if !start(state, size) {
-                return account::by_tcp(state, size);
-            }
-        }
+    match direction::step(state, size) {
+        Step::Redirect => {}
+        Step::Look if start(state) => {}
+        Step::Look | Step::Tcp => return account::by_tcp(state, size),
     }
     if state.flags & flag::FACES_APP != 0 && (ulp_appeared(state) || app_changed(state)) {
         return account::by_tcp(state, size);
@@ -49,20 +45,16 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     if is_urgent(state, size) {
         return account::by_tcp(state, size);
     }
-    let charge = flow::charge(size);
-    if state.credit < charge && !renew(state, size) {
+    if !direction::has_credit(state, size) && !renew(state, size) {
         return account::by_tcp(state, size);
     }
-    state.credit = state.credit.saturating_sub(charge);
+    direction::spend(state, size);
     if SOCKETS.redirect_msg(ctx, state.peer_cookie, u64::from(BPF_F_INGRESS)) != i64::from(SK_PASS)
     {
         go_tcp(state, Reason::PeerGone, true);
         return account::by_tcp(state, size);
     }
-    state.unread_messages = state.unread_messages.saturating_add(1);
-    if size < state.smallest {
-        state.smallest = size;
-    }
+    direction::redirected(state, size);
     account::redirected(state, size);
 }
 
@@ -172,32 +164,24 @@ fn is_urgent(state: &mut SockState, size: u32) -> bool {
 #[inline(always)]
 fn go_tcp(state: &mut SockState, reason: Reason, always: bool) {
     account::set_reason(state, reason);
-    state.mode = if always { mode::TCP_ALWAYS } else { mode::TCP };
+    direction::leave(state, always);
 }
 
 /// Decides whether a direction that is not redirected may be from this send on.
 #[inline(always)]
-fn start(state: &mut SockState, size: u32) -> bool {
-    let first = state.mode == mode::UNDECIDED;
-    if state.skip > 0 {
-        state.skip = state.skip.saturating_sub(flow::skip_step(size));
-        return false;
-    }
+fn start(state: &mut SockState) -> bool {
+    let first = direction::is_first(state);
     match check(state, first) {
         Ok(()) => {
-            state.mode = mode::REDIRECT;
-            state.credit = 0;
-            state.backoff = 0;
-            state.smallest = u32::MAX;
+            direction::begin(state);
             if !first {
                 account::resumed();
             }
             true
         }
         Err((reason, always)) => {
-            go_tcp(state, reason, always);
-            state.backoff = flow::next_backoff(state.backoff);
-            state.skip = state.backoff;
+            account::set_reason(state, reason);
+            direction::stay(state, always);
             false
         }
     }
@@ -229,12 +213,7 @@ fn check(state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
     if kernel::cookie(state.peer_sock) != Some(state.peer_cookie) {
         return Err((Reason::PeerGone, true));
     }
-    match kernel::ends(state.sock, state.peer_sock) {
-        Some(ends) if flow::drained(&ends) => Ok(()),
-        Some(_) => Err((Reason::Order, false)),
-        // The kernel cannot be asked: the first send decided for ever.
-        None => Err((Reason::Order, true)),
-    }
+    direction::order(kernel::ends(state.sock, state.peer_sock))
 }
 
 /// Rule 3: only sockets that can take it.
@@ -280,21 +259,14 @@ fn renew(state: &mut SockState, size: u32) -> bool {
         }
         Backlog::Unknown => return renew_blind(state),
     };
-    let Some((rcvbuf, rmem)) = kernel::receive_buffer(state.peer_sock) else {
+    let Some(buffer) = kernel::receive_buffer(state.peer_sock) else {
         return renew_blind(state);
     };
-    let cost = flow::backlog_cost(bytes, state.unread_messages, state.smallest);
-    if bytes == 0 {
-        state.unread_messages = 0;
-        state.smallest = u32::MAX;
+    if direction::renew(state, bytes, buffer, kernel::backlog_limit(), size) {
+        return true;
     }
-    let reader = flow::Reader { cost, rcvbuf, rmem };
-    let Some(credit) = flow::credit(&reader, kernel::backlog_limit(), size) else {
-        go_tcp(state, Reason::Backlog, false);
-        return false;
-    };
-    state.credit = credit;
-    true
+    go_tcp(state, Reason::Backlog, false);
+    false
 }
 
 /// Why an application that was fit is not redirected into any more, if so.
@@ -321,8 +293,7 @@ fn reader_turned(state: &mut SockState) -> Option<Reason> {
 /// Where the backlog cannot be seen: one total for the connection, then TCP.
 #[inline(always)]
 fn renew_blind(state: &mut SockState) -> bool {
-    if state.unread_messages == 0 {
-        state.credit = kernel::total_cap();
+    if direction::renew_blind(state, kernel::total_cap()) {
         return true;
     }
     go_tcp(state, Reason::Backlog, true);

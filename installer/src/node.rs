@@ -192,7 +192,7 @@ impl Wanted {
         options.max_connections = self.max_connections;
         options.keepalive_idle = self.keepalive_idle;
         options.offsets = host.known.map(|known| known.offsets);
-        options.ioctls = host.known.is_none_or(|known| known.ioctls);
+        options.guards = host.known.is_none_or(|known| known.guards);
         Ok(Datapath::install(&options)?)
     }
 

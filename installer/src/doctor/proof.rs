@@ -34,8 +34,8 @@ pub struct Proof {
     pub offsets: Vec<(String, Option<u32>)>,
     /// Whether it can be seen how applications read.
     pub reads_seen: bool,
-    /// Whether it can be seen who asks FIONREAD.
-    pub ioctls_seen: bool,
+    /// Whether the kernel takes the fentry programs.
+    pub guarded: bool,
     /// How long it took, milliseconds.
     pub took_ms: u64,
 }
@@ -76,8 +76,8 @@ impl Figures {
 pub struct Known {
     /// The kernel's offsets.
     pub offsets: Offsets,
-    /// Whether the kernel takes the program that sees FIONREAD.
-    pub ioctls: bool,
+    /// Whether the kernel takes the fentry programs.
+    pub guards: bool,
 }
 
 impl Proof {
@@ -105,7 +105,7 @@ impl Proof {
     pub fn known(&self) -> Option<Known> {
         (!self.offsets.is_empty()).then(|| Known {
             offsets: kernel::from_table(&self.offsets),
-            ioctls: self.ioctls_seen,
+            guards: self.guarded,
         })
     }
 

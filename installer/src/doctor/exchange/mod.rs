@@ -43,7 +43,7 @@ fn steps(pins: &Pins, cgroup: &Path, backlog_limit: u32, proof: &mut Proof) -> R
     proof.offsets = kernel::table(&report.offsets);
     proof.limits = report.limits.iter().map(ToString::to_string).collect();
     proof.reads_seen = report.reads_seen;
-    proof.ioctls_seen = report.ioctls_seen;
+    proof.guarded = report.guarded;
     let place = Place {
         pins,
         report: &report,

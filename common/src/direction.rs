@@ -1,0 +1,135 @@
+//! How one direction of a connection goes between TCP and redirection: every change
+//! that a send makes of its socket's [`SockState`], as functions of what the kernel
+//! says. `common/tests` runs them through any order of events.
+
+use crate::counters::Reason;
+use crate::flow::{self, Ends, Reader};
+use crate::state::{SockState, mode};
+
+/// How a send starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The direction is redirected.
+    Redirect,
+    /// The direction is on TCP, and it is time to see whether it has to be.
+    Look,
+    /// By TCP.
+    Tcp,
+}
+
+/// What a send of `size` bytes starts with. A direction that stays on TCP is looked
+/// at again only after some sends, see [`stay`].
+#[inline(always)]
+#[must_use]
+pub const fn step(state: &mut SockState, size: u32) -> Step {
+    match state.mode {
+        mode::REDIRECT => Step::Redirect,
+        mode::TCP_ALWAYS => Step::Tcp,
+        _ if state.skip > 0 => {
+            state.skip = state.skip.saturating_sub(flow::skip_step(size));
+            Step::Tcp
+        }
+        _ => Step::Look,
+    }
+}
+
+/// Rule 1: whether a direction may be redirected from this send on. `ends`: what
+/// the kernel says, `None` where it cannot be asked. An error says why not, and
+/// whether for ever.
+#[inline(always)]
+pub const fn order(ends: Option<Ends>) -> Result<(), (Reason, bool)> {
+    match ends {
+        Some(ends) if flow::drained(&ends) => Ok(()),
+        Some(_) => Err((Reason::Order, false)),
+        // The first send decided for ever.
+        None => Err((Reason::Order, true)),
+    }
+}
+
+/// True before the direction's first byte.
+#[inline(always)]
+#[must_use]
+pub const fn is_first(state: &SockState) -> bool {
+    state.mode == mode::UNDECIDED
+}
+
+/// The direction is redirected from here on, once there is credit.
+#[inline(always)]
+pub const fn begin(state: &mut SockState) {
+    state.mode = mode::REDIRECT;
+    state.credit = 0;
+    state.backoff = 0;
+    state.smallest = u32::MAX;
+}
+
+/// The direction goes by TCP from here on; `always`: until the connection ends.
+#[inline(always)]
+pub const fn leave(state: &mut SockState, always: bool) {
+    state.mode = if always { mode::TCP_ALWAYS } else { mode::TCP };
+}
+
+/// After a look in vain: the next one comes later each time.
+#[inline(always)]
+pub const fn stay(state: &mut SockState, always: bool) {
+    leave(state, always);
+    state.backoff = flow::next_backoff(state.backoff);
+    state.skip = state.backoff;
+}
+
+/// Whether the credit is enough for a message; where it is not, the reader is looked at.
+#[inline(always)]
+#[must_use]
+pub const fn has_credit(state: &SockState, size: u32) -> bool {
+    state.credit >= flow::charge(size)
+}
+
+/// Rule 2: new credit for at least this message, or false where the reader is too
+/// far behind. `bytes`: of its redirected queue; `rcvbuf`, `rmem`: of [`Reader`].
+#[inline(always)]
+#[must_use]
+pub const fn renew(
+    state: &mut SockState,
+    bytes: u32,
+    (rcvbuf, rmem): (u32, u32),
+    limit: u32,
+    size: u32,
+) -> bool {
+    let cost = flow::backlog_cost(bytes, state.unread_messages, state.smallest);
+    if bytes == 0 {
+        state.unread_messages = 0;
+        state.smallest = u32::MAX;
+    }
+    match flow::credit(&Reader { cost, rcvbuf, rmem }, limit, size) {
+        Some(credit) => {
+            state.credit = credit;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Where the backlog cannot be seen: one total for the connection, then never again.
+#[inline(always)]
+#[must_use]
+pub const fn renew_blind(state: &mut SockState, total_cap: u32) -> bool {
+    if state.unread_messages > 0 {
+        return false;
+    }
+    state.credit = total_cap;
+    true
+}
+
+/// Takes a message from the credit.
+#[inline(always)]
+pub const fn spend(state: &mut SockState, size: u32) {
+    state.credit = state.credit.saturating_sub(flow::charge(size));
+}
+
+/// A message was put into the reader's redirected queue.
+#[inline(always)]
+pub const fn redirected(state: &mut SockState, size: u32) {
+    state.unread_messages = state.unread_messages.saturating_add(1);
+    if size < state.smallest {
+        state.smallest = size;
+    }
+}

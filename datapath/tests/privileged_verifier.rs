@@ -1,0 +1,273 @@
+//! Every program by itself before this kernel's verifier, and every map as it is declared:
+//! with all kernel fields known, with none, and with each one missing.
+//!
+//! Needs root and the real eBPF object: `make test-privileged`.
+
+#[path = "support/bpffs.rs"]
+mod bpffs;
+
+use aya::maps::{MapInfo, MapType};
+use aya::programs::{FEntry, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SockOps};
+use aya::{Btf, EbpfLoader, VerifierLogLevel};
+use bpffs::{Bpffs, privileged};
+use sockway_common::addr::IpKey;
+use sockway_common::calls;
+use sockway_common::config::{Config, Offsets};
+use sockway_common::counters::Stats;
+use sockway_common::layout::{self, program};
+use sockway_common::pair::{PeerRow, PendingRow, ReaderKey, SeqKey};
+use sockway_common::pod::{OwnerKey, PodRow, PodStats, SandboxRow};
+use sockway_common::reader::ReaderRow;
+use sockway_common::state::SockState;
+use sockway_datapath::{Datapath, InstallOptions, Pins, host, kernel};
+
+/// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
+const MOST_INSTRUCTIONS: u32 = 250_000;
+
+/// The fentry programs, which Sockway does without where a kernel allows none.
+const GUARDS: [&str; 2] = [program::GUARD_IOCTL, program::GUARD_SPLICE];
+
+/// The object under test, as the build embedded it.
+fn object() -> Vec<u8> {
+    let path =
+        std::env::var_os("SOCKWAY_EBPF_OBJECT").expect("SOCKWAY_EBPF_OBJECT names the object");
+    std::fs::read(path).expect("read the object")
+}
+
+/// Loads one program of the object and nothing else; its verified instructions.
+fn load(
+    object: &[u8],
+    name: &str,
+    offsets: Offsets,
+    btf: &Btf,
+) -> Result<Option<u32>, ProgramError> {
+    let config = Config {
+        offsets,
+        arch: kernel::ARCH,
+        ..Config::UNSET
+    };
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(None)
+        .override_global(layout::CONFIG, &config, true);
+    loader.verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS);
+    // The maps' sizes are another test's.
+    for (map, rows) in layout::capacities(64) {
+        loader.map_max_entries(map, rows);
+    }
+    let mut programs = loader.load(object).expect("make the maps");
+    let program = programs.program_mut(name).expect("a program of this name");
+    let info = |info: Result<ProgramInfo, ProgramError>| {
+        info.expect("ask the kernel").verified_instruction_count()
+    };
+    Ok(match program {
+        Program::SockOps(program) => {
+            SockOps::load(program)?;
+            info(program.info())
+        }
+        Program::SkMsg(program) => {
+            SkMsg::load(program)?;
+            info(program.info())
+        }
+        Program::RawTracePoint(program) => {
+            RawTracePoint::load(program)?;
+            info(program.info())
+        }
+        Program::FEntry(program) => {
+            let function = match name {
+                program::GUARD_SPLICE => "tcp_splice_read",
+                _ => "tcp_ioctl",
+            };
+            FEntry::load(program, function, btf)?;
+            info(program.info())
+        }
+        other => panic!("{name} is of an unexpected kind: {other:?}"),
+    })
+}
+
+/// Every program in the object, by name.
+fn programs(object: &[u8]) -> Vec<String> {
+    let mut loader = EbpfLoader::new();
+    for (map, rows) in layout::capacities(64) {
+        loader.map_max_entries(map, rows);
+    }
+    let programs = loader.load(object).expect("make the maps");
+    let mut names: Vec<String> = programs
+        .programs()
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Every set of fields that a kernel may have, as far as it differs from this one's.
+fn kernels() -> Vec<(String, Offsets)> {
+    let offsets = kernel::offsets(None).expect("read the BTF");
+    let rows = kernel::table(&offsets);
+    let mut kernels = vec![
+        ("all fields".to_owned(), offsets),
+        ("no BTF".to_owned(), Offsets::NONE),
+    ];
+    for at in 0..rows.len() {
+        let mut rows = rows.clone();
+        rows[at].1 = None;
+        kernels.push((format!("without {}", rows[at].0), kernel::from_table(&rows)));
+    }
+    kernels
+}
+
+#[test]
+fn every_program_by_itself_on_every_kernel() {
+    if !privileged("every_program_by_itself") {
+        return;
+    }
+    let (object, btf) = (object(), Btf::from_sys_fs().expect("the kernel's BTF"));
+    let names = programs(&object);
+    for name in [
+        program::ESTABLISH,
+        program::REDIRECT,
+        program::READS,
+        program::GUARD_IOCTL,
+        program::GUARD_SPLICE,
+    ] {
+        assert!(names.iter().any(|n| n == name), "no {name} in {names:?}");
+    }
+    let kernels = kernels();
+    assert_eq!(kernels.len(), 2 + sockway_common::config::OFFSETS);
+    for name in &names {
+        let mut counts = Vec::new();
+        for (which, offsets) in &kernels {
+            let verified = load(&object, name, *offsets, &btf);
+            if let Err(ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            }) = &verified
+                && GUARDS.contains(&name.as_str())
+                && io_error.kind() == std::io::ErrorKind::PermissionDenied
+                && verifier_log.to_string().trim().is_empty()
+            {
+                // Refused before the verifier saw it, as any fentry program is on such a kernel.
+                println!("{name}: this kernel allows no fentry programs: {io_error}");
+                break;
+            }
+            let verified = verified.unwrap_or_else(|e| panic!("{name}, {which}: {e:?}"));
+            // Kernels before 5.16 do not count.
+            let Some(verified) = verified else { continue };
+            assert!(verified < MOST_INSTRUCTIONS, "{name}, {which}: {verified}");
+            counts.push((verified, which));
+        }
+        counts.sort();
+        if let (Some((all, _)), Some(least), Some(most)) = (
+            counts.iter().find(|(_, which)| *which == "all fields"),
+            counts.first(),
+            counts.last(),
+        ) {
+            println!(
+                "{name}: {all} instructions verified with all fields; least {} ({}), most {} ({})",
+                least.0, least.1, most.0, most.1
+            );
+        }
+    }
+    println!("{} programs, {} loads each", names.len(), kernels.len());
+}
+
+#[test]
+fn every_map_is_as_declared() {
+    use MapType::{Array, Hash, LruHash, LruPerCpuHash, PerCpuArray, SkStorage, SockHash};
+    if !privileged("every_map_is_as_declared") {
+        return;
+    }
+    let bpffs = Bpffs::mount();
+    let pins = Pins::new(bpffs.path().join("sockway"));
+    let root = host::find_cgroup2()
+        .expect("read mounts")
+        .expect("a cgroup2 hierarchy");
+    let cgroup = tempfile::Builder::new()
+        .prefix("sockway-verifier.")
+        .tempdir_in(root)
+        .expect("make a cgroup");
+    let options = InstallOptions::new(pins.clone(), cgroup.path().to_owned());
+    Datapath::install(&options).expect("install");
+    let cookie = size_of::<u64>();
+    let connections = layout::MAX_CONNECTIONS as usize;
+    let declared = [
+        (
+            layout::PODS,
+            Hash,
+            size_of::<IpKey>(),
+            size_of::<PodRow>(),
+            layout::MAX_PODS,
+        ),
+        (
+            layout::SANDBOXES,
+            Hash,
+            size_of::<OwnerKey>(),
+            size_of::<SandboxRow>(),
+            layout::MAX_PODS,
+        ),
+        (
+            layout::PENDING,
+            LruHash,
+            size_of::<SeqKey>(),
+            size_of::<PendingRow>(),
+            connections / 2,
+        ),
+        (
+            layout::PEERS,
+            LruHash,
+            cookie,
+            size_of::<PeerRow>(),
+            connections * 2,
+        ),
+        // User space sees a socket's cookie.
+        (layout::SOCKETS, SockHash, cookie, 8, connections * 2),
+        (layout::STATE, SkStorage, 4, size_of::<SockState>(), 0),
+        (
+            layout::READERS,
+            LruHash,
+            size_of::<ReaderKey>(),
+            size_of::<ReaderRow>(),
+            layout::MAX_READERS,
+        ),
+        (
+            layout::WATCHED,
+            LruHash,
+            cookie,
+            size_of::<ReaderKey>(),
+            connections / 2,
+        ),
+        (layout::TURNS, Array, 4, size_of::<u64>(), 1),
+        (layout::STATS, PerCpuArray, 4, size_of::<Stats>(), 1),
+        (
+            layout::POD_STATS,
+            LruPerCpuHash,
+            size_of::<IpKey>(),
+            size_of::<PodStats>(),
+            layout::MAX_POD_STATS,
+        ),
+        (layout::CALLS, Array, 4, size_of::<calls::Value>(), 1),
+        (layout::LOADED, Array, 4, size_of::<Config>(), 1),
+    ];
+    for name in layout::MAPS {
+        assert!(
+            declared.iter().any(|row| row.0 == name),
+            "{name} is not checked"
+        );
+    }
+    for (name, kind, key, value, rows) in declared {
+        let info = MapInfo::from_pin(pins.map(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let found = (
+            info.map_type().expect("a known type"),
+            info.key_size() as usize,
+            info.value_size() as usize,
+            info.max_entries() as usize,
+        );
+        // A sockhash takes values of 4 or 8 bytes.
+        let value = if kind == SockHash { found.2 } else { value };
+        assert_eq!(found, (kind, key, value, rows), "{name}");
+    }
+    Datapath::remove(&pins).expect("remove");
+    // tempfile would remove the kernel's files in it first.
+    let path = cgroup.keep();
+    std::fs::remove_dir(&path).expect("remove the cgroup");
+}
