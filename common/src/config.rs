@@ -41,6 +41,12 @@ pub struct Offsets {
     pub socket_file: u32,
     /// `file.f_flags`: unsigned int.
     pub file_flags: u32,
+    /// `file.f_ep`: pointer to the `hlist_head` of the epoll sets the file is in (5.11).
+    pub file_ep: u32,
+    /// `epitem.fllink`: `hlist_node`, the link in that list.
+    pub epitem_link: u32,
+    /// `epitem.event.events`: u32.
+    pub epitem_events: u32,
     /// `sk_psock.ingress_msg`: `list_head`.
     pub psock_ingress_msg: u32,
     /// `sk_psock.msg_tot_len`: u32 (6.18 and later stable kernels).
@@ -84,7 +90,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 36;
+pub const OFFSETS: usize = 39;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -105,6 +111,9 @@ impl Offsets {
         socket_sk: UNKNOWN,
         socket_file: UNKNOWN,
         file_flags: UNKNOWN,
+        file_ep: UNKNOWN,
+        epitem_link: UNKNOWN,
+        epitem_events: UNKNOWN,
         psock_ingress_msg: UNKNOWN,
         psock_msg_tot_len: UNKNOWN,
         msg_list: UNKNOWN,

@@ -81,6 +81,8 @@ pub mod program {
     pub const REDIRECT: &str = "sockway_redirect";
     /// Raw tracepoint `tcp_rcv_space_adjust`: sees how applications read.
     pub const READS: &str = "sockway_reads";
+    /// Raw tracepoint `sock_recv_length` (6.3): sees who reads until there is nothing more.
+    pub const ENDS: &str = "sockway_ends";
     /// fentry of `tcp_ioctl`: sees who asks FIONREAD.
     pub const GUARD_IOCTL: &str = "sockway_ioctl";
     /// fentry of `tcp_splice_read`: sees who splices before they read.

@@ -16,6 +16,12 @@ pub const OTHER_END: u32 = 0x100;
 /// more, so it is to leave the sockhash once its redirected queue is empty.
 pub const LEAVES: u32 = 0x200;
 
+/// Beside one of the two in a row of `watched`: a read gave bytes since the last one that
+/// found nothing.
+pub const GAVE: u32 = 0x400;
+/// Beside one of the two in a row of `watched`: the last read left nothing, or found nothing.
+pub const EMPTY: u32 = 0x800;
+
 /// Bits of a `readers` row. A row that is absent means: nothing known yet.
 pub mod seen {
     /// Sockets were found with `O_NONBLOCK` and read by `recv`-like calls only, often enough.
@@ -33,6 +39,9 @@ pub mod seen {
     pub const TCP_ONLY: u32 = 32;
     /// Urgent data came or was sent.
     pub const URGENT: u32 = 64;
+    /// A socket is in an epoll set with `EPOLLET`. Fit only with [`super::ReaderRow::ends`]:
+    /// see [`super::after_end`].
+    pub const EDGE: u32 = 128;
     /// Everything that keeps an application from being accelerated.
     pub const UNFIT: u32 = BLOCKING | OTHER_READ | FIONREAD | RCVLOWAT | TCP_ONLY | URGENT;
 }
@@ -44,13 +53,21 @@ pub struct ReaderRow {
     /// Bits of [`seen`].
     pub seen: u32,
     /// Fit reads that were seen, up to [`FIT_READS`].
-    pub reads: u32,
+    pub reads: u16,
+    /// How sure it is that the application reads until there is nothing more, up to [`FIT_ENDS`].
+    pub ends: u16,
 }
 
 /// Fit reads after which an address counts as fit.
-pub const FIT_READS: u32 = 8;
+pub const FIT_READS: u16 = 8;
+/// [`ReaderRow::ends`] from which an edge-triggered application counts as reading to the end.
+pub const FIT_ENDS: u16 = 8;
 
 /// What one read of a watched socket was like.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that do not depend on each other"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
     /// The socket's file has `O_NONBLOCK`.
@@ -63,13 +80,19 @@ pub struct Read {
     pub tcp_only: bool,
     /// Urgent data ever came in.
     pub urgent: bool,
+    /// The socket is in an epoll set with `EPOLLET`, or nobody can tell.
+    pub edge: bool,
+    /// The read before left nothing, and the application did not ask for more before it waited.
+    pub stopped_short: bool,
 }
 
 /// Whether sockets of an address may take part.
 #[inline(always)]
 #[must_use]
 pub const fn fit(row: &ReaderRow) -> bool {
-    row.seen & seen::UNFIT == 0 && row.seen & seen::FIT != 0
+    row.seen & seen::UNFIT == 0
+        && row.seen & seen::FIT != 0
+        && (row.seen & seen::EDGE == 0 || row.ends >= FIT_ENDS)
 }
 
 /// The row after one more read.
@@ -89,6 +112,12 @@ pub const fn after_read(row: ReaderRow, read: Read) -> ReaderRow {
     if read.urgent {
         next.seen |= seen::URGENT;
     }
+    if read.edge {
+        next.seen |= seen::EDGE;
+    }
+    if read.stopped_short && next.ends < FIT_ENDS {
+        next.ends = next.ends.saturating_sub(1);
+    }
     match read.recv_like {
         Some(true) if next.reads < FIT_READS => next.reads += 1,
         Some(false) => next.seen |= seen::OTHER_READ,
@@ -100,6 +129,27 @@ pub const fn after_read(row: ReaderRow, read: Read) -> ReaderRow {
     next
 }
 
+/// The row after a read that found nothing (`EAGAIN`), the first since one that gave bytes.
+///
+/// epoll(7) lets an edge-triggered reader take a read that gave less than was
+/// asked for as the end. On a joined socket it is not: a read hands out one of
+/// two queues, and where a direction went from redirection to TCP meanwhile the
+/// other may hold bytes for which no event comes any more. So of these
+/// readers only those take part that go on until `EAGAIN`, as Go and Envoy
+/// do. nginx, Netty and tokio do not.
+#[inline(always)]
+#[must_use]
+pub const fn after_end(row: ReaderRow) -> ReaderRow {
+    let mut next = row;
+    if next.ends < FIT_ENDS {
+        next.ends += 2;
+        if next.ends > FIT_ENDS {
+            next.ends = FIT_ENDS;
+        }
+    }
+    next
+}
+
 #[cfg(feature = "user")]
 crate::impl_pod!(ReaderRow);
 
@@ -107,7 +157,7 @@ const _: () = assert!(size_of::<ReaderRow>() == 8);
 
 #[cfg(test)]
 mod tests {
-    use super::{FIT_READS, Read, ReaderRow, after_read, fit, seen};
+    use super::{FIT_READS, Read, ReaderRow, after_end, after_read, fit, seen};
 
     const FINE: Read = Read {
         nonblocking: true,
@@ -115,7 +165,34 @@ mod tests {
         rcvlowat: 1,
         tcp_only: false,
         urgent: false,
+        edge: false,
+        stopped_short: false,
     };
+
+    #[test]
+    fn edge_triggered_readers_have_to_read_to_the_end() {
+        const EDGE: Read = Read { edge: true, ..FINE };
+        const SHORT: Read = Read {
+            stopped_short: true,
+            ..EDGE
+        };
+        let mut short = ReaderRow::default();
+        for round in 0..100 {
+            // One speculative read now and then is no proof.
+            if round % 4 == 0 {
+                short = after_end(short);
+            }
+            short = after_read(short, SHORT);
+            assert!(!fit(&short), "round {round}");
+        }
+        let mut whole = ReaderRow::default();
+        for _ in 0..FIT_READS {
+            assert!(!fit(&whole));
+            whole = after_end(after_read(whole, EDGE));
+        }
+        assert!(fit(&whole));
+        assert!(fit(&after_read(whole, SHORT)), "proven for good");
+    }
 
     #[test]
     fn fit_after_enough_reads() {
@@ -154,6 +231,7 @@ mod tests {
             let mut row = ReaderRow {
                 seen: seen::FIT,
                 reads: FIT_READS,
+                ends: 0,
             };
             row = after_read(row, bad);
             for _ in 0..100 {
@@ -163,7 +241,8 @@ mod tests {
         }
         assert!(!fit(&ReaderRow {
             seen: seen::FIT | seen::FIONREAD,
-            reads: FIT_READS
+            reads: FIT_READS,
+            ends: 0
         }));
     }
 

@@ -158,11 +158,24 @@ pub(crate) fn is_detached(pins: &Pins) -> bool {
 
 /// Attaches the program that sees how applications read, in place of an older one.
 pub(crate) fn reads(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
-    let name = program::READS;
+    on_tracepoint(object, pins, program::READS, "tcp_rcv_space_adjust")
+}
+
+/// Attaches the program that sees who reads until there is nothing more, in place of an older one.
+pub(crate) fn ends(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
+    on_tracepoint(object, pins, program::ENDS, "sock_recv_length")
+}
+
+fn on_tracepoint(
+    object: &mut Ebpf,
+    pins: &Pins,
+    name: &'static str,
+    tracepoint: &str,
+) -> Result<(), Error> {
     let program: &mut RawTracePoint = get(object, name)?;
     program.load().map_err(refused(name, "load"))?;
     let id = program
-        .attach("tcp_rcv_space_adjust")
+        .attach(tracepoint)
         .map_err(refused(name, "attach"))?;
     let link = program.take_link(id).map_err(refused(name, "attach"))?;
     pin_over(link.into(), &pins.link(name))
@@ -205,9 +218,10 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Every link of an installed datapath.
-const LINKS: [&str; 4] = [
+const LINKS: [&str; 5] = [
     program::ESTABLISH,
     program::READS,
+    program::ENDS,
     program::GUARD_IOCTL,
     program::GUARD_SPLICE,
 ];

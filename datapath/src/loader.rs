@@ -244,6 +244,11 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, guards: bool) -> (bool, bool)
         "how applications read cannot be seen, they stay on TCP",
         reads,
     );
+    let ends = attach::ends(object, pins).map_err(|e| attach::chain(&e));
+    seen(
+        "edge-triggered applications stay on TCP: who reads to the end cannot be seen",
+        ends,
+    );
     if !guards {
         return (reads, false);
     }

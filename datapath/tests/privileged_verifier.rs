@@ -127,6 +127,7 @@ fn every_program_by_itself_on_every_kernel() {
         program::ESTABLISH,
         program::REDIRECT,
         program::READS,
+        program::ENDS,
         program::GUARD_IOCTL,
         program::GUARD_SPLICE,
     ] {

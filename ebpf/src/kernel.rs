@@ -106,6 +106,64 @@ pub(crate) fn nonblocking(sock: u64) -> Option<bool> {
     file_nonblocking(file(sock)?)
 }
 
+/// Epoll sets of a file that are looked at.
+const MAX_SETS: u32 = 4;
+/// `EPOLLET` of include/uapi/linux/eventpoll.h.
+const EPOLLET: u32 = 1 << 31;
+
+/// How an application waits for a socket.
+pub(crate) enum Waits {
+    /// In an epoll set, level-triggered.
+    Level,
+    /// In an epoll set with `EPOLLET`.
+    Edge,
+    /// In no epoll set now.
+    NotByEpoll,
+    /// The kernel cannot be asked.
+    Unknown,
+}
+
+/// Asks the epoll sets that the socket's file is in.
+#[inline(always)]
+pub(crate) fn waits(sock: u64) -> Waits {
+    sets(sock).unwrap_or(Waits::Unknown)
+}
+
+#[inline(always)]
+fn sets(sock: u64) -> Option<Waits> {
+    let (link, events) = (config!(offsets.epitem_link), config!(offsets.epitem_events));
+    if config!(offsets.file_ep) == UNKNOWN || link == UNKNOWN || events == UNKNOWN {
+        return None;
+    }
+    let head: u64 = read(file(sock)?, config!(offsets.file_ep))?;
+    if head == 0 {
+        return Some(Waits::NotByEpoll);
+    }
+    let mut node: u64 = read(head, 0)?;
+    if node == 0 {
+        return Some(Waits::NotByEpoll);
+    }
+    for _ in 0..MAX_SETS {
+        let asked: u32 = read(node.wrapping_sub(u64::from(link)), events)?;
+        if asked & EPOLLET != 0 {
+            return Some(Waits::Edge);
+        }
+        node = read(node, 0)?;
+        if node == 0 {
+            return Some(Waits::Level);
+        }
+    }
+    None
+}
+
+/// Bytes in a socket's TCP queue that were not read.
+#[inline(always)]
+pub(crate) fn unread(sock: u64) -> Option<u32> {
+    let copied: u32 = read(sock, config!(offsets.tcp_copied_seq))?;
+    let next: u32 = read(sock, config!(offsets.tcp_rcv_nxt))?;
+    Some(next.wrapping_sub(copied))
+}
+
 /// Bits of `sk_flags` (`enum sock_flags` of include/net/sock.h, the same from 5.10 to 7.2):
 /// `SOCK_RCVTSTAMP`, `SOCK_RCVTSTAMPNS`, `SOCK_ZEROCOPY`.
 const TCP_ONLY_FLAGS: u64 = 1 << 11 | 1 << 12 | 1 << 18;

@@ -41,6 +41,13 @@ pub fn sockway_reads(ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// Sees who reads until there is nothing more. Minimum kernel 6.3.
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn sockway_ends(ctx: RawTracePointContext) -> i32 {
+    readers::ended(&ctx);
+    0
+}
+
 /// Sees who asks FIONREAD. Only where the kernel allows fentry.
 #[fentry(function = "tcp_ioctl")]
 pub fn sockway_ioctl(ctx: FEntryContext) -> u32 {

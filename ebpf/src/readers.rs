@@ -1,21 +1,26 @@
 //! Learning how applications read (rule 3).
 //!
-//! Three hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
+//! Four hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
 //! passes on every read from a TCP queue by whatever call (`net/ipv4/tcp_input.c`;
-//! 4.16 to 7.2), and fentry of `tcp_ioctl` and `tcp_splice_read` where the kernel
+//! 4.16 to 7.2), the raw tracepoint `sock_recv_length` at the end of every receiving
+//! call (`net/socket.c`; 6.3 to 7.2), and fentry of `tcp_ioctl` and `tcp_splice_read` where the kernel
 //! allows it. They do nothing for sockets that Sockway does not watch.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, RawTracePointContext};
 use sockway_common::counters::Reason;
 use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{self, CLIENT, LEAVES, OTHER_END, Read, ReaderRow, SERVER, seen};
+use sockway_common::reader::{self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, ReaderRow, SERVER, seen};
 
+use crate::kernel::Waits;
 use crate::maps::{READERS, TURNS, WATCHED};
 use crate::{account, kernel};
 
 /// `MSG_TRUNC` of include/linux/socket.h.
 const MSG_TRUNC: u32 = 0x20;
+
+/// `-EAGAIN` as an int.
+const AGAIN: u64 = (-11i32).cast_unsigned() as u64;
 
 /// `SIOCINQ` (`FIONREAD`) of include/uapi/linux/sockios.h.
 const SIOCINQ: u32 = 0x541b;
@@ -105,19 +110,41 @@ pub(crate) fn leaves(cookie: u64) -> bool {
     }
 }
 
-/// The address of a watched socket, and whether the socket is [`OTHER_END`].
+/// The row of a watched socket.
 #[inline(always)]
-fn watched(sock: u64) -> Option<(ReaderKey, bool)> {
+fn row_of(sock: u64) -> Option<*mut ReaderKey> {
     if !kernel::has_storage(sock) {
         return None;
     }
-    let cookie = kernel::cookie(sock)?;
-    let key = WATCHED.get_ptr(cookie)?;
+    WATCHED.get_ptr_mut(kernel::cookie(sock)?)
+}
+
+/// The address in a row, and whether the socket is [`OTHER_END`].
+#[inline(always)]
+fn address(row: *mut ReaderKey) -> (ReaderKey, bool) {
     // SAFETY: as in `known`.
-    let mut key = unsafe { *key };
+    let mut key = unsafe { *row };
     let other_end = key.kind & OTHER_END != 0;
     key.kind &= SERVER | CLIENT;
-    Some((key, other_end))
+    (key, other_end)
+}
+
+/// Both of a watched socket.
+#[inline(always)]
+fn watched(sock: u64) -> Option<(ReaderKey, bool)> {
+    Some(address(row_of(sock)?))
+}
+
+/// Replaces [`GAVE`] and [`EMPTY`]; what they were.
+#[inline(always)]
+fn swap(row: *mut ReaderKey, now: u32) -> u32 {
+    // SAFETY: a row stays writable until the program ends (RCU).
+    let kind = unsafe { &mut (*row).kind };
+    let before = *kind & (GAVE | EMPTY);
+    if before != now {
+        *kind ^= before ^ now;
+    }
+    before
 }
 
 /// `tcp_rcv_space_adjust(struct sock *sk)`: the current task reads from a TCP queue.
@@ -126,15 +153,19 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
     let args = ctx.as_ptr().cast::<u64>();
     // SAFETY: the context is the array of the tracepoint's arguments; it has one.
     let sock = unsafe { *args };
-    let Some((key, other_end)) = watched(sock) else {
+    let Some(watched) = row_of(sock) else {
         return;
     };
+    let (key, other_end) = address(watched);
     if other_end {
         if kernel::had_urgent(sock) {
             turned(&key, seen::URGENT);
         }
         return;
     }
+    let left_nothing = kernel::unread(sock) == Some(0);
+    let before = swap(watched, if left_nothing { GAVE | EMPTY } else { GAVE });
+    let waits = kernel::waits(sock);
     let row = known(&key);
     let call = kernel::call();
     let read = Read {
@@ -142,14 +173,46 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         // kTLS reads its own way once it is set up, be it in whoever's context.
         recv_like: if kernel::has_ulp(sock) {
             Some(false)
+        } else if matches!(waits, Waits::NotByEpoll) && before & EMPTY == 0 {
+            // nginx reads before it asks epoll: only who comes back without epoll shows
+            // that it waits by other means, which are all level-triggered.
+            None
         } else {
             call.is_recv_like()
         },
         rcvlowat: kernel::rcvlowat(sock),
         tcp_only: call.recv_flags() & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
         urgent: kernel::had_urgent(sock),
+        edge: matches!(waits, Waits::Edge | Waits::Unknown),
+        stopped_short: before == GAVE | EMPTY,
     };
     let next = reader::after_read(row, read);
+    if next != row {
+        note(&key, next);
+    }
+}
+
+/// `sock_recv_length(struct sock *sk, int ret, int flags)`: a receiving call is over.
+#[inline(always)]
+pub(crate) fn ended(ctx: &RawTracePointContext) {
+    let args = ctx.as_ptr().cast::<u64>();
+    // SAFETY: the context is the array of the tracepoint's arguments; it has three.
+    let result = unsafe { *args.add(1) };
+    // Every socket's calls come by here: those that gave something end at once.
+    if result & 0xffff_ffff != AGAIN {
+        return;
+    }
+    // SAFETY: as above.
+    let sock = unsafe { *args };
+    let Some(watched) = row_of(sock) else {
+        return;
+    };
+    let (key, other_end) = address(watched);
+    if other_end || swap(watched, EMPTY) & GAVE == 0 {
+        return;
+    }
+    let row = known(&key);
+    let next = reader::after_end(row);
     if next != row {
         note(&key, next);
     }

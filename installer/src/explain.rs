@@ -40,7 +40,7 @@ pub struct Application {
     /// Why it is unfit.
     pub why: Vec<&'static str>,
     /// Fit reads that were seen.
-    pub reads: u32,
+    pub reads: u16,
 }
 
 /// One conclusion.
@@ -115,11 +115,14 @@ fn application(key: &ReaderKey, row: ReaderRow) -> Application {
         ),
         (seen::URGENT, "it gets or sends urgent data"),
     ];
-    let why: Vec<&str> = why
+    let mut why: Vec<&str> = why
         .into_iter()
         .filter(|(bit, _)| row.seen & bit != 0)
         .map(|(_, text)| text)
         .collect();
+    if why.is_empty() && row.seen & seen::FIT != 0 && !reader::fit(&row) {
+        why.push("it takes a short read for the end, with edge-triggered epoll");
+    }
     let verdict = match (reader::fit(&row), why.is_empty()) {
         (true, _) => "fit",
         (false, true) => "watched",

@@ -129,6 +129,8 @@ fn read() -> impl Strategy<Value = Read> {
             rcvlowat,
             tcp_only,
             urgent,
+            edge: false,
+            stopped_short: false,
         },
     )
 }
@@ -143,7 +145,7 @@ fn an_address_is_fit_only_by_enough_reads_that_all_were() {
             row = after_read(row, read);
             unfit |= !read.nonblocking || read.rcvlowat > 1 || read.recv_like == Some(false);
             unfit |= read.tcp_only || read.urgent;
-            proofs += u32::from(read.recv_like == Some(true));
+            proofs += u16::from(read.recv_like == Some(true));
             prop_assert_eq!(fit(&row), !unfit && proofs >= FIT_READS, "{:?}", read);
         }
         Ok(())

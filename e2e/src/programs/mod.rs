@@ -160,6 +160,7 @@ fn went(row: &Row, kind: u32, way: Way) -> Result<()> {
             redirected == 0,
             "{redirected} messages were redirected on hop {name}, whose application is to be left to TCP"
         ),
+        Way::Either => {}
     }
     Ok(())
 }

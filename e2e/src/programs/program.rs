@@ -14,6 +14,8 @@ pub(crate) enum Way {
     Redirected,
     /// By TCP, every one: the application could tell.
     Tcp,
+    /// Either: there are too few connections to be sure that it was seen enough.
+    Either,
 }
 
 /// A server, a client and what they do.

@@ -36,7 +36,9 @@ fn words(row: ReaderRow) -> String {
     ];
     let found = signs.iter().filter(|(bit, _)| row.seen & bit != 0);
     let found: Vec<_> = found.map(|(_, word)| *word).collect();
-    if found.is_empty() {
+    if found.is_empty() && row.seen & seen::FIT != 0 {
+        "short reads".to_owned()
+    } else if found.is_empty() {
         format!("{} reads", row.reads)
     } else {
         found.join(", ")
@@ -50,9 +52,14 @@ mod tests {
 
     #[test]
     fn manners_have_words() {
-        let row = |seen, reads| ReaderRow { seen, reads };
+        let row = |seen, reads| ReaderRow {
+            seen,
+            reads,
+            ends: 0,
+        };
         assert_eq!(words(row(seen::FIT, FIT_READS)), "fit");
         assert_eq!(words(row(seen::FIT | seen::BLOCKING, FIT_READS)), "blocks");
         assert_eq!(words(row(0, 3)), "3 reads");
+        assert_eq!(words(row(seen::FIT | seen::EDGE, FIT_READS)), "short reads");
     }
 }

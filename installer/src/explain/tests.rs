@@ -20,12 +20,20 @@ fn key(kind: u32) -> ReaderKey {
 
 #[test]
 fn verdicts() {
-    let verdict = |seen, reads| application(&key(SERVER), ReaderRow { seen, reads });
+    let row = |seen, reads, ends| ReaderRow { seen, reads, ends };
+    let verdict = |seen, reads| application(&key(SERVER), row(seen, reads, 0));
     assert_eq!(verdict(seen::FIT, 8).verdict, "fit");
     assert_eq!(verdict(0, 3).verdict, "watched");
     let unfit = verdict(seen::FIT | seen::BLOCKING | seen::FIONREAD, 8);
     assert_eq!(unfit.verdict, "unfit");
     assert_eq!(unfit.why, ["its sockets block", "it asks FIONREAD"]);
+    let edge = seen::FIT | seen::EDGE;
+    assert_eq!(verdict(edge, 8).verdict, "unfit");
+    assert_eq!(
+        application(&key(SERVER), row(edge, 8, 8)).verdict,
+        "fit",
+        "it reads to the end"
+    );
     let finding = of_application(&unfit);
     assert!(
         !finding.good && finding.what.contains("10.0.0.1 port 8080"),

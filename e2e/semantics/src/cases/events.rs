@@ -24,7 +24,15 @@ pub(super) const CASES: &[Case] = &[
         "epoll edge",
         "epoll(7) EPOLLET: one event for each arrival",
         epoll_edge,
-    ),
+    )
+    // It does not read until EAGAIN.
+    .may_be_left(),
+    Case::new(
+        "epoll edge, short reads",
+        "epoll(7) EPOLLET: a read of less than was asked for is the end of what is there",
+        epoll_short,
+    )
+    .may_be_left(),
     Case::new(
         "epoll edge drained",
         "epoll(7) EPOLLET: reading to EAGAIN never loses the next event",
@@ -114,9 +122,52 @@ fn epoll_edge(t: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// As nginx, Netty and tokio read: a short read is the last one before the next event.
+fn epoll_short(t: &mut Scene) -> Result<()> {
+    let (app, envoy) = t.connect()?;
+    let set = Set::new(&app, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
+    let bytes_sent = payload::bytes(11, 1_000_000);
+    let read = thread::scope(|scope| -> Result<_> {
+        let application = scope.spawn(|| -> Got<Vec<u8>> {
+            let (mut bytes, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
+            while bytes.len() < 1_000_000 && !set.wait(4000)?.is_empty() {
+                loop {
+                    let n = match sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT) {
+                        Err(Errno::EAGAIN) => 0,
+                        other => other?,
+                    };
+                    bytes.extend_from_slice(&buffer[..n]);
+                    if n < buffer.len() {
+                        break;
+                    }
+                }
+            }
+            Ok(bytes)
+        });
+        envoy.put(&bytes_sent)?;
+        Ok(application
+            .join()
+            .ok()
+            .context("the application panicked")??)
+    })?;
+    t.bytes("read", &read, &bytes_sent);
+    Ok(())
+}
+
 fn epoll_drain(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let set = Set::new(&app, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
+    // So often that it is known for what it is.
+    for round in 0..12 {
+        envoy.put(&payload::bytes(round, 100))?;
+        t.is("an arrival", set.wait(2000), Ok(EpollFlags::EPOLLIN));
+        app.take(100)?;
+        t.is(
+            "nothing left",
+            sys::recv(&app, &mut [0; 1], libc::MSG_DONTWAIT),
+            Err(Errno::EAGAIN),
+        );
+    }
     let bytes_sent = payload::bytes(9, 300_000);
     let read = thread::scope(|scope| -> Result<_> {
         let application = scope.spawn(|| -> Got<Vec<u8>> {
