@@ -10,7 +10,9 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, RawTracePointContext};
 use sockway_common::counters::Reason;
 use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, ReaderRow, SERVER, seen};
+use sockway_common::reader::{
+    self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, ReaderRow, SERVER, seen,
+};
 
 use crate::kernel::Waits;
 use crate::maps::{READERS, TURNS, WATCHED};
