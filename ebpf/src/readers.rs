@@ -141,7 +141,8 @@ fn watched(sock: u64) -> Option<(ReaderKey, bool)> {
 #[inline(always)]
 fn swap(row: *mut ReaderKey, now: u32) -> u32 {
     // SAFETY: a row stays writable until the program ends (RCU).
-    let kind = unsafe { &mut (*row).kind };
+    let row = unsafe { &mut *row };
+    let kind = &mut row.kind;
     let before = *kind & (GAVE | EMPTY);
     if before != now {
         *kind ^= before ^ now;
@@ -197,15 +198,12 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`: a receiving call is over.
 #[inline(always)]
 pub(crate) fn ended(ctx: &RawTracePointContext) {
-    let args = ctx.as_ptr().cast::<u64>();
     // SAFETY: the context is the array of the tracepoint's arguments; it has three.
-    let result = unsafe { *args.add(1) };
+    let [sock, result, _flags] = unsafe { *ctx.as_ptr().cast::<[u64; 3]>() };
     // Every socket's calls come by here: those that gave something end at once.
     if result & 0xffff_ffff != AGAIN {
         return;
     }
-    // SAFETY: as above.
-    let sock = unsafe { *args };
     let Some(watched) = row_of(sock) else {
         return;
     };
