@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(400);
 const UPGRADES: u32 = 20;
 const BRIEF: Duration = Duration::from_millis(100);
 /// Connections that last longer than the upgrades do.
-const MANY: u32 = 12_000;
+const MANY: u32 = 90_000;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
