@@ -18,7 +18,6 @@ pub(crate) fn programs() -> Vec<Program> {
         exchange: dial,
         client: Way::Redirected,
         server: Way::Tcp,
-        known: None,
     };
     vec![
         echo,

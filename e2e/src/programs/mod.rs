@@ -120,7 +120,7 @@ impl Stage {
 
     /// The accelerated exchange beside the plain one.
     fn compare(&self, program: &Program, port: u16, files: &Files, plain: Result<Facts>) -> Row {
-        let mut row = Row::new(program.name, program.known);
+        let mut row = Row::new(program.name);
         let judged = || -> Result<()> {
             let plain = plain.context("plain")?;
             row.plain = plain.digest();

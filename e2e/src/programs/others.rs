@@ -28,7 +28,6 @@ pub(crate) fn programs() -> Vec<Program> {
         // Its first calls block.
         client: Way::Tcp,
         server: Way::Redirected,
-        known: None,
     };
     vec![
         base,

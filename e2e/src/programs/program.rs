@@ -35,7 +35,4 @@ pub(crate) struct Program {
     pub(crate) client: Way,
     /// From Envoy to the server.
     pub(crate) server: Way,
-    /// What is known to be wrong with it, as docs/limits.md says: the row then
-    /// shows what happened, and neither passes nor fails.
-    pub(crate) known: Option<&'static str>,
 }

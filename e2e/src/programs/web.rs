@@ -28,7 +28,6 @@ pub(crate) fn programs() -> Vec<Program> {
         client: Way::Redirected,
         // nginx takes a short read for the end of what is there.
         server: Way::Tcp,
-        known: None,
     };
     let tcp = Program {
         protocol: Protocol::Tcp,

@@ -122,6 +122,14 @@ fn epoll_edge(t: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// What a thread of the application read.
+fn got(application: thread::ScopedJoinHandle<'_, Got<Vec<u8>>>) -> Result<Vec<u8>> {
+    Ok(application
+        .join()
+        .ok()
+        .context("the application panicked")??)
+}
+
 /// As nginx, Netty and tokio read: a short read is the last one before the next event.
 fn epoll_short(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
@@ -145,10 +153,7 @@ fn epoll_short(t: &mut Scene) -> Result<()> {
             Ok(bytes)
         });
         envoy.put(&bytes_sent)?;
-        Ok(application
-            .join()
-            .ok()
-            .context("the application panicked")??)
+        got(application)
     })?;
     t.bytes("read", &read, &bytes_sent);
     Ok(())
@@ -189,10 +194,7 @@ fn epoll_drain(t: &mut Scene) -> Result<()> {
         for part in bytes_sent.chunks(100) {
             envoy.put(part)?;
         }
-        Ok(application
-            .join()
-            .ok()
-            .context("the application panicked")??)
+        got(application)
     })?;
     t.bytes("read", &read, &bytes_sent);
     Ok(())
