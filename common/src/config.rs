@@ -43,7 +43,9 @@ pub struct Offsets {
     pub file_flags: u32,
     /// `file.f_ep`: pointer to the `hlist_head` of the epoll sets the file is in (5.11).
     pub file_ep: u32,
-    /// `epitem.fllink`: `hlist_node`, the link in that list.
+    /// `file.f_ep_links`: `list_head` of the epoll sets the file is in (until 5.10).
+    pub file_ep_links: u32,
+    /// `epitem.fllink`: `hlist_node`, or (until 5.10) `list_head`: the link in that list.
     pub epitem_link: u32,
     /// `epitem.event.events`: u32.
     pub epitem_events: u32,
@@ -90,7 +92,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 39;
+pub const OFFSETS: usize = 40;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -112,6 +114,7 @@ impl Offsets {
         socket_file: UNKNOWN,
         file_flags: UNKNOWN,
         file_ep: UNKNOWN,
+        file_ep_links: UNKNOWN,
         epitem_link: UNKNOWN,
         epitem_events: UNKNOWN,
         psock_ingress_msg: UNKNOWN,
@@ -163,6 +166,15 @@ impl Offsets {
                 self.regs_call,
                 self.regs_mode,
             ])
+    }
+
+    /// It can be told whether an application waits for events edge-triggered (rule 3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_waits(&self) -> bool {
+        self.sees_files()
+            && (self.file_ep != UNKNOWN || self.file_ep_links != UNKNOWN)
+            && known(&[self.epitem_link, self.epitem_events])
     }
 
     /// Options and flags that only TCP serves can be seen, urgent data too (rule 3).

@@ -84,7 +84,8 @@ pub const fn has_credit(state: &SockState, size: u32) -> bool {
 }
 
 /// Rule 2: new credit for at least this message, or false where the reader is too
-/// far behind. `bytes`: of its redirected queue; `rcvbuf`, `rmem`: of [`Reader`].
+/// far behind. `bytes`: of its redirected queue, where it holds too many messages to
+/// be summed up at most [`SockState::unread_bytes`]; `rcvbuf`, `rmem`: of [`Reader`].
 #[inline(always)]
 #[must_use]
 pub const fn renew(
@@ -97,6 +98,7 @@ pub const fn renew(
     let cost = flow::backlog_cost(bytes, state.unread_messages, state.smallest);
     if bytes == 0 {
         state.unread_messages = 0;
+        state.unread_bytes = 0;
         state.smallest = u32::MAX;
     }
     match flow::credit(&Reader { cost, rcvbuf, rmem }, limit, size) {
@@ -129,6 +131,7 @@ pub const fn spend(state: &mut SockState, size: u32) {
 #[inline(always)]
 pub const fn redirected(state: &mut SockState, size: u32) {
     state.unread_messages = state.unread_messages.saturating_add(1);
+    state.unread_bytes = state.unread_bytes.saturating_add(size);
     if size < state.smallest {
         state.smallest = size;
     }

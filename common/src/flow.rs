@@ -6,7 +6,7 @@
 pub const MESSAGE_COST: u32 = 1024;
 
 /// Sends to skip at most between two looks at a direction on TCP.
-pub const MAX_BACKOFF: u32 = 64;
+pub const MAX_BACKOFF: u16 = 64;
 
 /// What the kernel says about both ends. Sequence numbers in host byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,14 +111,20 @@ pub const fn charge(size: u32) -> u32 {
 /// because a look costs little beside a large send.
 #[inline(always)]
 #[must_use]
-pub const fn skip_step(size: u32) -> u32 {
-    1 + (size >> 12)
+pub const fn skip_step(size: u32) -> u16 {
+    let pages = size >> 12;
+    #[expect(clippy::cast_possible_truncation, reason = "at most MAX_BACKOFF")]
+    if pages < MAX_BACKOFF as u32 {
+        1 + pages as u16
+    } else {
+        MAX_BACKOFF
+    }
 }
 
 /// The next back-off after a look in vain.
 #[inline(always)]
 #[must_use]
-pub const fn next_backoff(backoff: u32) -> u32 {
+pub const fn next_backoff(backoff: u16) -> u16 {
     let next = backoff * 2 + 1;
     if next > MAX_BACKOFF {
         MAX_BACKOFF

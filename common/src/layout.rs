@@ -83,6 +83,10 @@ pub mod program {
     pub const READS: &str = "sockway_reads";
     /// Raw tracepoint `sock_recv_length` (6.3): sees who reads until there is nothing more.
     pub const ENDS: &str = "sockway_ends";
+    /// fexit of `inet_recvmsg`: the same before 6.3.
+    pub const ENDS_V4: &str = "sockway_ends_v4";
+    /// fexit of `inet6_recvmsg`: the same before 6.3.
+    pub const ENDS_V6: &str = "sockway_ends_v6";
     /// fentry of `tcp_ioctl`: sees who asks FIONREAD.
     pub const GUARD_IOCTL: &str = "sockway_ioctl";
     /// fentry of `tcp_splice_read`: sees who splices before they read.

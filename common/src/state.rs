@@ -70,10 +70,12 @@ pub struct SockState {
     pub credit: u32,
     /// Messages redirected since the other end's queue was last seen empty.
     pub unread_messages: u32,
+    /// Their bytes.
+    pub unread_bytes: u32,
     /// Sends to let pass before a direction on TCP is looked at again.
-    pub skip: u32,
+    pub skip: u16,
     /// The last value `skip` started from; doubles with each look in vain.
-    pub backoff: u32,
+    pub backoff: u16,
     /// Smallest redirected message since the queue was last seen empty, bytes.
     pub smallest: u32,
     /// The row of `pending` this end wrote.

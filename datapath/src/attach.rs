@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use aya::maps::SockHash;
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{CgroupAttachMode, FEntry, RawTracePoint, SkMsg, SockOps};
+use aya::programs::{CgroupAttachMode, FEntry, FExit, RawTracePoint, SkMsg, SockOps};
 use aya::{Btf, Ebpf};
 use log::{info, warn};
 use sockway_common::layout::{self, program};
 
+use crate::kernel::Hooks;
 use crate::{Error, Pins, kernel, loaded, sys};
 
 /// What is attached on this node.
@@ -181,6 +182,23 @@ fn on_tracepoint(
     pin_over(link.into(), &pins.link(name))
 }
 
+/// The programs that see the same where there is no tracepoint (before 6.3), and their functions.
+const ENDS: [(&str, &str); 2] = [
+    (program::ENDS_V4, "inet_recvmsg"),
+    (program::ENDS_V6, "inet6_recvmsg"),
+];
+
+/// The same as [`ends`] by the functions behind every receiving call.
+pub(crate) fn ends_by_function(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Error> {
+    ENDS.into_iter().try_for_each(|(name, function)| {
+        let program: &mut FExit = get(object, name)?;
+        program.load(function, btf).map_err(refused(name, "load"))?;
+        let id = program.attach().map_err(refused(name, "attach"))?;
+        let link = program.take_link(id).map_err(refused(name, "attach"))?;
+        pin_over(link.into(), &pins.link(name))
+    })
+}
+
 /// The programs on kernel functions, and their functions.
 const GUARDS: [(&str, &str); 2] = [
     (program::GUARD_IOCTL, "tcp_ioctl"),
@@ -218,10 +236,12 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Every link of an installed datapath.
-const LINKS: [&str; 5] = [
+const LINKS: [&str; 7] = [
     program::ESTABLISH,
     program::READS,
     program::ENDS,
+    program::ENDS_V4,
+    program::ENDS_V6,
     program::GUARD_IOCTL,
     program::GUARD_SPLICE,
 ];
@@ -244,7 +264,13 @@ pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
     }
     let establish = attached(pins);
     let attached_to = |name: &str| link_at(&pins.link(name)).is_some();
-    let guarded = GUARDS.iter().all(|(name, _)| attached_to(name));
+    let all_attached =
+        |programs: &[(&str, &str)]| programs.iter().all(|(name, _)| attached_to(name));
+    let hooks = Hooks {
+        reads: attached_to(program::READS),
+        ends: attached_to(program::ENDS) || all_attached(&ENDS),
+        guards: all_attached(&GUARDS),
+    };
     let offsets = match loaded::config(pins) {
         Some(config) => config.offsets,
         // Loaded by a version that did not note it: 65 MB and a third of a second.
@@ -254,6 +280,6 @@ pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
         attached: establish.is_some(),
         program_id: establish.map(|info| info.program_id),
         cgroup_id: establish.map(|info| info.cgroup_id),
-        limits: kernel::limits(&offsets, attached_to(program::READS), guarded),
+        limits: kernel::limits(&offsets, hooks),
     })
 }

@@ -69,6 +69,7 @@ const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS.len()] = fields![
     "socket" "file" => socket_file,
     "file" "f_flags" => file_flags,
     "file" "f_ep" => file_ep,
+    "file" "f_ep_links" => file_ep_links,
     "epitem" "fllink" => epitem_link,
     "epitem" "event.events" => epitem_events,
     "sk_psock" "ingress_msg" => psock_ingress_msg,
@@ -204,9 +205,29 @@ pub fn missing(offsets: &Offsets) -> Vec<String> {
     rows.map(|row| row.0).collect()
 }
 
+/// Programs that a kernel may refuse, and whether it took them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hooks {
+    /// It can be seen how applications read.
+    pub reads: bool,
+    /// It can be seen who reads until there is nothing more.
+    pub ends: bool,
+    /// A first FIONREAD or splice can be seen.
+    pub guards: bool,
+}
+
+impl Hooks {
+    /// A kernel that takes them all.
+    pub const ALL: Self = Self {
+        reads: true,
+        ends: true,
+        guards: true,
+    };
+}
+
 /// Which rules work with less on this kernel, one line each; empty where all work in full.
 #[must_use]
-pub fn limits(offsets: &Offsets, reads_seen: bool, guarded: bool) -> Vec<&'static str> {
+pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
     let rows = [
         (
             offsets.sees_syns(),
@@ -225,15 +246,23 @@ pub fn limits(offsets: &Offsets, reads_seen: bool, guarded: bool) -> Vec<&'stati
             "applications stay on TCP, only Envoy to Envoy is accelerated: O_NONBLOCK cannot be seen",
         ),
         (
-            offsets.sees_reads() && reads_seen,
+            offsets.sees_reads() && hooks.reads,
             "applications stay on TCP in scope auto: how they read cannot be seen",
+        ),
+        (
+            offsets.sees_waits(),
+            "applications that do not read until EAGAIN stay on TCP in scope auto: how they wait cannot be seen",
+        ),
+        (
+            hooks.ends,
+            "edge-triggered applications stay on TCP in scope auto: who reads until EAGAIN cannot be seen",
         ),
         (
             offsets.sees_options(),
             "applications that use options or flags that only TCP serves are not told apart",
         ),
         (
-            guarded,
+            hooks.guards,
             "a first FIONREAD or splice on a joined connection is not seen: the kernel allows no fentry programs",
         ),
     ];
@@ -244,9 +273,15 @@ pub fn limits(offsets: &Offsets, reads_seen: bool, guarded: bool) -> Vec<&'stati
 
 #[cfg(test)]
 mod tests {
-    use super::{FIELDS, from_table, limits, missing, offsets, table};
+    use super::{FIELDS, Hooks, from_table, limits, missing, offsets, table};
     use sockway_common::config::{OFFSETS, Offsets};
     use std::path::Path;
+
+    const NONE: Hooks = Hooks {
+        reads: false,
+        ends: false,
+        guards: false,
+    };
 
     #[test]
     fn every_offset_has_its_own_field() {
@@ -269,7 +304,7 @@ mod tests {
     fn a_kernel_without_btf_is_no_error() {
         let none = offsets(Some(Path::new("/proc/none"))).unwrap();
         assert_eq!(none, Offsets::NONE);
-        assert_eq!(limits(&none, false, false).len(), 7);
+        assert_eq!(limits(&none, NONE).len(), 9);
     }
 
     #[test]
@@ -282,7 +317,7 @@ mod tests {
         let found = offsets(None).unwrap();
         assert!(found.sees_syns() && found.sees_order() && found.sees_files());
         assert!(
-            limits(&found, true, true).is_empty(),
+            limits(&found, Hooks::ALL).is_empty(),
             "{:?}",
             missing(&found)
         );

@@ -9,6 +9,7 @@ use log::{debug, info, warn};
 use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, Offsets};
 use sockway_common::layout;
 
+use crate::kernel::Hooks;
 use crate::{Error, Pins, attach, calls, host, kernel, loaded, registry, stats, sweep, sys, trust};
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
@@ -72,10 +73,8 @@ pub struct InstallReport {
     pub limits: Vec<&'static str>,
     /// The offsets that the programs were loaded with.
     pub offsets: Offsets,
-    /// Whether it can be seen how applications read.
-    pub reads_seen: bool,
-    /// Whether the fentry programs are attached.
-    pub guarded: bool,
+    /// The programs that the kernel took beside those that it has to.
+    pub hooks: Hooks,
 }
 
 /// The datapath of a node.
@@ -150,7 +149,7 @@ impl Datapath {
         let mut object = load(pins, &config, bytes, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         calls::ensure(pins)?;
-        let (reads_seen, guarded) = attach_optional(&mut object, pins, *guards);
+        let hooks = attach_optional(&mut object, pins, *guards);
         loaded::note(pins, &config)?;
         attach::redirect(&mut object)?;
         let before = attach::is_detached(pins).then(|| sweep::Before::list(pins));
@@ -164,10 +163,9 @@ impl Datapath {
         }
         Ok(InstallReport {
             replaced,
-            limits: kernel::limits(&config.offsets, reads_seen, guarded),
+            limits: kernel::limits(&config.offsets, hooks),
             offsets: config.offsets,
-            reads_seen,
-            guarded,
+            hooks,
         })
     }
 
@@ -230,8 +228,8 @@ fn remove_root(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Attaches what is allowed to be missing; what is missing is said and costs
-/// acceleration, nothing else. Returns `(reads seen, guarded)`.
-fn attach_optional(object: &mut Ebpf, pins: &Pins, guards: bool) -> (bool, bool) {
+/// acceleration, nothing else.
+fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
     let seen = |what: &str, result: Result<(), String>| match result {
         Ok(()) => true,
         Err(cause) => {
@@ -239,29 +237,41 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, guards: bool) -> (bool, bool)
             false
         }
     };
+    // 65 MB and a third of a second, so only where something is to be had by it.
+    let types = functions.then(|| Btf::from_sys_fs().map_err(|e| attach::chain(&e)));
+    let types = types.as_ref().map(|types| types.as_ref());
     let reads = attach::reads(object, pins).map_err(|e| attach::chain(&e));
-    let reads = seen(
-        "how applications read cannot be seen, they stay on TCP",
-        reads,
-    );
-    let ends = attach::ends(object, pins).map_err(|e| attach::chain(&e));
-    seen(
-        "edge-triggered applications stay on TCP: who reads to the end cannot be seen",
-        ends,
-    );
-    if !guards {
-        return (reads, false);
-    }
-    let guards = Btf::from_sys_fs()
-        .map_err(|e| attach::chain(&e))
-        .and_then(|btf| attach::guards(object, pins, &btf).map_err(|e| attach::chain(&e)));
-    (
-        reads,
-        seen(
-            "a first FIONREAD or splice on a joined connection is not seen",
-            guards,
+    let ends = attach::ends(object, pins).or_else(|e| match types {
+        Some(Ok(types)) => {
+            debug!(
+                "no tracepoint at the end of receiving calls: {}",
+                attach::chain(&e)
+            );
+            attach::ends_by_function(object, pins, types)
+        }
+        _ => Err(e),
+    });
+    let ends = ends.map_err(|e| attach::chain(&e));
+    let guards = types.map(|types| {
+        let types = types.map_err(Clone::clone)?;
+        attach::guards(object, pins, types).map_err(|e| attach::chain(&e))
+    });
+    Hooks {
+        reads: seen(
+            "how applications read cannot be seen, they stay on TCP",
+            reads,
         ),
-    )
+        ends: seen(
+            "edge-triggered applications stay on TCP: who reads to the end cannot be seen",
+            ends,
+        ),
+        guards: guards.is_some_and(|guards| {
+            seen(
+                "a first FIONREAD or splice on a joined connection is not seen",
+                guards,
+            )
+        }),
+    }
 }
 
 fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Result<Ebpf, Error> {

@@ -353,6 +353,13 @@ fn kernels_without_msg_tot_len_count_the_queue() {
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
     let (client, server) = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
+    // More messages than are counted, but few bytes.
+    let (lo, sent) = (lo_bytes(), message(2, 4000));
+    for part in sent.chunks(20) {
+        send(&client, part);
+    }
+    assert_eq!(lo_bytes(), lo, "bytes crossed lo");
+    assert_eq!(receive(&server, sent.len()), sent);
     let taken = fill(&client, &message(1, 4096), 64 << 20);
     assert!(taken < 16 << 20, "{taken} bytes were taken");
     assert_eq!(receive(&server, taken).len(), taken);

@@ -7,7 +7,9 @@
 mod bpffs;
 
 use aya::maps::{MapInfo, MapType};
-use aya::programs::{FEntry, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SockOps};
+use aya::programs::{
+    FEntry, FExit, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SockOps,
+};
 use aya::{Btf, EbpfLoader, VerifierLogLevel};
 use bpffs::{Bpffs, privileged};
 use sockway_common::addr::IpKey;
@@ -24,8 +26,19 @@ use sockway_datapath::{Datapath, InstallOptions, Pins, host, kernel};
 /// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
 const MOST_INSTRUCTIONS: u32 = 250_000;
 
-/// The fentry programs, which Sockway does without where a kernel allows none.
-const GUARDS: [&str; 2] = [program::GUARD_IOCTL, program::GUARD_SPLICE];
+/// The programs on kernel functions, which Sockway does without where a kernel allows none.
+const FUNCTIONS: [(&str, &str); 4] = [
+    (program::GUARD_IOCTL, "tcp_ioctl"),
+    (program::GUARD_SPLICE, "tcp_splice_read"),
+    (program::ENDS_V4, "inet_recvmsg"),
+    (program::ENDS_V6, "inet6_recvmsg"),
+];
+
+/// The function that a program is for.
+fn function(name: &str) -> &'static str {
+    let found = FUNCTIONS.iter().find(|(program, _)| *program == name);
+    found.expect("a program of a function").1
+}
 
 /// The object under test, as the build embedded it.
 fn object() -> Vec<u8> {
@@ -74,11 +87,11 @@ fn load(
             info(program.info())
         }
         Program::FEntry(program) => {
-            let function = match name {
-                program::GUARD_SPLICE => "tcp_splice_read",
-                _ => "tcp_ioctl",
-            };
-            FEntry::load(program, function, btf)?;
+            FEntry::load(program, function(name), btf)?;
+            info(program.info())
+        }
+        Program::FExit(program) => {
+            FExit::load(program, function(name), btf)?;
             info(program.info())
         }
         other => panic!("{name} is of an unexpected kind: {other:?}"),
@@ -128,6 +141,8 @@ fn every_program_by_itself_on_every_kernel() {
         program::REDIRECT,
         program::READS,
         program::ENDS,
+        program::ENDS_V4,
+        program::ENDS_V6,
         program::GUARD_IOCTL,
         program::GUARD_SPLICE,
     ] {
@@ -143,12 +158,12 @@ fn every_program_by_itself_on_every_kernel() {
                 io_error,
                 verifier_log,
             }) = &verified
-                && GUARDS.contains(&name.as_str())
+                && FUNCTIONS.iter().any(|(program, _)| program == name)
                 && io_error.kind() == std::io::ErrorKind::PermissionDenied
                 && verifier_log.to_string().trim().is_empty()
             {
                 // Refused before the verifier saw it, as any fentry program is on such a kernel.
-                println!("{name}: this kernel allows no fentry programs: {io_error}");
+                println!("{name}: this kernel allows no programs on functions: {io_error}");
                 break;
             }
             let verified = verified.unwrap_or_else(|e| panic!("{name}, {which}: {e:?}"));

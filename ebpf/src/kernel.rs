@@ -132,15 +132,24 @@ pub(crate) fn waits(sock: u64) -> Waits {
 #[inline(always)]
 fn sets(sock: u64) -> Option<Waits> {
     let (link, events) = (config!(offsets.epitem_link), config!(offsets.epitem_events));
-    if config!(offsets.file_ep) == UNKNOWN || link == UNKNOWN || events == UNKNOWN {
+    if link == UNKNOWN || events == UNKNOWN {
         return None;
     }
-    let head: u64 = read(file(sock)?, config!(offsets.file_ep))?;
+    let file = file(sock)?;
+    // A list that ends with null behind a pointer; until 5.10 a ring in the file itself.
+    let (head, end) = if config!(offsets.file_ep) != UNKNOWN {
+        (read(file, config!(offsets.file_ep))?, 0)
+    } else if config!(offsets.file_ep_links) != UNKNOWN {
+        let ring = file.wrapping_add(u64::from(config!(offsets.file_ep_links)));
+        (ring, ring)
+    } else {
+        return None;
+    };
     if head == 0 {
         return Some(Waits::NotByEpoll);
     }
     let mut node: u64 = read(head, 0)?;
-    if node == 0 {
+    if node == end {
         return Some(Waits::NotByEpoll);
     }
     for _ in 0..MAX_SETS {
@@ -149,7 +158,7 @@ fn sets(sock: u64) -> Option<Waits> {
             return Some(Waits::Edge);
         }
         node = read(node, 0)?;
-        if node == 0 {
+        if node == end {
             return Some(Waits::Level);
         }
     }
@@ -274,6 +283,8 @@ pub(crate) fn receive_buffer(sock: u64) -> Option<(u32, u32)> {
 pub(crate) enum Backlog {
     /// Bytes that wait.
     Bytes(u32),
+    /// More messages than were counted.
+    Long,
     /// The socket has no psock any more.
     Gone,
     /// The kernel cannot be asked.
@@ -305,8 +316,7 @@ pub(crate) fn backlog(sock: u64) -> Backlog {
 /// Adds up `ingress_msg` entry by entry, for kernels without `msg_tot_len`.
 ///
 /// The list may change meanwhile: every step is a checked read and the number
-/// of steps is bounded, so the worst is a wrong sum. A list longer than the
-/// bound counts as over any limit.
+/// of steps is bounded, so the worst is a wrong sum.
 #[inline(always)]
 fn walk(psock: u64) -> Backlog {
     let (head, link) = (
@@ -335,7 +345,7 @@ fn walk(psock: u64) -> Backlog {
         };
         at = next;
     }
-    Backlog::Bytes(u32::MAX)
+    Backlog::Long
 }
 
 /// True where the socket has socket storage of any program: cheap to ask, so

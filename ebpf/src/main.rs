@@ -17,8 +17,10 @@ mod redirect;
 mod sock;
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{fentry, raw_tracepoint, sk_msg, sock_ops};
-use aya_ebpf::programs::{FEntryContext, RawTracePointContext, SkMsgContext, SockOpsContext};
+use aya_ebpf::macros::{fentry, fexit, raw_tracepoint, sk_msg, sock_ops};
+use aya_ebpf::programs::{
+    FEntryContext, FExitContext, RawTracePointContext, SkMsgContext, SockOpsContext,
+};
 
 /// Finds pairs. Attached to a cgroup2; minimum kernel 5.10.
 #[sock_ops]
@@ -44,7 +46,21 @@ pub fn sockway_reads(ctx: RawTracePointContext) -> i32 {
 /// Sees who reads until there is nothing more. Minimum kernel 6.3.
 #[raw_tracepoint(tracepoint = "sock_recv_length")]
 pub fn sockway_ends(ctx: RawTracePointContext) -> i32 {
-    readers::ended(&ctx);
+    readers::traced_end(&ctx);
+    0
+}
+
+/// Sees the same on kernels without that tracepoint, where they allow fexit.
+#[fexit(function = "inet_recvmsg")]
+pub fn sockway_ends_v4(ctx: FExitContext) -> u32 {
+    readers::function_end(&ctx);
+    0
+}
+
+/// The same for IPv6.
+#[fexit(function = "inet6_recvmsg")]
+pub fn sockway_ends_v6(ctx: FExitContext) -> u32 {
+    readers::function_end(&ctx);
     0
 }
 

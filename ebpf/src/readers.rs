@@ -3,11 +3,11 @@
 //! Four hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
 //! passes on every read from a TCP queue by whatever call (`net/ipv4/tcp_input.c`;
 //! 4.16 to 7.2), the raw tracepoint `sock_recv_length` at the end of every receiving
-//! call (`net/socket.c`; 6.3 to 7.2), and fentry of `tcp_ioctl` and `tcp_splice_read` where the kernel
+//! call (`net/socket.c`; 6.3 to 7.2) or fexit of what it calls, and fentry of `tcp_ioctl` and `tcp_splice_read` where the kernel
 //! allows it. They do nothing for sockets that Sockway does not watch.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::programs::{FEntryContext, RawTracePointContext};
+use aya_ebpf::programs::{FEntryContext, FExitContext, RawTracePointContext};
 use sockway_common::counters::Reason;
 use sockway_common::pair::ReaderKey;
 use sockway_common::reader::{
@@ -197,13 +197,33 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
 
 /// `sock_recv_length(struct sock *sk, int ret, int flags)`: a receiving call is over.
 #[inline(always)]
-pub(crate) fn ended(ctx: &RawTracePointContext) {
+pub(crate) fn traced_end(ctx: &RawTracePointContext) {
     // SAFETY: the context is the array of the tracepoint's arguments; it has three.
     let [sock, result, _flags] = unsafe { *ctx.as_ptr().cast::<[u64; 3]>() };
-    // Every socket's calls come by here: those that gave something end at once.
-    if result & 0xffff_ffff != AGAIN {
-        return;
+    if found_nothing(result) {
+        ended(sock);
     }
+}
+
+/// The end of `inet_recvmsg` or `inet6_recvmsg(struct socket *sock, struct msghdr *msg,
+/// size_t size, int flags)` (5.10 to 7.2).
+#[inline(always)]
+pub(crate) fn function_end(ctx: &FExitContext) {
+    if found_nothing(ctx.arg(4))
+        && let Some(sock) = kernel::sock_of(ctx.arg(0))
+    {
+        ended(sock);
+    }
+}
+
+/// Every socket's calls come by here: those that gave something end at once.
+#[inline(always)]
+fn found_nothing(result: u64) -> bool {
+    result & 0xffff_ffff == AGAIN
+}
+
+#[inline(always)]
+fn ended(sock: u64) {
     let Some(watched) = row_of(sock) else {
         return;
     };

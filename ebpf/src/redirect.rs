@@ -253,6 +253,7 @@ fn renew(state: &mut SockState, size: u32) -> bool {
     }
     let bytes = match kernel::backlog(state.peer_sock) {
         Backlog::Bytes(bytes) => bytes,
+        Backlog::Long => state.unread_bytes,
         Backlog::Gone => {
             go_tcp(state, Reason::PeerGone, true);
             return false;

@@ -34,6 +34,8 @@ pub struct Proof {
     pub offsets: Vec<(String, Option<u32>)>,
     /// Whether it can be seen how applications read.
     pub reads_seen: bool,
+    /// Whether it can be seen who reads until `EAGAIN`.
+    pub ends_seen: bool,
     /// Whether the kernel takes the fentry programs.
     pub guarded: bool,
     /// How long it took, milliseconds.

@@ -60,7 +60,14 @@ sockway() {
 load() {
     $bb mkdir -p "/tmp/$1/bin" "/tmp/$1/net.d" "/sys/fs/cgroup/$1"
     echo '{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"bridge"}]}' >"/tmp/$1/net.d/10-n.conflist"
-    sockway "$1" install && sockway "$1" status && sockway "$1" status -o json >/tmp/status || return
+    force=
+    if [ "$1" = no-btf ]; then
+        # Nothing can be accelerated there, and install says so.
+        force=--force
+        sockway "$1" install
+        [ $? = 6 ] || return 1
+    fi
+    sockway "$1" install $force && sockway "$1" status && sockway "$1" status -o json >/tmp/status || return
     echo "@@ fact $1.status $($bb tr -d '\n' </tmp/status)"
     # Only a kernel without BTF may make a rule work with less.
     [ "$1" = no-btf ] || $bb grep -q '"limits": \[\]' /tmp/status || return 1

@@ -42,8 +42,9 @@ fn steps(pins: &Pins, cgroup: &Path, backlog_limit: u32, proof: &mut Proof) -> R
         .map_err(|e| failed("load", &e))?;
     proof.offsets = kernel::table(&report.offsets);
     proof.limits = report.limits.iter().map(ToString::to_string).collect();
-    proof.reads_seen = report.reads_seen;
-    proof.guarded = report.guarded;
+    proof.reads_seen = report.hooks.reads;
+    proof.ends_seen = report.hooks.ends;
+    proof.guarded = report.hooks.guards;
     let place = Place {
         pins,
         report: &report,
