@@ -13,8 +13,12 @@ mod support {
     #[path = "node.rs"]
     pub(crate) mod node;
 }
+#[path = "cases/interleavings.rs"]
+mod interleavings;
 #[path = "cases/readers.rs"]
 mod readers;
+#[path = "cases/waiting.rs"]
+mod waiting;
 
 use std::io::Write as _;
 

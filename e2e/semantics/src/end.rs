@@ -187,11 +187,13 @@ impl End {
         Ok(bytes)
     }
 
-    /// Sends until nothing is taken for `quiet`; how many bytes were taken.
+    /// Sends `part` over and over until nothing is taken for `quiet`; how many bytes were taken.
     pub(crate) fn fill(&self, part: &[u8], at_most: usize, quiet: Duration) -> Got<usize> {
         let (mut total, mut since) = (0, Instant::now());
         while total < at_most && since.elapsed() < quiet {
-            match sys::send(self, part, libc::MSG_DONTWAIT) {
+            // The kernel may have taken a piece of it.
+            let rest = &part[total % part.len()..];
+            match sys::send(self, rest, libc::MSG_DONTWAIT) {
                 Ok(n) => {
                     total += n;
                     since = Instant::now();

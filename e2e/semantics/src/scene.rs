@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::end::End;
 use crate::facts::Facts;
+use crate::pace;
 use crate::place::{ENVOY_V4, ENVOY_V6, Pod};
 use crate::sys::{Got, errno};
 use crate::variant::{Family, Kind, Role, Style};
@@ -21,9 +22,9 @@ const APPLICATION_PORT: u16 = 8080;
 /// Where Envoy listens.
 const ENVOY_PORT: u16 = sockway_common::pod::DEFAULT_OUTBOUND_PORT;
 
-/// Waits so many milliseconds.
+/// Waits so many milliseconds, for something to happen or be done elsewhere.
 pub(crate) fn pause(ms: u64) {
-    std::thread::sleep(Duration::from_millis(ms));
+    std::thread::sleep(pace::allow(Duration::from_millis(ms)));
 }
 
 /// Why a case cannot be run on this kernel.

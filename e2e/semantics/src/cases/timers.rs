@@ -1,5 +1,6 @@
 //! Timers of an established connection.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use nix::poll::PollFlags;
 use super::closing::warm;
 use crate::case::Case;
 use crate::payload;
-use crate::scene::{Scene, pause};
+use crate::scene::Scene;
 use crate::sys;
 
 pub(super) const CASES: &[Case] = &[
@@ -46,7 +47,7 @@ fn keepalive(t: &mut Scene) -> Result<()> {
         sys::set(&app, TCP, option, value)?;
     }
     warm(t, &app, &envoy)?;
-    pause(5000);
+    thread::sleep(Duration::from_secs(5));
     t.is("poll", app.now(PollFlags::POLLIN)?, PollFlags::empty());
     warm(t, &app, &envoy)
 }
@@ -60,7 +61,7 @@ fn user_timeout(t: &mut Scene) -> Result<()> {
         Ok(1000),
     );
     warm(t, &app, &envoy)?;
-    pause(2500);
+    thread::sleep(Duration::from_millis(2500));
     warm(t, &app, &envoy)
 }
 
