@@ -8,8 +8,9 @@ use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::tools::Tools;
 use sockway_e2e::hops::Figures;
 
+use crate::case::{Case, Tool};
 use crate::hop::Hop;
-use crate::jobs::{Case, Tool, Topic};
+use crate::jobs::Topic;
 use crate::results::Spread;
 use crate::scene::objects;
 use crate::{rounds, sizes, work};

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::case::{Case, Tool};
 use crate::mode::Mode;
 
 /// A question that a group of cases answers.
@@ -29,55 +30,8 @@ pub(crate) enum Topic {
     Tax,
     /// Beside many connections and many pods
     Scale,
-}
-
-/// How a case is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Tool {
-    /// fortio's TCP echo through both Envoys.
-    FortioTcp,
-    /// fortio's HTTP echo through both Envoys.
-    FortioHttp,
-    /// fortio's gRPC ping through both Envoys.
-    FortioGrpc,
-    /// h2load with HTTP/1.1 against fortio's HTTP echo through both Envoys.
-    Http1,
-    /// The same with HTTP/2.
-    Http2,
-    /// Ping-pong between two threads on one CPU, no Envoy.
-    Pair,
-    /// New connections between two ends in one thread, no Envoy.
-    Knock,
-    /// New connections through both Envoys, one request each.
-    Dial,
-    /// One stream through both Envoys.
-    Bulk,
-    /// Requests from a registered pod to another node.
-    AwayAsk,
-    /// New connections from a registered pod to another node.
-    AwayDial,
-    /// One stream from a registered pod to another node.
-    AwayBulk,
-}
-
-/// One case.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Case {
-    /// The question it belongs to.
-    pub(crate) topic: Topic,
-    /// How it is measured.
-    pub(crate) tool: Tool,
-    /// Connections at a time.
-    pub(crate) connections: u32,
-    /// Bytes of a message.
-    pub(crate) payload: u32,
-    /// Requests per second, 0 for as many as it can.
-    pub(crate) limit: u32,
-    /// Accelerated connections that are open beside it.
-    pub(crate) idle: u32,
-    /// Pods that are registered beside its own.
-    pub(crate) pods: u32,
+    /// Where Sockway's maps are full
+    Full,
 }
 
 /// A case and the modes it is measured in.
@@ -89,9 +43,15 @@ pub(crate) struct Job {
     pub(crate) modes: Vec<Mode>,
 }
 
+/// Idle accelerated connections and registered pods beside a measurement: none.
+pub(crate) const EMPTY: (u32, u32) = (0, 0);
+/// The same of a busy node.
+pub(crate) const CROWDED: (u32, u32) = (10_000, 250);
+
 const TWO: &[Mode] = &[Mode::Plain, Mode::Auto];
 const THREE: &[Mode] = &[Mode::Plain, Mode::Auto, Mode::Tuple];
 const FOUR: &[Mode] = &[Mode::Plain, Mode::Auto, Mode::Tuple, Mode::Blind];
+const FULL: &[Mode] = &[Mode::Plain, Mode::Auto, Mode::Full];
 const ENVOYS: &[Mode] = &[
     Mode::Plain,
     Mode::Auto,
@@ -122,8 +82,8 @@ pub(crate) fn jobs(topics: &[Topic], full: bool, other: bool) -> Vec<Job> {
 
 fn of(topic: Topic, full: bool) -> Vec<Job> {
     use Tool::{
-        AwayAsk, AwayBulk, AwayDial, Bulk, Dial, FortioGrpc, FortioHttp, FortioTcp, Http1, Http2,
-        Knock, Pair,
+        AwayAsk, AwayBulk, AwayDial, AwayReach, Bulk, Dial, FortioGrpc, FortioHttp, FortioTcp,
+        Http1, Http2, Knock, Pair, Reach,
     };
     let case = |tool, connections, payload| Case {
         topic,
@@ -169,16 +129,30 @@ fn of(topic: Topic, full: bool) -> Vec<Job> {
         Topic::Connect => vec![
             job(FOUR, case(Knock, 1, 64)),
             job(THREE, case(Dial, 16, 64)),
+            job(THREE, case(Reach, 1, 0)),
         ],
         Topic::Bulk => vec![job(FOUR, case(Bulk, 1, 256 << 10))],
-        Topic::Tax => vec![
-            job(TWO, case(AwayAsk, 16, 1024)),
-            job(TWO, case(AwayDial, 4, 64)),
-            job(TWO, case(AwayBulk, 1, 256 << 10)),
-        ],
+        Topic::Tax => {
+            let beside = |(idle, pods)| {
+                [
+                    job(TWO, case(AwayAsk, 16, 1024)),
+                    job(TWO, case(AwayDial, 4, 64)),
+                    job(THREE, case(AwayReach, 1, 0)),
+                ]
+                .map(|Job { case, modes }| Job {
+                    case: Case { idle, pods, ..case },
+                    modes,
+                })
+            };
+            let bulk = job(TWO, case(AwayBulk, 1, 256 << 10));
+            let mut jobs = beside(EMPTY).to_vec();
+            jobs.push(bulk);
+            jobs.extend(beside(CROWDED));
+            jobs
+        }
         Topic::Scale => {
             let idle = few(&[10, 1000, 10_000, 60_000], &[10, 10_000]);
-            let pods = few(&[10, 250, 1000, 10_000], &[10, 1000]);
+            let pods = few(&[10, 1000, 10_000], &[10, 1000]);
             let beside = idle
                 .into_iter()
                 .map(|idle| (idle, 250))
@@ -192,66 +166,10 @@ fn of(topic: Topic, full: bool) -> Vec<Job> {
                 })
                 .collect()
         }
-    }
-}
-
-impl Tool {
-    /// For a table.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::FortioTcp => "TCP echo (fortio)",
-            Self::FortioHttp => "HTTP echo (fortio)",
-            Self::FortioGrpc => "gRPC ping (fortio)",
-            Self::Http1 => "HTTP/1.1 echo (h2load)",
-            Self::Http2 => "HTTP/2 echo (h2load)",
-            Self::Pair => "ping-pong, one hop, one CPU",
-            Self::Knock => "new connections, one hop, one CPU",
-            Self::Dial => "new connections through both Envoys",
-            Self::Bulk => "one stream through both Envoys",
-            Self::AwayAsk => "requests to another node",
-            Self::AwayDial => "new connections to another node",
-            Self::AwayBulk => "one stream to another node",
-        }
-    }
-
-    /// What its rate counts.
-    pub(crate) const fn unit(self) -> &'static str {
-        match self {
-            Self::Pair => "round trips/s",
-            Self::Knock | Self::Dial | Self::AwayDial => "connections/s",
-            Self::Bulk | Self::AwayBulk => "MiB/s",
-            _ => "requests/s",
-        }
-    }
-}
-
-impl Case {
-    /// For a table.
-    pub(crate) fn name(&self) -> String {
-        let Self {
-            topic,
-            tool,
-            connections,
-            payload,
-            limit,
-            idle,
-            pods,
-        } = self;
-        let mut parts = vec![tool.name().to_owned()];
-        if *connections > 1 {
-            parts.push(format!("{connections} connections"));
-        }
-        parts.push(if *payload >= 1024 {
-            format!("{} KiB", payload >> 10)
-        } else {
-            format!("{payload} B")
-        });
-        if *limit > 0 {
-            parts.push(format!("{limit} requests/s asked"));
-        }
-        if *topic == Topic::Scale {
-            parts.push(format!("beside {idle} idle connections and {pods} pods"));
-        }
-        parts.join(", ")
+        Topic::Full => vec![
+            job(FULL, case(Pair, 1, 1024)),
+            job(FULL, case(Knock, 1, 64)),
+            job(FULL, case(Dial, 16, 64)),
+        ],
     }
 }

@@ -1,7 +1,10 @@
 //! How fast it is: plain TCP, Sockway and yardsticks in turn, with a report.
 
+mod case;
 mod cli;
+mod crowd;
 mod endpoint;
+mod full;
 mod guard;
 mod hop;
 mod jobs;

@@ -19,6 +19,8 @@ pub(crate) enum Mode {
     Tuple,
     /// Sockway's pairing without any check at a send.
     Blind,
+    /// Sockway with all rules, its maps full.
+    Full,
     /// Sockway with all rules, of another build: `--object`.
     Other,
     /// An `AF_UNIX` socket pair in place of TCP.
@@ -27,13 +29,14 @@ pub(crate) enum Mode {
 
 impl Mode {
     /// Every mode, in the order of tables.
-    pub(crate) const EVERY: [Self; 8] = [
+    pub(crate) const EVERY: [Self; 9] = [
         Self::Plain,
         Self::Auto,
         Self::All,
         Self::Proxy,
         Self::Tuple,
         Self::Blind,
+        Self::Full,
         Self::Other,
         Self::Unix,
     ];
@@ -47,6 +50,7 @@ impl Mode {
             Self::Proxy => "proxy",
             Self::Tuple => "4-tuple",
             Self::Blind => "blind",
+            Self::Full => "full maps",
             Self::Other => "other build",
             Self::Unix => "AF_UNIX",
         }

@@ -62,23 +62,35 @@ fn ready(socket: Socket) -> Result<Socket> {
     Ok(socket)
 }
 
-/// A connection that is established.
-pub(crate) fn connect(from: Option<SocketAddr>, to: SocketAddr) -> Result<Socket> {
+/// A socket that is to connect.
+pub(crate) fn socket(from: Option<SocketAddr>, to: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).context("socket")?;
     let socket = ready(socket)?;
     if let Some(from) = from {
         socket.bind(&from.into()).context("bind")?;
     }
+    Ok(socket)
+}
+
+/// `connect()`, until the connection is established.
+pub(crate) fn establish(socket: &Socket, to: SocketAddr) -> Result<()> {
     match socket.connect(&to.into()) {
-        Ok(()) => return Ok(socket),
+        Ok(()) => return Ok(()),
         Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
         Err(error) => return Err(error).with_context(|| format!("connect to {to}")),
     }
-    wait(&socket, PollFlags::POLLOUT)?;
+    wait(socket, PollFlags::POLLOUT)?;
     match socket.take_error().context("SO_ERROR")? {
         Some(error) => Err(error).with_context(|| format!("connect to {to}")),
-        None => Ok(socket),
+        None => Ok(()),
     }
+}
+
+/// A connection that is established.
+pub(crate) fn connect(from: Option<SocketAddr>, to: SocketAddr) -> Result<Socket> {
+    let socket = socket(from, to)?;
+    establish(&socket, to)?;
+    Ok(socket)
 }
 
 /// Sends all of it.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sockway_e2e::hops::Hops;
 use sockway_e2e::median::median;
 
-use crate::jobs::Case;
+use crate::case::Case;
 use crate::mode::Mode;
 
 /// Points of a latency distribution, percent.
@@ -116,6 +116,8 @@ pub(crate) struct Summary {
     pub(crate) rate: Spread,
     /// Average time, microseconds.
     pub(crate) mean_us: Spread,
+    /// Median time, microseconds.
+    pub(crate) p50_us: Spread,
     /// 99th percentile, microseconds.
     pub(crate) p99_us: Spread,
     /// CPU time for each, microseconds.
@@ -130,6 +132,23 @@ pub(crate) struct Summary {
     pub(crate) latency: Vec<(f64, f64)>,
     /// Requests that failed, of all rounds.
     pub(crate) faults: u64,
+}
+
+/// A figure by that of others in the same round; `None` where no round has both.
+pub(crate) fn ratio(
+    mine: &[&Sample],
+    others: &[&Sample],
+    figure: fn(&Sample) -> f64,
+) -> Option<Spread> {
+    let ratios: Vec<f64> = mine
+        .iter()
+        .filter_map(|sample| {
+            let other = others.iter().find(|other| other.round == sample.round)?;
+            let (mine, other) = (figure(sample), figure(other));
+            (mine > 0.0 && other > 0.0).then_some(mine / other)
+        })
+        .collect();
+    (!ratios.is_empty()).then(|| Spread::of(ratios))
 }
 
 /// Everything by case and mode, in the order in which cases first came.
@@ -158,17 +177,8 @@ fn summary(samples: &[Sample], case: &Case, mode: Mode) -> Option<Summary> {
     let first = *mine.first()?;
     let good = || mine.iter().filter(|sample| sample.measured.count > 0);
     let spread = |figure: fn(&Sample) -> f64| Spread::of(good().map(|s| figure(s)).collect());
-    let ratio = |figure: fn(&Sample) -> f64| {
-        let ratios: Vec<f64> = mine
-            .iter()
-            .filter_map(|sample| {
-                let plain = of(Mode::Plain).find(|plain| plain.round == sample.round)?;
-                let (mine, plain) = (figure(sample), figure(plain));
-                (mine > 0.0 && plain > 0.0).then_some(mine / plain)
-            })
-            .collect();
-        (!ratios.is_empty()).then(|| Spread::of(ratios))
-    };
+    let plain: Vec<&Sample> = of(Mode::Plain).collect();
+    let ratio = |figure: fn(&Sample) -> f64| ratio(&mine, &plain, figure);
     let point = |index: usize| {
         let at = good().filter_map(|s| s.measured.latency.get(index));
         median(at.map(|(_, us)| *us).collect())
@@ -180,6 +190,7 @@ fn summary(samples: &[Sample], case: &Case, mode: Mode) -> Option<Summary> {
         rounds: mine.len(),
         rate: spread(|s| s.measured.rate),
         mean_us: spread(|s| s.measured.mean_us),
+        p50_us: spread(|s| s.measured.p50_us),
         p99_us: spread(|s| s.measured.p99_us),
         cpu_us: spread(|s| s.cpu_us),
         rate_ratio: ratio(|s| s.measured.rate),

@@ -7,7 +7,10 @@ use sockway_e2e::bed::cpu;
 use sockway_e2e::hops::{Figures, Hops};
 use sockway_e2e::stop;
 
-use crate::jobs::{Case, Job, Tool};
+use crate::case::Case;
+use crate::crowd::Crowd;
+use crate::full::Full;
+use crate::jobs::Job;
 use crate::mode::Mode;
 use crate::progress::Progress;
 use crate::results::{Measured, Sample};
@@ -39,8 +42,14 @@ pub(crate) fn run(
             scene
                 .switch(mode)
                 .with_context(|| format!("switch to {}", mode.name()))?;
+            let mut crowd: Option<Crowd<'_>> = None;
             for job in jobs.iter().filter(|job| job.modes.contains(&mode)) {
                 stop::check()?;
+                if !crowd.as_ref().is_some_and(|crowd| crowd.suits(&job.case)) {
+                    // The old one goes first.
+                    drop(crowd.take());
+                    crowd = Some(Crowd::new(&scene.node, &scene.hop, &job.case)?);
+                }
                 let sample = one(scene, &job.case, mode, round, millis)
                     .with_context(|| format!("{}, {}", job.case.name(), mode.name()));
                 let sample = match sample {
@@ -75,8 +84,10 @@ fn failed(case: &Case, mode: Mode, round: u32) -> Sample {
 }
 
 fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Result<Sample> {
-    let pins = scene.node.pins();
+    let pins = scene.pins();
     let cgroup = scene.node.scratch.cgroup();
+    let refused = || scene.full.as_ref().map(Full::refused).transpose();
+    let refused_then = refused()?;
     let (cpu_then, figures_then) = (cpu::usage(&cgroup)?, Figures::read(&pins)?);
     let measured = if mode == Mode::Unix {
         work::unix(scene, case, millis)?
@@ -92,12 +103,15 @@ fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Resul
         mode,
         Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind | Mode::Other
     );
-    let away = matches!(case.tool, Tool::AwayAsk | Tool::AwayDial | Tool::AwayBulk);
+    let away = case.tool.leaves();
     if joined && (!expected || away) {
         bail!("joined, and should not have been: {hops}");
     }
     if !redirected && expected && !away {
         bail!("nothing was redirected");
+    }
+    if mode == Mode::Full && refused()? == refused_then {
+        bail!("no connection found the maps full: {hops}");
     }
     Ok(Sample {
         case: case.clone(),

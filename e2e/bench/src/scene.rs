@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sockway_common::addr::IpKey;
 use sockway_common::pod::PodRow;
-use sockway_datapath::{Datapath, InstallOptions, Registry};
+use sockway_datapath::{Datapath, InstallOptions, Pins, Registry};
 use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::pod::{self, Pod};
 use sockway_e2e::bed::sidecar::{Protocol, Service};
 use sockway_e2e::bed::tools::Tools;
 
+use crate::full::Full;
 use crate::hop::Hop;
 use crate::mode::Mode;
 use crate::progress::Progress;
@@ -46,6 +47,8 @@ pub(crate) struct Scene {
     objects: PathBuf,
     another: Option<PathBuf>,
     tuple: Option<Tuple>,
+    /// Sockway with full maps, while that is measured.
+    pub(crate) full: Option<Full>,
     /// The node. Last: pods end before it.
     pub(crate) node: Node,
 }
@@ -81,6 +84,7 @@ impl Scene {
             objects,
             another,
             tuple: None,
+            full: None,
             node,
         };
         scene.forget_other()?;
@@ -159,10 +163,17 @@ impl Scene {
         Ok(())
     }
 
+    /// The maps of what is attached now.
+    pub(crate) fn pins(&self) -> Pins {
+        let full = self.full.as_ref().map(|full| full.pins().clone());
+        full.unwrap_or_else(|| self.node.pins())
+    }
+
     /// From now on new connections are made so.
     pub(crate) fn switch(&mut self, mode: Mode) -> Result<()> {
         pod::quiet(&[&self.client, &self.server])?;
         self.tuple = None;
+        self.full = None;
         let (pins, cgroup) = (self.node.pins(), self.node.scratch.cgroup());
         match mode {
             Mode::Plain | Mode::Unix => Datapath::detach(&pins).context("detach")?,
@@ -171,6 +182,11 @@ impl Scene {
                 let object = self.objects.join("tuple.o");
                 self.tuple =
                     Some(Tuple::attach(&object, &cgroup).context("the 4-tuple yardstick")?);
+            }
+            Mode::Full => {
+                Datapath::detach(&pins).context("detach")?;
+                self.set_scope(mode.scope())?;
+                self.full = Some(Full::attach(&self.node, &self.hop).context("full maps")?);
             }
             Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind | Mode::Other => {
                 self.set_scope(mode.scope())?;

@@ -24,6 +24,19 @@ pub(super) fn dial(options: &Dial) -> Result<Measured> {
     })
 }
 
+/// The time of `connect()` alone.
+pub(super) fn reach(options: &Dial) -> Result<Measured> {
+    on_threads(options, |options, times, until| {
+        while Instant::now() < until {
+            let socket = net::socket(None, options.to)?;
+            let begun = Instant::now();
+            net::establish(&socket, options.to)?;
+            times.note(begun);
+        }
+        Ok(())
+    })
+}
+
 /// Requests, one after the other.
 pub(super) fn ask(options: &Dial) -> Result<Measured> {
     on_threads(options, |options, times, until| {

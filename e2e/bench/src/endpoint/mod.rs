@@ -28,10 +28,14 @@ pub(crate) enum Endpoint {
     Pair(Pair),
     /// New connections one after the other, both ends in this process
     Knock(Pair),
+    /// `connect()` alone, both ends in this process
+    ReachHere(Pair),
     /// Echo and sink, until SIGTERM
     Serve(Serve),
     /// New connections, one request each
     Dial(Dial),
+    /// `connect()` alone
+    Reach(Dial),
     /// One request after the other on each connection
     Ask(Dial),
     /// One stream as fast as it goes
@@ -116,8 +120,10 @@ pub(crate) fn run(endpoint: &Endpoint) -> Result<()> {
     let measured = match endpoint {
         Endpoint::Pair(options) => pair::run(options)?,
         Endpoint::Knock(options) => pair::knock(options)?,
+        Endpoint::ReachHere(options) => pair::reach(options)?,
         Endpoint::Serve(options) => return serve::run(options),
         Endpoint::Dial(options) => dial::dial(options)?,
+        Endpoint::Reach(options) => dial::reach(options)?,
         Endpoint::Ask(options) => dial::ask(options)?,
         Endpoint::Bulk(options) => bulk::run(options)?,
         Endpoint::Idle(options) => return idle::run(options),

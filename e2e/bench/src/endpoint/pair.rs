@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use socket2::Socket;
@@ -123,7 +123,30 @@ fn one(options: &Pair, listener: &Socket, message: &mut [u8]) -> Result<()> {
     net::receive(&client, message)?;
     // Closed in this order: it is not the client's port that waits, of which there are few.
     drop(server);
-    let end = (&client).read(message).context("receive")?;
-    debug_assert_eq!(end, 0, "nothing more was sent");
+    ended(&client)
+}
+
+/// Waits for the end of the stream.
+fn ended(mut client: &Socket) -> Result<()> {
+    let more = client.read(&mut [0]).context("receive")?;
+    ensure!(more == 0, "more than what was sent");
     Ok(())
+}
+
+/// The time of `connect()` alone, on one CPU.
+pub(super) fn reach(options: &Pair) -> Result<Measured> {
+    one_cpu()?;
+    let listener = net::listen(options.to)?;
+    warm_up(options, &listener)?;
+    let mut times = Times::new()?;
+    let (started, limit) = (Instant::now(), Duration::from_millis(options.millis));
+    while started.elapsed() < limit {
+        let client = net::socket(Some(options.from), options.to)?;
+        let asked = Instant::now();
+        net::establish(&client, options.to)?;
+        times.note(asked);
+        drop(net::accept(&listener)?);
+        ended(&client)?;
+    }
+    Ok(times.measured(started.elapsed()))
 }

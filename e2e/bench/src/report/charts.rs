@@ -8,7 +8,8 @@ use plotters::prelude::{
 };
 use plotters::style::{BLACK, IntoFont};
 
-use crate::jobs::{Tool, Topic};
+use crate::case::Tool;
+use crate::jobs::Topic;
 use crate::mode::Mode;
 use crate::results::{QUANTILES, Summary};
 
@@ -30,6 +31,7 @@ const fn colour(mode: Mode) -> RGBColor {
         Mode::Proxy => RGBColor(0, 158, 115),
         Mode::Tuple => RGBColor(230, 159, 0),
         Mode::Blind => RGBColor(213, 94, 0),
+        Mode::Full => RGBColor(160, 110, 60),
         Mode::Other => RGBColor(240, 228, 66),
         Mode::Unix => RGBColor(204, 121, 167),
     }

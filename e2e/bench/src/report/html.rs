@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Topics, tables};
+use super::{Topics, bars, tables};
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -22,7 +22,7 @@ p.facts { color: #555; font-size: 13px; } code { background: #f3f3f3; }
 <h1>Sockway: how fast it is</h1>
 <p>plain: TCP, nothing attached. auto: Sockway as it is installed. all, proxy: its other scopes.
 4-tuple: the usual accelerator, by addresses and ports, without any rule. blind: Sockway's pairing without any check at a send.
-AF_UNIX: a socket pair in place of TCP. Figures are medians of rounds; a ratio is the median of the rounds' own ratios,
+AF_UNIX: a socket pair in place of TCP. full maps: Sockway where no further connection has room. Figures are medians of rounds; a ratio is the median of the rounds' own ratios,
 with the least and the most of them.</p>
 "#;
 
@@ -34,7 +34,20 @@ pub(super) fn page(topics: &[Topics], charts: &[(String, String)]) -> String {
         page += svg;
     }
     page += "</div>\n";
-    for Topics { facts, summaries } in topics {
+    page += "<h2>Bars</h2><table><tr>";
+    for head in bars::HEAD {
+        let _infallible = write!(page, "<th>{head}");
+    }
+    page += "</tr>\n";
+    for row in bars::rows(topics) {
+        let cells = row.map(|cell| format!("<td>{}", bold(&escape(&cell))));
+        let _infallible = writeln!(page, "<tr>{}</tr>", cells.concat());
+    }
+    page += "</table>\n";
+    for Topics {
+        facts, summaries, ..
+    } in topics
+    {
         let Some(first) = summaries.first() else {
             continue;
         };
@@ -43,7 +56,7 @@ pub(super) fn page(topics: &[Topics], charts: &[(String, String)]) -> String {
             "<h2>{}</h2>",
             escape(&format!("{:?}", first.case.topic))
         );
-        page += "<table><tr><th>what<th>mode<th>rate<th>by plain<th>average<th>by plain<th>p99<th>CPU for each</tr>\n";
+        page += "<table><tr><th>what<th>mode<th>rate<th>by plain<th>average<th>by plain<th>median<th>p99<th>CPU for each</tr>\n";
         let mut last = String::new();
         for summary in summaries {
             let cells = tables::cells(summary);

@@ -1,5 +1,7 @@
 //! Raw results as JSON, and what people read: tables, charts, a page.
 
+mod bar;
+mod bars;
 mod charts;
 mod facts;
 mod html;
@@ -26,6 +28,7 @@ pub(crate) struct Run {
 /// A run, summed up.
 struct Topics {
     facts: Facts,
+    samples: Vec<Sample>,
     summaries: Vec<Summary>,
 }
 
@@ -67,6 +70,7 @@ pub(crate) fn write(out: &Path) -> Result<()> {
         topics.push(Topics {
             summaries: summarise(&run.samples),
             facts: run.facts,
+            samples: run.samples,
         });
     }
     if topics.is_empty() {

@@ -2,44 +2,52 @@
 
 use std::fmt::Write as _;
 
-use super::Topics;
+use super::{Topics, bars};
 use crate::mode::Mode;
 use crate::results::{Spread, Summary};
 
-const HEAD: [&str; 8] = [
+const HEAD: [&str; 9] = [
     "what",
     "mode",
     "rate",
     "rate by plain",
     "average",
     "average by plain",
+    "median",
     "p99",
     "CPU for each",
 ];
 
 /// Every topic: its table and how it was measured.
 pub(super) fn markdown(topics: &[Topics]) -> String {
-    let mut text = String::new();
-    for Topics { facts, summaries } in topics {
-        let rows: Vec<_> = summaries.iter().map(cells).collect();
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        text += &line(&HEAD.map(str::to_owned));
-        text += &line(&HEAD.map(|_| "---".to_owned()));
-        for row in &rows {
-            text += &line(row);
-        }
+    let mut text = table(&bars::HEAD, bars::rows(topics)) + "\n";
+    for Topics {
+        facts, summaries, ..
+    } in topics
+    {
+        text += &table(&HEAD, summaries.iter().map(cells));
         let _infallible = writeln!(text, "\n{}\n", facts.sentence());
     }
     text
 }
 
+fn table<const N: usize>(head: &[&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let line = |cells: [&str; N]| format!("| {} |\n", cells.join(" | "));
+    let mut text = line(*head) + &line([const { "---" }; N]);
+    for row in rows {
+        text += &line(row.each_ref().map(String::as_str));
+    }
+    text
+}
+
 /// One row, as text.
-pub(super) fn cells(summary: &Summary) -> [String; 8] {
+pub(super) fn cells(summary: &Summary) -> [String; 9] {
     let Summary {
         case,
         mode,
         rate,
         mean_us,
+        p50_us,
         p99_us,
         cpu_us,
         rate_ratio,
@@ -58,6 +66,7 @@ pub(super) fn cells(summary: &Summary) -> [String; 8] {
         ratio(rate_ratio.as_ref(), plain),
         time(mean_us.median),
         ratio(mean_ratio.as_ref().filter(|_| mean_us.median > 0.0), plain),
+        time(p50_us.median),
         time(p99_us.median),
         time(cpu_us.median),
     ]

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::SLACK;
-use crate::jobs::{Case, Tool};
+use crate::case::{Case, Tool};
 use crate::results::{Measured, QUANTILES};
 use crate::scene::{FORTIO_KIB, Scene};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::SLACK;
-use crate::jobs::{Case, Tool};
+use crate::case::{Case, Tool};
 use crate::results::Measured;
 use crate::scene::Scene;
 

@@ -12,7 +12,7 @@ use sockway_e2e::bed::pod::{Pod, at};
 use sockway_e2e::bed::process::Process;
 use sockway_e2e::bed::sidecar::vip;
 
-use crate::jobs::{Case, Tool};
+use crate::case::{Case, Tool};
 use crate::results::Measured;
 use crate::scene::{self, Scene};
 
@@ -42,9 +42,9 @@ pub(crate) fn measure(scene: &Scene, case: &Case, millis: u64) -> Result<Measure
             millis,
             &format!("http://{}/", at(service, scene::HTTP)),
         ),
-        Tool::Pair | Tool::Knock => hop::run(scene, case, millis),
+        Tool::Pair | Tool::Knock | Tool::Reach => hop::run(scene, case, millis),
         Tool::Dial | Tool::Bulk => dial(scene, &scene.client, service, case, millis),
-        Tool::AwayAsk | Tool::AwayDial | Tool::AwayBulk => {
+        Tool::AwayAsk | Tool::AwayDial | Tool::AwayBulk | Tool::AwayReach => {
             dial(scene, &scene.leaver, scene.other.ips()[0], case, millis)
         }
     }
@@ -54,6 +54,7 @@ fn dial(scene: &Scene, from: &Pod, to: IpAddr, case: &Case, millis: u64) -> Resu
     let (verb, port) = match case.tool {
         Tool::Bulk | Tool::AwayBulk => ("bulk", scene::SINK),
         Tool::AwayAsk => ("ask", scene::ECHO),
+        Tool::AwayReach => ("reach", scene::ECHO),
         _ => ("dial", scene::ECHO),
     };
     let [connections, size, millis_text] =

@@ -1,0 +1,100 @@
+//! By how much each bar was reached, or was not.
+
+use clap::ValueEnum as _;
+
+use super::Topics;
+use super::bar::{Bar, Bound, Side, bars};
+use crate::results::{Sample, Spread, ratio};
+
+/// Heads of the table's columns.
+pub(super) const HEAD: [&str; 5] = ["what", "bar", "measured", "CPU for each", ""];
+
+/// Bars that other programs hold: `(what, bar, where)`.
+const ELSEWHERE: [[&str; 3]; 3] = [
+    [
+        "ADD and DEL of the plugin, 1 to 10 000 pods",
+        "p50 1.5 ms, p99 5 ms, 4 MiB",
+        "docs/cni.md, `sockway-conformance bench --bars`",
+    ],
+    [
+        "kernel memory of an accelerated connection",
+        "1 KiB beyond TCP's own",
+        "docs/programs.md, `make test-programs`",
+    ],
+    ["memory of the installer", "20 MiB", "`make test-node`"],
+];
+
+/// The table, from raw results.
+pub(super) fn rows(topics: &[Topics]) -> Vec<[String; HEAD.len()]> {
+    let samples: Vec<&Sample> = topics.iter().flat_map(|topic| &topic.samples).collect();
+    let elsewhere = ELSEWHERE.map(|[what, bar, place]| {
+        let text = [what, bar, "", "", place];
+        text.map(str::to_owned)
+    });
+    let measured = bars().into_iter().map(|bar| row(&bar, &samples));
+    measured.chain(elsewhere).collect()
+}
+
+fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
+    let side = |(mode, beside): Side| -> Vec<&Sample> {
+        let of = |sample: &&&Sample| {
+            let case = &sample.case;
+            (case.topic, case.tool, case.payload) == (bar.topic, bar.tool, bar.payload)
+                && (sample.mode, (case.idle, case.pods)) == (mode, beside)
+        };
+        samples.iter().filter(of).copied().collect()
+    };
+    let (mine, by) = (side(bar.mine), side(bar.by));
+    let (figure, limit): (fn(&Sample) -> f64, _) = match bar.bound {
+        Bound::Rate(least) => (|s| s.measured.rate, format!("at least {least:.2}x")),
+        Bound::Average(most) => (|s| s.measured.mean_us, format!("at most {most:.2}x")),
+    };
+    let spread = |Spread {
+                      median,
+                      least,
+                      most,
+                  }| { format!("**{median:.3}x** ({least:.2} to {most:.2})") };
+    let measured = ratio(&mine, &by, figure);
+    let cpu = ratio(&mine, &by, |s| s.cpu_us);
+    let verdict = measured.map_or_else(
+        || {
+            let topic = bar.topic.to_possible_value();
+            let topic = topic.as_ref().map_or("", |value| value.get_name());
+            format!("not measured: `run --topic {topic} --full`")
+        },
+        |measured| verdict(bar.bound, measured.median),
+    );
+    [
+        bar.what.clone(),
+        limit,
+        measured.map(spread).unwrap_or_default(),
+        cpu.map(spread).unwrap_or_default(),
+        verdict,
+    ]
+}
+
+/// By the median of the rounds' ratios.
+fn verdict(bound: Bound, median: f64) -> String {
+    let missing = match bound {
+        Bound::Rate(least) => (least - median) / least,
+        Bound::Average(most) => (median - most) / most,
+    };
+    if missing <= 0.0 {
+        "reached".to_owned()
+    } else {
+        format!("missed by {:.1} %", missing * 100.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bound, verdict};
+
+    #[test]
+    fn how_much_is_missing() {
+        assert_eq!(verdict(Bound::Rate(2.0), 1.5), "missed by 25.0 %");
+        assert_eq!(verdict(Bound::Rate(0.97), 0.97), "reached");
+        assert_eq!(verdict(Bound::Average(0.5), 0.6), "missed by 20.0 %");
+        assert_eq!(verdict(Bound::Average(0.5), 0.4), "reached");
+    }
+}
