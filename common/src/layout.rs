@@ -89,6 +89,9 @@ pub mod program {
     pub const ENDS_V6: &str = "sockway_ends_v6";
     /// fentry of `tcp_ioctl`: sees who asks FIONREAD.
     pub const GUARD_IOCTL: &str = "sockway_ioctl";
+    /// fentry of `tcp_bpf_ioctl`: the same on joined sockets, where the kernel has it (6.18 and
+    /// later stable kernels).
+    pub const GUARD_JOINED_IOCTL: &str = "sockway_joined_ioctl";
     /// fentry of `tcp_splice_read`: sees who splices before they read.
     pub const GUARD_SPLICE: &str = "sockway_splice";
 }

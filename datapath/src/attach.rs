@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use aya::maps::SockHash;
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{CgroupAttachMode, FEntry, FExit, RawTracePoint, SkMsg, SockOps};
-use aya::{Btf, Ebpf};
+use aya::programs::{CgroupAttachMode, FEntry, FExit, ProgramError, RawTracePoint, SkMsg, SockOps};
+use aya::{Btf, BtfError, Ebpf};
 use log::{info, warn};
 use sockway_common::layout::{self, program};
 
@@ -207,13 +207,36 @@ const GUARDS: [(&str, &str); 2] = [
 
 /// Attaches the programs that see who asks FIONREAD or splices, in place of older ones.
 pub(crate) fn guards(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Error> {
-    GUARDS.into_iter().try_for_each(|(name, function)| {
-        let program: &mut FEntry = get(object, name)?;
-        program.load(function, btf).map_err(refused(name, "load"))?;
-        let id = program.attach().map_err(refused(name, "attach"))?;
-        let link = program.take_link(id).map_err(refused(name, "attach"))?;
-        pin_over(link.into(), &pins.link(name))
-    })
+    // First: where the others are in place, so is this one, if the kernel has its function.
+    match on_entry(
+        object,
+        pins,
+        (program::GUARD_JOINED_IOCTL, "tcp_bpf_ioctl"),
+        btf,
+    ) {
+        Err(Error::Program { source, .. })
+            if matches!(
+                *source,
+                ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })
+            ) => {}
+        done => done?,
+    }
+    GUARDS
+        .into_iter()
+        .try_for_each(|guard| on_entry(object, pins, guard, btf))
+}
+
+fn on_entry(
+    object: &mut Ebpf,
+    pins: &Pins,
+    (name, function): (&'static str, &str),
+    btf: &Btf,
+) -> Result<(), Error> {
+    let program: &mut FEntry = get(object, name)?;
+    program.load(function, btf).map_err(refused(name, "load"))?;
+    let id = program.attach().map_err(refused(name, "attach"))?;
+    let link = program.take_link(id).map_err(refused(name, "attach"))?;
+    pin_over(link.into(), &pins.link(name))
 }
 
 /// How long a program may run at most where the kernel cannot be asked to wait for its end.
@@ -236,13 +259,14 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Every link of an installed datapath.
-const LINKS: [&str; 7] = [
+const LINKS: [&str; 8] = [
     program::ESTABLISH,
     program::READS,
     program::ENDS,
     program::ENDS_V4,
     program::ENDS_V6,
     program::GUARD_IOCTL,
+    program::GUARD_JOINED_IOCTL,
     program::GUARD_SPLICE,
 ];
 

@@ -10,7 +10,7 @@ use aya::maps::{MapInfo, MapType};
 use aya::programs::{
     FEntry, FExit, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SockOps,
 };
-use aya::{Btf, EbpfLoader, VerifierLogLevel};
+use aya::{Btf, BtfError, EbpfLoader, VerifierLogLevel};
 use bpffs::{Bpffs, privileged};
 use sockway_common::addr::IpKey;
 use sockway_common::calls;
@@ -27,8 +27,9 @@ use sockway_datapath::{Datapath, InstallOptions, Pins, host, kernel};
 const MOST_INSTRUCTIONS: u32 = 250_000;
 
 /// The programs on kernel functions, which Sockway does without where a kernel allows none.
-const FUNCTIONS: [(&str, &str); 4] = [
+const FUNCTIONS: [(&str, &str); 5] = [
     (program::GUARD_IOCTL, "tcp_ioctl"),
+    (program::GUARD_JOINED_IOCTL, "tcp_bpf_ioctl"),
     (program::GUARD_SPLICE, "tcp_splice_read"),
     (program::ENDS_V4, "inet_recvmsg"),
     (program::ENDS_V6, "inet6_recvmsg"),
@@ -144,6 +145,7 @@ fn every_program_by_itself_on_every_kernel() {
         program::ENDS_V4,
         program::ENDS_V6,
         program::GUARD_IOCTL,
+        program::GUARD_JOINED_IOCTL,
         program::GUARD_SPLICE,
     ] {
         assert!(names.iter().any(|n| n == name), "no {name} in {names:?}");
@@ -164,6 +166,10 @@ fn every_program_by_itself_on_every_kernel() {
             {
                 // Refused before the verifier saw it, as any fentry program is on such a kernel.
                 println!("{name}: this kernel allows no programs on functions: {io_error}");
+                break;
+            }
+            if let Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) = &verified {
+                println!("{name}: this kernel has no function {}", function(name));
                 break;
             }
             let verified = verified.unwrap_or_else(|e| panic!("{name}, {which}: {e:?}"));

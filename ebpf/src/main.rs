@@ -71,6 +71,13 @@ pub fn sockway_ioctl(ctx: FEntryContext) -> u32 {
     0
 }
 
+/// Sees the same on joined sockets, where the kernel answers for those elsewhere.
+#[fentry(function = "tcp_bpf_ioctl")]
+pub fn sockway_joined_ioctl(ctx: FEntryContext) -> u32 {
+    readers::ioctl(&ctx);
+    0
+}
+
 /// Sees who splices, before anything is read. Only where the kernel allows fentry.
 #[fentry(function = "tcp_splice_read")]
 pub fn sockway_splice(ctx: FEntryContext) -> u32 {

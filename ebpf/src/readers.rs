@@ -238,7 +238,7 @@ fn ended(sock: u64) {
     }
 }
 
-/// `tcp_ioctl(struct sock *sk, int cmd, ...)`.
+/// `tcp_ioctl(struct sock *sk, int cmd, ...)`, or `tcp_bpf_ioctl` with the same arguments.
 #[inline(always)]
 pub(crate) fn ioctl(ctx: &FEntryContext) {
     let cmd: u32 = ctx.arg(1);
