@@ -9,7 +9,7 @@ use sockway_e2e::bed::process::Process;
 use sockway_e2e::bed::sidecar::INBOUND;
 
 use crate::case::Case;
-use crate::hop::{ENDS, Hop, register};
+use crate::hop::{Hop, register};
 
 /// Connections that one process holds: both ends, under the usual limit of open files.
 const EACH: u32 = 7_500;
@@ -40,12 +40,12 @@ impl<'a> Crowd<'a> {
         while left > 0 {
             let some = left.min(EACH);
             left -= some;
-            let to = format!("10.99.1.{}", crowd.connections.len() + 1);
-            // Known from an earlier crowd.
-            if !registered(node, &to)? {
-                hop.add(node, &to)?;
-            }
-            crowd.connections.push(idle(node, hop, &to, some)?);
+            let n = crowd.connections.len() + 1;
+            // From addresses of their own: the ports of one would not do for all.
+            let ends = [format!("10.99.3.{n}"), format!("10.99.1.{n}")];
+            crowd
+                .connections
+                .push(idle(node, hop, ends.each_ref().map(String::as_str), some)?);
         }
         Ok(crowd)
     }
@@ -69,11 +69,15 @@ impl Drop for Crowd<'_> {
     }
 }
 
-/// Opens idle connections to an address of the hop's namespace.
-pub(crate) fn idle(node: &Node, hop: &Hop, to: &str, connections: u32) -> Result<Process> {
+/// Opens idle connections between two addresses of the hop's namespace.
+pub(crate) fn idle(node: &Node, hop: &Hop, ends: [&str; 2], connections: u32) -> Result<Process> {
+    for ip in ends {
+        know(node, hop, ip)?;
+    }
+    let [from, to] = ends;
     let name = format!("idle-{to}");
     let (to, count) = (format!("{to}:{INBOUND}"), connections.to_string());
-    let from = format!("{}:0", ENDS[0]);
+    let from = format!("{from}:0");
     let args = [
         "endpoint",
         "idle",
@@ -89,10 +93,14 @@ pub(crate) fn idle(node: &Node, hop: &Hop, to: &str, connections: u32) -> Result
     Ok(process)
 }
 
-/// True where an address is a registered pod's.
-pub(crate) fn registered(node: &Node, ip: &str) -> Result<bool> {
-    let ip: std::net::IpAddr = ip.parse().context("an address")?;
-    Ok(Registry::open(&node.pins())?
-        .pod(&IpKey::from(ip))?
-        .is_some())
+/// Adds an address to the hop's namespace as a registered pod's, unless it is one.
+pub(crate) fn know(node: &Node, hop: &Hop, ip: &str) -> Result<()> {
+    let address: std::net::IpAddr = ip.parse().context("an address")?;
+    if Registry::open(&node.pins())?
+        .pod(&IpKey::from(address))?
+        .is_none()
+    {
+        hop.add(node, ip)?;
+    }
+    Ok(())
 }

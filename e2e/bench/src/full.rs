@@ -6,15 +6,15 @@ use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, stats};
 use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::process::Process;
 
-use crate::crowd::{idle, registered};
+use crate::crowd::{idle, know};
 use crate::hop::Hop;
 
 /// The fewest connections that `sockway install` takes.
 const FEW: u32 = 16;
 /// Enough to fill the maps, whatever learning takes.
 const FILL: u32 = 8 * FEW;
-/// Where the filling connections go.
-const TO: &str = "10.99.2.1";
+/// Between which addresses the filling connections are.
+const FILLERS: [&str; 2] = ["10.99.4.1", "10.99.2.1"];
 
 /// Attached beside the node's own maps; gone on drop.
 pub(crate) struct Full {
@@ -25,8 +25,8 @@ pub(crate) struct Full {
 impl Full {
     /// Attaches it with the node's pods and fills its maps.
     pub(crate) fn attach(node: &Node, hop: &Hop) -> Result<Self> {
-        if !registered(node, TO)? {
-            hop.add(node, TO)?;
+        for ip in FILLERS {
+            know(node, hop, ip)?;
         }
         let pins = Pins::new(node.scratch.path("bpf").join("full"));
         let mut full = Self {
@@ -42,7 +42,7 @@ impl Full {
             let sandbox = sandbox.with_context(|| format!("{ip:?} has no attachment"))?;
             here.register(row.owner, &sandbox, &row)?;
         }
-        full.fill.push(idle(node, hop, TO, FILL)?);
+        full.fill.push(idle(node, hop, FILLERS, FILL)?);
         let held = stats::sockets(&pins)?;
         ensure!(
             full.refused()? > 0 && held == 2 * FEW as usize,

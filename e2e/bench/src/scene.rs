@@ -171,7 +171,7 @@ impl Scene {
 
     /// From now on new connections are made so.
     pub(crate) fn switch(&mut self, mode: Mode) -> Result<()> {
-        pod::quiet(&[&self.client, &self.server])?;
+        self.quiet()?;
         self.tuple = None;
         self.full = None;
         let (pins, cgroup) = (self.node.pins(), self.node.scratch.cgroup());
@@ -203,6 +203,11 @@ impl Scene {
             }
         }
         Ok(())
+    }
+
+    /// Waits until nothing of the pods with sidecars is connected.
+    pub(crate) fn quiet(&self) -> Result<()> {
+        pod::quiet(&[&self.client, &self.server])
     }
 
     fn set_scope(&self, scope: u32) -> Result<()> {
