@@ -21,7 +21,7 @@ pub(super) fn run(options: &Idle) -> Result<()> {
         connections,
     } = *options;
     let listener = net::listen(to)?;
-    let mut kept = Vec::new();
+    let (mut clients, mut servers) = (Vec::new(), Vec::new());
     let mut message = [0x5a; 64];
     for index in 0..=connections {
         let client = net::connect(Some(from), to)?;
@@ -32,12 +32,15 @@ pub(super) fn run(options: &Idle) -> Result<()> {
             net::send(&server, &message)?;
             net::receive(&client, &mut message)?;
         }
-        kept.push((client, server));
+        clients.push(client);
+        servers.push(server);
     }
     output::ready();
     while !stop::requested() {
         thread::park_timeout(TICK);
     }
-    drop(kept);
+    // In this order: it is not the clients' ports that wait.
+    drop(servers);
+    drop(clients);
     Ok(())
 }

@@ -32,6 +32,8 @@ pub(super) enum Bound {
     Rate(f64),
     /// Average time, at most.
     Average(f64),
+    /// Median time, at most.
+    Median(f64),
 }
 
 const AUTO: Side = (Mode::Auto, EMPTY);
@@ -151,14 +153,14 @@ fn scale() -> Vec<Bar> {
     let bar = |((what, tool, payload), beside)| {
         let ((idle, pods), (few_idle, few_pods)) = (beside, FEW);
         let what = format!(
-            "{what} beside {idle} connections and {pods} pods: rate by that beside {few_idle} and {few_pods}"
+            "{what} beside {idle} connections and {pods} pods: median time by that beside {few_idle} and {few_pods}"
         );
         let sides = ((Mode::Auto, beside), (Mode::Auto, FEW));
         bar(
             &what,
             (Topic::Scale, tool, payload),
             sides,
-            Bound::Rate(0.9),
+            Bound::Median(1.1),
         )
     };
     let all = cases

@@ -48,6 +48,7 @@ fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
     let (figure, limit): (fn(&Sample) -> f64, _) = match bar.bound {
         Bound::Rate(least) => (|s| s.measured.rate, format!("at least {least:.2}x")),
         Bound::Average(most) => (|s| s.measured.mean_us, format!("at most {most:.2}x")),
+        Bound::Median(most) => (|s| s.measured.p50_us, format!("at most {most:.2}x")),
     };
     let spread = |Spread {
                       median,
@@ -62,7 +63,7 @@ fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
             let topic = topic.as_ref().map_or("", |value| value.get_name());
             format!("not measured: `run --topic {topic} --full`")
         },
-        |measured| verdict(bar.bound, measured.median),
+        |measured| verdict(bar.bound, measured),
     );
     [
         bar.what.clone(),
@@ -73,28 +74,49 @@ fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
     ]
 }
 
-/// By the median of the rounds' ratios.
-fn verdict(bound: Bound, median: f64) -> String {
-    let missing = match bound {
-        Bound::Rate(least) => (least - median) / least,
-        Bound::Average(most) => (median - most) / most,
+/// By the median of the rounds' ratios, and whether every round agrees.
+fn verdict(bound: Bound, of: Spread) -> String {
+    let missing = |figure: f64| match bound {
+        Bound::Rate(least) => (least - figure) / least,
+        Bound::Average(most) | Bound::Median(most) => (figure - most) / most,
     };
-    if missing <= 0.0 {
+    let reached = |figure| missing(figure) <= 0.0;
+    let median = reached(of.median);
+    let mut text = if median {
         "reached".to_owned()
     } else {
-        format!("missed by {:.1} %", missing * 100.0)
+        format!("missed by {:.1} %", missing(of.median) * 100.0)
+    };
+    if reached(of.least) != median || reached(of.most) != median {
+        text += ", not in every round";
     }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Bound, verdict};
+    use super::{Bound, Spread, verdict};
 
     #[test]
     fn how_much_is_missing() {
-        assert_eq!(verdict(Bound::Rate(2.0), 1.5), "missed by 25.0 %");
-        assert_eq!(verdict(Bound::Rate(0.97), 0.97), "reached");
-        assert_eq!(verdict(Bound::Average(0.5), 0.6), "missed by 20.0 %");
-        assert_eq!(verdict(Bound::Average(0.5), 0.4), "reached");
+        let verdict = |bound, least, median, most| {
+            let spread = Spread {
+                median,
+                least,
+                most,
+            };
+            verdict(bound, spread)
+        };
+        let of = Bound::Rate(2.0);
+        assert_eq!(verdict(of, 1.4, 1.5, 1.6), "missed by 25.0 %");
+        assert_eq!(
+            verdict(of, 1.4, 1.5, 2.1),
+            "missed by 25.0 %, not in every round"
+        );
+        assert_eq!(verdict(of, 2.0, 2.1, 2.2), "reached");
+        assert_eq!(verdict(of, 1.9, 2.1, 2.2), "reached, not in every round");
+        let of = Bound::Average(0.5);
+        assert_eq!(verdict(of, 0.55, 0.6, 0.7), "missed by 20.0 %");
+        assert_eq!(verdict(of, 0.3, 0.4, 0.5), "reached");
     }
 }
