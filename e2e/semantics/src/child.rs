@@ -21,8 +21,9 @@ use crate::place::{self, Pod};
 use crate::scene::{Scene, Unavailable};
 use crate::variant::{Family, Kind, Mode};
 
-/// Messages of a warm-up connection: more than the reads after which an address is known.
-const WARMUP_MESSAGES: u64 = sockway_common::reader::FIT_READS as u64 + 4;
+/// Messages of a warm-up connection: more than the reads after which an address is known, as the
+/// kernel skips a tracepoint program that it interrupted on the same processor.
+const WARMUP_MESSAGES: u64 = sockway_common::reader::FIT_READS as u64 * 3;
 
 /// What to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
