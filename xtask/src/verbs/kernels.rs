@@ -40,7 +40,7 @@ const PACE: u32 = 5;
 /// Runs of the semantics suite at a time: most wait.
 const JOBS: u32 = 12;
 /// A guest is ended after that.
-const LIMIT: Duration = Duration::from_mins(20);
+const LIMIT: Duration = Duration::from_mins(30);
 /// The same where it runs every case.
 const LIMIT_ALL: Duration = Duration::from_hours(1);
 
