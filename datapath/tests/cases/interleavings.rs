@@ -9,6 +9,7 @@ use proptest::prelude::{Strategy, prop};
 use proptest::prop_oneof;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::Socket;
+use sockway_common::flow::MAX_BACKOFF;
 use sockway_common::scope;
 
 use crate::support::bpffs::privileged;
@@ -166,6 +167,20 @@ impl Connection {
             });
         }
     }
+
+    /// Small messages that are read at once, until a direction on TCP must have come back.
+    fn go_on(&mut self) {
+        for end in 0..2 {
+            let open = self.ends.iter().all(|end| end.socket.is_some());
+            if !open || self.ends[end].finished {
+                continue;
+            }
+            for _ in 0..MAX_BACKOFF + 2 {
+                self.send(end, 100);
+                self.drain();
+            }
+        }
+    }
 }
 
 /// All of one run.
@@ -239,6 +254,7 @@ impl Run {
     fn end(mut self) {
         while self.accept() {}
         self.open.iter_mut().for_each(Connection::drain);
+        self.open[0].go_on();
     }
 }
 
