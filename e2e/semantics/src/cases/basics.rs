@@ -165,7 +165,7 @@ fn zero_length(t: &mut Scene) -> Result<()> {
     );
     t.is("Envoy sends nothing", sys::send(&envoy, b"", 0), Ok(0));
     envoy.put(b"ab")?;
-    pause(20);
+    pause(50);
     t.is("recv into nothing", sys::recv(&app, &mut [], 0), Ok(0));
     t.is("read into nothing", sys::read(&app, &mut []), Ok(0));
     t.bytes("then", &app.take(2)?, b"ab");

@@ -206,7 +206,7 @@ fn orders(t: &mut Scene) -> Result<()> {
         t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
         t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
         t.is("Envoy shuts down", envoy.shutdown(Write), Ok(()));
-        pause(20);
+        pause(50);
         let after = app.now(PollFlags::POLLIN)?;
         t.is("poll", after, PollFlags::POLLIN | PollFlags::POLLHUP);
     }
@@ -217,7 +217,7 @@ fn shut_read(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     envoy.put(b"there")?;
-    pause(20);
+    pause(50);
     app.shutdown(Read)?;
     t.is("poll", app.now(PollFlags::POLLIN)?, PollFlags::POLLIN);
     t.is("recv", app.recv(&mut [0; 10], 0), Ok(5));

@@ -62,7 +62,7 @@ fn fork_reads(t: &mut Scene) -> Result<()> {
         envoy.put(&part[..500])?;
         t.bytes("the parent reads", &app.take(500)?, &part[..500]);
         let child = child_takes(&app, &part[500..])?;
-        pause(20);
+        pause(50);
         envoy.put(&part[500..])?;
         t.is("the child reads", child.wait(), Ok(1));
     }

@@ -43,7 +43,7 @@ fn peek_offset(t: &mut Scene) -> Result<()> {
     );
     let sent = payload::bytes(3, 90);
     envoy.put(&sent)?;
-    pause(20);
+    pause(50);
     for _ in 0..2 {
         let mut buffer = [0; 30];
         let got = app.recv(&mut buffer, libc::MSG_PEEK)?;
@@ -60,7 +60,7 @@ fn unread(t: &mut Scene) -> Result<()> {
     t.is("at first", count(&app), Ok(0));
     for total in [1000, 2000, 3000] {
         envoy.put(&payload::bytes(7, 1000))?;
-        pause(20);
+        pause(50);
         t.is(&format!("with {total} bytes"), count(&app), Ok(total));
     }
     app.take(1500)?;
@@ -69,7 +69,7 @@ fn unread(t: &mut Scene) -> Result<()> {
     t.is("all read", count(&app), Ok(0));
     envoy.put(b"last")?;
     envoy.shutdown(std::net::Shutdown::Write)?;
-    pause(20);
+    pause(50);
     t.is("before the end", count(&app), Ok(4));
     app.take(4)?;
     t.is("at the end", count(&app), Ok(0));
@@ -93,7 +93,7 @@ pub(super) fn inquire(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::IPPROTO_TCP, TCP_INQ, 1)?;
     envoy.put(&payload::bytes(12, 1000))?;
-    pause(20);
+    pause(50);
     for left in [600_i32, 200, 0] {
         let (count, list) = controls(&app, &mut [0; 400])?;
         let want = vec![sys::Control {

@@ -97,7 +97,7 @@ fn peek_more(t: &mut Scene) -> Result<()> {
     let mut buffer = [0; 300];
     for upto in [100, 200, 300] {
         envoy.put(&sent[upto - 100..upto])?;
-        pause(20);
+        pause(50);
         let got = app.recv(&mut buffer, libc::MSG_PEEK)?;
         t.bytes(&format!("peek at {upto}"), &buffer[..got], &sent[..upto]);
     }
@@ -109,7 +109,7 @@ fn peek_more(t: &mut Scene) -> Result<()> {
 fn two_parts(app: &End, envoy: &End, bytes: &[u8], flags: i32) -> Result<Got<Vec<u8>>> {
     let (first, second) = bytes.split_at(bytes.len() / 2);
     envoy.put(first)?;
-    pause(20);
+    pause(50);
     thread::scope(|scope| -> Result<_> {
         let later = scope.spawn(|| {
             pause(150);
@@ -136,7 +136,7 @@ fn waitall_end(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     envoy.put(b"1234")?;
     envoy.shutdown(std::net::Shutdown::Write)?;
-    pause(20);
+    pause(50);
     let mut buffer = [0; 8];
     t.is(
         "MSG_WAITALL",
@@ -156,7 +156,7 @@ fn dontwait(t: &mut Scene) -> Result<()> {
         Err(Errno::EAGAIN),
     );
     envoy.put(b"some")?;
-    pause(20);
+    pause(50);
     t.is(
         "some",
         sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT),
@@ -182,7 +182,7 @@ pub(super) fn trunc(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(5, 300);
     envoy.put(&sent)?;
-    pause(20);
+    pause(50);
     let mut buffer = [0; 100];
     t.is(
         "with a buffer",

@@ -82,7 +82,7 @@ fn send_after_close(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     drop(envoy);
-    pause(20);
+    pause(50);
     t.is("the first send", sys::send(&app, b"x", 0), Ok(1));
     t.is("in the end", send_until_error(&app), Err(Errno::EPIPE));
     t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
@@ -143,7 +143,7 @@ fn peer_aborts(t: &mut Scene) -> Result<()> {
     warm(t, &app, &envoy)?;
     envoy.socket().set_linger(Some(Duration::ZERO))?;
     drop(envoy);
-    pause(20);
+    pause(50);
     t.is("send", sys::send(&app, b"x", 0), Err(Errno::ECONNRESET));
     t.is("send again", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
     t.is("recv", app.recv(&mut [0; 1], 0), Ok(0));
@@ -155,10 +155,10 @@ fn reset_behind_data(t: &mut Scene) -> Result<()> {
     warm(t, &app, &envoy)?;
     let sent = payload::bytes(4, 1000);
     envoy.put(&sent)?;
-    pause(20);
+    pause(50);
     envoy.socket().set_linger(Some(Duration::ZERO))?;
     drop(envoy);
-    pause(20);
+    pause(50);
     let (got, end) = app.rest();
     t.bytes("read", &got, &sent);
     t.is("then", end, Err(Errno::ECONNRESET));
@@ -170,9 +170,9 @@ fn listener_closed(t: &mut Scene) -> Result<()> {
     let active = t.dial(&Setup::default())?;
     let also = t.dial(&Setup::default())?;
     active.put(b"before")?;
-    pause(20);
+    pause(50);
     drop(listener);
-    pause(20);
+    pause(50);
     t.is(
         "with bytes sent",
         active.rest(),

@@ -131,7 +131,7 @@ fn all(t: &mut Scene) -> Result<()> {
     let mut ring = ring()?;
     let sent = payload::bytes(4, 800);
     envoy.put(&sent[..400])?;
-    pause(20);
+    pause(50);
     let got = thread::scope(|scope| -> Result<_> {
         let waiting = scope.spawn(|| {
             let mut buffer = vec![0; 800];

@@ -45,7 +45,7 @@ fn scattered(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(9, 600);
     envoy.put(&sent)?;
-    pause(20);
+    pause(50);
     let mut buffers = [vec![0; 100], vec![0; 1], vec![0; 700]];
     let mut parts: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
     let got = app.patiently(PollFlags::POLLIN, || nix::sys::uio::readv(&app, &mut parts));
@@ -58,7 +58,7 @@ fn message(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(10, 600);
     envoy.put(&sent)?;
-    pause(20);
+    pause(50);
     let mut buffers = [vec![0; 300], vec![0; 10], vec![0; 700]];
     let mut parts: Vec<_> = buffers.iter_mut().map(|b| IoSliceMut::new(b)).collect();
     let got = app.patiently(PollFlags::POLLIN, || sys::recv_parts(&app, &mut parts, 0))?;
@@ -75,7 +75,7 @@ fn many_messages(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = payload::bytes(11, 250);
     envoy.put(&sent)?;
-    pause(20);
+    pause(50);
     let mut buffers = vec![vec![0; 100]; 4];
     let got = sys::recv_many(&app, &mut buffers, libc::MSG_DONTWAIT);
     t.is("recvmmsg", got, Ok(vec![100, 100, 50]));
@@ -88,7 +88,7 @@ fn many_messages(t: &mut Scene) -> Result<()> {
 fn error_queue(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     envoy.put(b"data")?;
-    pause(20);
+    pause(50);
     t.is(
         "recv",
         sys::recv(&app, &mut [0; 10], libc::MSG_ERRQUEUE),
