@@ -9,6 +9,7 @@ pub mod calls;
 pub mod config;
 pub mod counters;
 pub mod direction;
+pub mod existing;
 pub mod flow;
 pub mod layout;
 pub mod pair;

@@ -27,6 +27,9 @@ pub mod flag {
     pub const APP_END: u32 = 8;
     /// One of the two ends belongs to an application.
     pub const FACES_APP: u32 = 16;
+    /// Was open before it was joined ([`crate::existing`]) and stays on TCP until
+    /// no call can be under way that began before.
+    pub const HELD: u32 = 32;
 }
 
 /// One socket's state. Written by the socket's own callbacks and sends, which

@@ -15,6 +15,7 @@ use aya::{Btf, BtfError, Ebpf};
 use log::{info, warn};
 use sockway_common::layout::{self, program};
 
+use crate::existing::turn::Turn;
 use crate::kernel::Hooks;
 use crate::{Error, Pins, kernel, loaded, sys};
 
@@ -47,7 +48,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn refused<E>(name: &'static str, op: &'static str) -> impl Fn(E) -> Error
+pub(crate) fn refused<E>(name: &'static str, op: &'static str) -> impl Fn(E) -> Error
 where
     E: Into<aya::programs::ProgramError>,
 {
@@ -58,7 +59,7 @@ where
     }
 }
 
-fn get<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, Error>
+pub(crate) fn get<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, Error>
 where
     &'a mut P: TryFrom<&'a mut aya::programs::Program>,
 {
@@ -244,6 +245,8 @@ const RUN: Duration = Duration::from_millis(100);
 
 /// Stops taking in connections: once it returns, no program joins one any more.
 pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
+    // Who comes after this finds nothing attached, and leaves it at that.
+    let _turn = Turn::take(pins)?;
     let pin = pins.link(program::ESTABLISH);
     if let Ok(link) = sys::object_at(&pin) {
         if let Err(e) = sys::link_detach(link.as_fd()) {

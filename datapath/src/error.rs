@@ -136,6 +136,14 @@ pub enum Error {
         source: Box<aya::programs::ProgramError>,
     },
 
+    /// Connections that were open before cannot be brought in here.
+    #[cfg(feature = "loader")]
+    #[error("connections that were open before stay on TCP: {why}")]
+    Existing {
+        /// What is missing.
+        why: String,
+    },
+
     /// The kernel's BTF could not be read.
     #[cfg(feature = "loader")]
     #[error("cannot read the kernel's BTF at {}", path.display())]
@@ -149,6 +157,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Existing connections cannot be brought in.
+    #[cfg(feature = "loader")]
+    pub(crate) fn existing(why: &str) -> Self {
+        Self::Existing {
+            why: why.to_owned(),
+        }
+    }
+
     /// An I/O error on `path`.
     pub(crate) fn io(op: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
         Self::Io {

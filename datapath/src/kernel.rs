@@ -27,17 +27,18 @@ impl Readable for Bytes {
 }
 
 /// One kernel field: its type, its path in it, and where its offset goes.
-struct Field {
-    of: &'static str,
-    path: &'static str,
-    slot: fn(&mut Offsets) -> &mut u32,
+pub(crate) struct Field<T> {
+    pub(crate) of: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) slot: fn(&mut T) -> &mut u32,
 }
 
 macro_rules! fields {
     ($($of:literal $path:expr => $slot:ident),+ $(,)?) => {
-        [$(Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
+        [$($crate::kernel::Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
     };
 }
+pub(crate) use fields;
 
 /// What is no plain field: its name in [`table`], and where it goes.
 type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
@@ -51,7 +52,7 @@ const OTHERS: [Other; 2] = [
 ];
 
 /// Every field that the programs read.
-const FIELDS: [Field; sockway_common::config::OFFSETS - OTHERS.len()] = fields![
+const FIELDS: [Field<Offsets>; sockway_common::config::OFFSETS - OTHERS.len()] = fields![
     "bpf_sock_ops_kern" "sk" => sops_sk,
     "tcp_request_sock" "rcv_isn" => req_rcv_isn,
     "tcp_request_sock" "snt_isn" => req_snt_isn,
@@ -126,25 +127,11 @@ pub const ARCH: Arch = if cfg!(target_arch = "aarch64") {
 /// [`Error::Btf`] where the file is there but cannot be read or parsed. A
 /// kernel without BTF is no error: every offset is unknown then.
 pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
-    let path = btf.map_or_else(|| PathBuf::from(BTF), Path::to_owned);
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Btf {
-        path: path.clone(),
-        source,
-    };
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Offsets::NONE),
-        Err(e) => return Err(failed(e.into())),
-    };
-    let types = TypeInformation::new(&Bytes(bytes)).map_err(|e| failed(format!("{e:?}").into()))?;
     let mut offsets = Offsets::NONE;
-    for Field { of, path, slot } in &FIELDS {
-        let found = structure(&types, of).and_then(|id| types.offset_of(id, path).ok());
-        *slot(&mut offsets) = match found {
-            Some((_, Offset::ByteOffset(bytes))) => bytes,
-            _ => UNKNOWN,
-        };
-    }
+    let Some(types) = types(btf)? else {
+        return Ok(offsets);
+    };
+    find(&types, &FIELDS, &mut offsets);
     let inq = structure(&types, "tcp_sock");
     let inq = inq.and_then(|id| types.offset_of(id, "recvmsg_inq").ok());
     offsets.tcp_recvmsg_inq_bit = match inq {
@@ -156,6 +143,38 @@ pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
         .and_then(|size| u32::try_from(size).ok())
         .unwrap_or(UNKNOWN);
     Ok(offsets)
+}
+
+/// The kernel's types, or those of another file; `None` where there is no such file.
+///
+/// # Errors
+///
+/// [`Error::Btf`] where the file is there but cannot be read or parsed.
+pub(crate) fn types(btf: Option<&Path>) -> Result<Option<TypeInformation>, Error> {
+    let path = btf.map_or_else(|| PathBuf::from(BTF), Path::to_owned);
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Btf {
+        path: path.clone(),
+        source,
+    };
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(failed(e.into())),
+    };
+    TypeInformation::new(&Bytes(bytes))
+        .map(Some)
+        .map_err(|e| failed(format!("{e:?}").into()))
+}
+
+/// Looks every field up; what the kernel lacks becomes [`UNKNOWN`].
+pub(crate) fn find<T>(types: &TypeInformation, fields: &[Field<T>], into: &mut T) {
+    for Field { of, path, slot } in fields {
+        let found = structure(types, of).and_then(|id| types.offset_of(id, path).ok());
+        *slot(into) = match found {
+            Some((_, Offset::ByteOffset(bytes))) => bytes,
+            _ => UNKNOWN,
+        };
+    }
 }
 
 /// The id of a structure. A forward declaration may come behind it under the same

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use aya::{Btf, Ebpf, EbpfLoader};
 use log::{debug, info, warn};
 use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, Offsets};
+use sockway_common::existing::{self, Fields};
 use sockway_common::layout;
 
 use crate::kernel::Hooks;
@@ -274,7 +275,8 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
     }
 }
 
-fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Result<Ebpf, Error> {
+/// A loader over the pinned maps.
+fn over<'a>(pins: &Pins, config: &'a Config) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
     // rustc emits no relocations against the kernel's types.
     loader.btf(None);
@@ -282,17 +284,26 @@ fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Res
     for name in object_maps() {
         loader.map_pin_path(name, pins.map(name));
     }
-    for (name, rows) in layout::capacities(max_connections) {
-        loader.map_max_entries(name, rows);
-    }
+    loader
+}
+
+fn read(mut loader: EbpfLoader<'_>, pins: &Pins, bytes: &[u8]) -> Result<Ebpf, Error> {
     debug!(
         "loading {} bytes of eBPF object over {}",
         bytes.len(),
         pins.dir().display()
     );
-    let object = loader.load(bytes).map_err(|source| Error::Load {
+    loader.load(bytes).map_err(|source| Error::Load {
         source: Box::new(source),
-    })?;
+    })
+}
+
+fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Result<Ebpf, Error> {
+    let mut loader = over(pins, config);
+    for (name, rows) in layout::capacities(max_connections) {
+        loader.map_max_entries(name, rows);
+    }
+    let object = read(loader, pins, bytes)?;
     for (name, wanted) in layout::capacities(max_connections) {
         let rows = stats::capacity(pins, name)?;
         if rows != wanted {
@@ -300,4 +311,11 @@ fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Res
         }
     }
     Ok(object)
+}
+
+/// The object for its iterators, over maps that are pinned.
+pub(crate) fn iterators(pins: &Pins, config: &Config, fields: &Fields) -> Result<Ebpf, Error> {
+    let mut loader = over(pins, config);
+    loader.override_global(existing::FIELDS_GLOBAL, fields, true);
+    read(loader, pins, OBJECT)
 }

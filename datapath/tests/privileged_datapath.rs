@@ -6,6 +6,8 @@
 mod ageing;
 #[path = "support/bpffs.rs"]
 mod bpffs_support;
+#[path = "cases/existing/mod.rs"]
+mod existing;
 mod support {
     pub(crate) use super::bpffs_support as bpffs;
     #[path = "measure.rs"]

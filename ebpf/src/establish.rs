@@ -222,7 +222,7 @@ fn join_active(ctx: &SockOpsContext, key: SeqKey, row: &mut PendingRow) -> Resul
     }
     let cookie = insert(ctx, state.cookie)?;
     if row.hop == hop::APP {
-        ageing::keep(ctx, sock);
+        ageing::keep(ctx.as_ptr(), sock);
     }
     row.active_sock = sock;
     row.active_cookie = cookie;
@@ -309,7 +309,7 @@ fn join_passive(
     set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     let cookie = insert(ctx, state.cookie)?;
     if row.hop != hop::APP {
-        ageing::keep(ctx, sock);
+        ageing::keep(ctx.as_ptr(), sock);
     }
     let peer = PeerRow { cookie, sock };
     if PEERS
@@ -395,7 +395,9 @@ fn close(ops: *mut bpf_sock_ops) {
         readers::unwatch(state.cookie);
     }
     if state.flags & flag::OBSERVED == 0 {
-        account::closed(state);
+        if state.flags & flag::HELD == 0 {
+            account::closed(state);
+        }
         if kernel::failed(state.sock) {
             leave(state);
         }

@@ -52,8 +52,9 @@ pub(crate) fn keepalive_idle() -> u32 {
     config!(keepalive_idle)
 }
 
+/// Reads an unsigned integer at an offset; `None` where that cannot be done.
 #[inline(always)]
-fn read<T: Default>(base: u64, offset: u32) -> Option<T> {
+pub(crate) fn read<T: Default>(base: u64, offset: u32) -> Option<T> {
     if offset == UNKNOWN || base == 0 {
         return None;
     }
@@ -256,6 +257,11 @@ pub(crate) fn keeps_alive(sock: u64) -> Option<bool> {
 pub(crate) fn has_ulp(sock: u64) -> bool {
     let ops: Option<u64> = read(sock, config!(offsets.icsk_ulp_ops));
     matches!(ops, Some(ops) if ops != 0)
+}
+
+#[inline(always)]
+pub(crate) fn rcv_nxt(sock: u64) -> Option<u32> {
+    read(sock, config!(offsets.tcp_rcv_nxt))
 }
 
 /// What rule 1 needs to know of both ends.

@@ -10,6 +10,7 @@ mod account;
 mod ageing;
 mod ends;
 mod establish;
+mod existing;
 mod kernel;
 mod maps;
 mod readers;
@@ -82,6 +83,24 @@ pub fn sockway_joined_ioctl(ctx: FEntryContext) -> u32 {
 #[fentry(function = "tcp_splice_read")]
 pub fn sockway_splice(ctx: FEntryContext) -> u32 {
     readers::splice(&ctx);
+    0
+}
+
+/// Tells what it sees of every established socket of a network namespace.
+/// Loaded only when asked for; minimum kernel 6.5 (see `existing`).
+// aya has no attribute for iterators.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sockway_look(ctx: *mut core::ffi::c_void) -> i32 {
+    existing::look(&existing::Context::new(ctx));
+    0
+}
+
+/// Brings sockets in that were open before. As `sockway_look`.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/tcp")]
+pub extern "C" fn sockway_join(ctx: *mut core::ffi::c_void) -> i32 {
+    existing::join(&existing::Context::new(ctx));
     0
 }
 

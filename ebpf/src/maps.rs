@@ -7,6 +7,7 @@ use aya_ebpf::btf_maps::{
 use aya_ebpf::macros::btf_map;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
+use sockway_common::existing::{JoinRow, MAX_JOINS};
 use sockway_common::layout::{
     MAX_PENDING, MAX_POD_STATS, MAX_PODS, MAX_READERS, MAX_SOCKETS, MAX_WATCHED,
 };
@@ -57,3 +58,8 @@ pub(crate) static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
 #[btf_map(name = "pod_stats")]
 pub(crate) static POD_STATS: LruPerCpuHashMap<IpKey, PodStats, MAX_POD_STATS> =
     LruPerCpuHashMap::new();
+
+/// Sockets to bring in that were open before, by cookie. Not pinned: it belongs
+/// to the process that loads the iterators.
+#[btf_map(name = "joins")]
+pub(crate) static JOINS: HashMap<u64, JoinRow, MAX_JOINS, NO_PREALLOC> = HashMap::new();

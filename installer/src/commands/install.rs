@@ -191,6 +191,7 @@ fn text(report: &Report, pods: Option<&reconcile::Report>) -> String {
         let (old, live) = (pods.registered.len(), pods.live);
         lines.push(("Pods", format!("{old} registered now, of {live} live ones")));
         lines.extend(pods.failed.iter().map(|failure| ("Pod", failure.clone())));
+        lines.extend(pods.existing.iter().map(|e| ("Existing", e.line())));
     }
     ui::facts(&lines)
 }

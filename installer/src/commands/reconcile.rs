@@ -16,7 +16,8 @@ restarted; new connections of the pods registered are accelerated from then on.
 
 Examples:
   sockway reconcile
-  sockway reconcile --all        # also pods that are registered, after settings were changed")]
+  sockway reconcile --all        # also pods that are registered, after settings were changed
+  sockway reconcile --existing-connections    # and bring in idle connections that are open already")]
 pub struct ReconcileArgs {
     #[command(flatten)]
     pins: PinArgs,
@@ -60,6 +61,7 @@ fn text(report: &Report) -> String {
         registered,
         removed,
         failed,
+        existing,
     } = report;
     let mut lines = vec![("Pods", format!("{live} live in the runtime's cache"))];
     let all = [
@@ -72,6 +74,9 @@ fn text(report: &Report) -> String {
     }
     if registered.is_empty() && removed.is_empty() && failed.is_empty() {
         lines.push(("Changed", "nothing: the registered set is right".to_owned()));
+    }
+    if let Some(existing) = existing {
+        lines.push(("Existing", existing.line()));
     }
     ui::facts(&lines)
 }

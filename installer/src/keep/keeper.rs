@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use sockway_datapath::sweep::Handshakes;
 
 use super::drift::{Detector, Drift};
+use super::existing::Looks;
 use super::programs;
 use super::rhythm::Rhythm;
 use super::shared::Shared;
@@ -30,6 +31,8 @@ pub struct Keeper {
     wanted: Wanted,
     host: Host,
     sources: SourceArgs,
+    /// Looks for connections that were open already, where that is wanted.
+    looks: Option<Looks>,
     /// How often the registered set is compared with the live pods.
     reconcile_every: Duration,
     shared: Arc<Shared>,
@@ -48,11 +51,14 @@ impl Keeper {
     pub fn new(
         wanted: Wanted,
         host: Host,
-        sources: SourceArgs,
+        mut sources: SourceArgs,
         reconcile_every: Duration,
         shared: Arc<Shared>,
     ) -> Self {
+        // By a process of its own, not by the loop's own reconciling.
+        let existing = std::mem::take(&mut sources.existing_connections);
         Self {
+            looks: existing.then(Looks::default),
             wanted,
             host,
             sources,
@@ -203,12 +209,20 @@ impl Keeper {
                 for failure in &report.failed {
                     log::warn!("not registered: {failure}");
                 }
+                if let Some(existing) = &report.existing {
+                    log::info!("existing connections: {}", existing.line());
+                }
                 let mut known = self.shared.lock();
                 known.reconciled += report.registered.len() as u64;
                 known.removed += report.removed.len() as u64;
                 known.unregistered = report.failed.len() as u64;
             }
             Err(e) => log::warn!("cannot compare registered and live pods: {e:#}"),
+        }
+        if let Some(looks) = &mut self.looks
+            && let Err(e) = looks.turn(&self.wanted, &self.sources)
+        {
+            log::warn!("connections that were open already stay on TCP: {e:#}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::undo::Undo;
 pub const OPTION: &str = "--programs-only";
 
 /// The running program, be its file replaced or removed meanwhile.
-const SELF: &str = "/proc/self/exe";
+pub(super) const SELF: &str = "/proc/self/exe";
 
 /// What was done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

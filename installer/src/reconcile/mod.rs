@@ -6,6 +6,7 @@
 //! called it, so that there is one way in which a pod gets registered.
 
 pub mod cache;
+pub mod existing;
 pub mod netns;
 pub mod plan;
 
@@ -28,9 +29,15 @@ use crate::{confdir, files, plugin};
 use cache::Cached;
 use plan::Seen;
 
-/// Where the runtime's own notes on pods are.
+/// Where the runtime's own notes on pods are, and what of old pods is brought in.
 #[derive(Args, Clone, Debug)]
 pub struct SourceArgs {
+    /// Also bring in connections that are open already, where both ends can be found on the node.
+    /// Needs kernel 6.5 or later and, in a container, hostPID
+    #[arg(long, env = "SOCKWAY_EXISTING_CONNECTIONS",
+          value_parser = clap::builder::BoolishValueParser::new())]
+    pub existing_connections: bool,
+
     /// Directory of libcni's result cache
     #[arg(
         long,
@@ -61,6 +68,9 @@ pub struct Report {
     pub removed: Vec<String>,
     /// What could not be done, one line each.
     pub failed: Vec<String>,
+    /// Connections that were open already; absent where that is not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub existing: Option<existing::Report>,
 }
 
 /// Registers live pods that have no row and removes rows whose pod is gone.
@@ -104,6 +114,15 @@ pub fn run(pins: &Pins, cni: &CniArgs, sources: &SourceArgs, all: bool) -> Resul
             Err(e) => report.failed.push(format!("{}: {e:#}", cached.title())),
         }
     }
+    if sources.existing_connections {
+        let paths = live.iter().map(|(cached, _)| cached.netns.as_path());
+        let wanted = registry.sandboxes()?.into_iter();
+        let wanted = wanted.map(|(_, row)| row.netns_inode);
+        let namespaces = netns::open_all(&sources.netns_dir, paths, wanted);
+        let existing = existing::run(pins, &namespaces);
+        log::info!("connections that were open already: {}", existing.line());
+        report.existing = Some(existing);
+    }
     Ok(report)
 }
 
@@ -120,6 +139,7 @@ fn live(sources: &SourceArgs, network: &str) -> Result<Vec<(Cached, u64)>> {
     let SourceArgs {
         cni_cache_dir,
         netns_dir,
+        ..
     } = sources;
     let all = cache::read(cni_cache_dir)?;
     let mut all: Vec<_> = all

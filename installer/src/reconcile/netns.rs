@@ -44,6 +44,23 @@ pub fn all(directory: &Path) -> Vec<(PathBuf, HashSet<IpAddr>)> {
     looked.collect()
 }
 
+/// Those of the namespaces under a directory and at the paths that are wanted by their inode
+/// number, each once.
+pub fn open_all<'a>(
+    directory: &Path,
+    paths: impl Iterator<Item = &'a Path>,
+    wanted: impl Iterator<Item = u64>,
+) -> Vec<File> {
+    let mut wanted: HashSet<u64> = wanted.collect();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.path())
+        .chain(paths.map(Path::to_owned))
+        .filter(|path| inode(path).is_some_and(|inode| wanted.remove(&inode)))
+        .filter_map(|path| File::open(path).ok())
+        .collect()
+}
+
 /// Addresses of every interface in the namespace at a path.
 ///
 /// # Errors
@@ -79,7 +96,7 @@ fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{inode, inodes};
+    use super::{inode, inodes, open_all};
     use std::path::Path;
 
     #[test]
@@ -89,5 +106,16 @@ mod tests {
         assert_eq!(inode(Path::new("/proc/none")), None);
         assert!(inodes(Path::new("/proc/self/ns")).unwrap().len() > 1);
         assert!(inodes(Path::new("/proc/none")).is_none());
+    }
+
+    #[test]
+    fn wanted_namespaces_are_opened_once() {
+        let own = Path::new("/proc/self/ns/net");
+        let open = |wanted: Option<u64>| {
+            let paths = [own].into_iter();
+            open_all(Path::new("/proc/self/ns"), paths, wanted.into_iter()).len()
+        };
+        assert_eq!(open(inode(own)), 1);
+        assert_eq!(open(None), 0);
     }
 }

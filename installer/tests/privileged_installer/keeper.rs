@@ -20,8 +20,14 @@ pub(crate) struct Keeper(Child);
 impl Keeper {
     /// Does not wait until it is ready.
     pub(crate) fn spawn(node: &Node) -> Self {
+        Self::spawn_with(node, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn spawn_with(node: &Node, arguments: &[&str]) -> Self {
         let log = fs::File::create(node.path("run.log")).unwrap();
         let mut command = node.sockway(&["run"]);
+        command.args(arguments);
         Self(command.stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
 

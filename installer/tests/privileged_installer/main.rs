@@ -3,6 +3,7 @@
 //! Needs root and the real eBPF object: `make test-privileged`.
 
 mod doctor;
+mod existing;
 mod fight;
 mod footprint;
 mod foreign;

@@ -31,6 +31,13 @@ impl Connection {
         }
     }
 
+    /// Changes how both ends wait.
+    pub(crate) fn set_nonblocking(&self, on: bool) {
+        for end in [&self.client, &self.server] {
+            end.set_nonblocking(on).unwrap();
+        }
+    }
+
     /// Some bytes there and back, every one checked.
     pub(crate) fn echo(&mut self) {
         self.round += 1;

@@ -23,7 +23,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.paths.runDir | quote }}
 {{- end }}
 
-{{/* Each capability with its reason. No privileged, no hostPID. */}}
+{{/* Each capability with its reason. No privileged; hostPID only with existingConnections. */}}
 {{- define "sockway.securityContext" -}}
 runAsUser: 0
 allowPrivilegeEscalation: false
@@ -47,6 +47,10 @@ capabilities:
     - CHOWN
     # Writes into directories of the node that are not root's.
     - DAC_OVERRIDE
+    {{- if .Values.existingConnections }}
+    # Sees in which system call the owners of existing connections are.
+    - SYS_PTRACE
+    {{- end }}
 seccompProfile:
   # The default profile refuses mount and setns on some runtimes.
   type: Unconfined
