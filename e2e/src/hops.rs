@@ -13,7 +13,7 @@ use sockway_datapath::{Pins, stats};
 const HOPS: [u32; 4] = [hop::OUTBOUND, hop::INBOUND, hop::APP, hop::SELF_INBOUND];
 
 /// Sums of one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Figures(Stats);
 
 /// One hop between two moments.

@@ -129,6 +129,9 @@ pub(crate) fn run(job: &str) -> Result<()> {
         };
         warm_up(&mut scene, warmup, case.run)?;
     }
+    if job.mode == Mode::Late {
+        scene.bring_in_late(pins.clone());
+    }
     say(&Line::Begin(Counted::read(&pins, pod)?))?;
     let lost = Rc::new(Cell::new(false));
     let (not_said, seen) = (Rc::clone(&lost), |fact: &Fact| {

@@ -30,7 +30,7 @@ struct Cli {
     /// How results are written
     #[arg(short, long, value_enum, default_value = "human")]
     output: Format,
-    /// Columns beside auto, for information only
+    /// Columns beside auto; sudden and all for information only
     #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
     scope: Vec<Scope>,
     /// How many runs at a time
@@ -61,6 +61,8 @@ enum Scope {
     Auto,
     /// The case's calls are new to an address that is known as fit
     Sudden,
+    /// Connections are open before they are brought in; judged as auto
+    Late,
     /// Everything redirected at once
     All,
 }
@@ -123,7 +125,11 @@ fn suite(cli: &Cli) -> Result<bool> {
 }
 
 fn extra(scopes: &[Scope]) -> Vec<Mode> {
-    let wanted = [(Scope::Sudden, Mode::Sudden), (Scope::All, Mode::All)];
+    let wanted = [
+        (Scope::Sudden, Mode::Sudden),
+        (Scope::Late, Mode::Late),
+        (Scope::All, Mode::All),
+    ];
     wanted
         .into_iter()
         .filter(|(scope, _)| scopes.contains(scope))

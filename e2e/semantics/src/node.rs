@@ -91,24 +91,8 @@ impl Node {
 
     /// Registers a run's pod.
     pub(crate) fn register(&self, pod: Pod, scope: u32) -> Result<()> {
-        let owner = owner(pod);
-        let row = PodRow {
-            owner,
-            outbound_port: DEFAULT_OUTBOUND_PORT,
-            inbound_port: DEFAULT_INBOUND_PORT,
-            scope,
-        };
-        let mut sandbox = SandboxRow {
-            ip_count: 2,
-            scope,
-            ..SandboxRow::default()
-        };
-        sandbox.ips[0] = IpKey::from(IpAddr::V4(pod.v4));
-        sandbox.ips[1] = IpKey::from(IpAddr::V6(pod.v6));
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry
-            .register(owner, &sandbox, &row)
-            .context("register a pod")
+        register(&mut registry, pod, scope)
     }
 
     /// Takes a run's pod out again.
@@ -141,6 +125,27 @@ impl Drop for Node {
             );
         }
     }
+}
+
+/// Registers a pod, or gives it another scope.
+pub(crate) fn register(registry: &mut Registry, pod: Pod, scope: u32) -> Result<()> {
+    let owner = owner(pod);
+    let row = PodRow {
+        owner,
+        outbound_port: DEFAULT_OUTBOUND_PORT,
+        inbound_port: DEFAULT_INBOUND_PORT,
+        scope,
+    };
+    let mut sandbox = SandboxRow {
+        ip_count: 2,
+        scope,
+        ..SandboxRow::default()
+    };
+    sandbox.ips[0] = IpKey::from(IpAddr::V4(pod.v4));
+    sandbox.ips[1] = IpKey::from(IpAddr::V6(pod.v6));
+    registry
+        .register(owner, &sandbox, &row)
+        .context("register a pod")
 }
 
 fn owner(pod: Pod) -> OwnerKey {

@@ -186,7 +186,10 @@ fn informative(row: &Row, mode: Mode) -> String {
     }
     let unequal: Vec<_> = cells.iter().filter(|cell| !cell.verdict.holds()).collect();
     if unequal.is_empty() {
-        return "equal".into();
+        let fast = cells
+            .iter()
+            .filter(|cell| cell.verdict == Verdict::Accelerated);
+        return format!("equal, {} fast", fast.count());
     }
     format!("{} of {} differ", unequal.len(), cells.len())
 }

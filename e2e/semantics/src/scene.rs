@@ -1,6 +1,7 @@
 //! What a case is given: connections of the kind under test, and a place for what it sees.
 
 use std::fmt;
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -9,9 +10,12 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
+use sockway_common::scope;
+use sockway_datapath::{Pins, Registry, existing};
 
 use crate::end::End;
 use crate::facts::Facts;
+use crate::node;
 use crate::pace;
 use crate::place::{ENVOY_V4, ENVOY_V6, Pod};
 use crate::sys::{Got, errno};
@@ -65,6 +69,8 @@ pub(crate) struct Scene {
     family: Family,
     pod: Pod,
     facts: Facts,
+    /// Where the maps are, if connections are brought in after they were opened.
+    late: Option<Pins>,
 }
 
 impl Deref for Scene {
@@ -89,7 +95,14 @@ impl Scene {
             family,
             pod,
             facts,
+            late: None,
         }
+    }
+
+    /// From now on, what [`Self::connect_with`] connects is left alone by the programs
+    /// until it is established, and brought in then.
+    pub(crate) fn bring_in_late(&mut self, pins: Pins) {
+        self.late = Some(pins);
     }
 
     /// Goes on with other facts.
@@ -119,10 +132,30 @@ impl Scene {
 
     /// A connection of sockets that were prepared; the application's end first.
     pub(crate) fn connect_with(&self, setup: &Setup<'_>) -> Result<(End, End)> {
+        self.set_scope(scope::OFF)?;
         let listener = self.listen(setup)?;
         let active = self.dial(setup)?;
         let passive = self.accept(&listener)?;
+        self.set_scope(scope::AUTO)?;
+        if let Some(pins) = &self.late {
+            let namespace = File::open("/proc/thread-self/ns/net")?;
+            // One run at a time does this; the runner ends a case that waits for too long.
+            let namespaces = [namespace];
+            let mut done = existing::join(pins, &namespaces, existing::PATIENCE);
+            while let Err(sockway_datapath::Error::Busy { .. }) = done {
+                done = existing::join(pins, &namespaces, existing::PATIENCE);
+            }
+            done.context("bring it in")?;
+        }
         Ok(self.ends(active, passive))
+    }
+
+    /// Registers the pod anew, if connections are brought in late.
+    fn set_scope(&self, scope: u32) -> Result<()> {
+        match &self.late {
+            Some(pins) => node::register(&mut Registry::open(pins)?, self.pod, scope),
+            None => Ok(()),
+        }
     }
 
     /// Which style the connecting end is used in.

@@ -120,6 +120,8 @@ pub(crate) enum Mode {
     Auto,
     /// Scope `auto`, but the case's own calls are new to the address.
     Sudden,
+    /// Scope `auto`, after the same; what a case connects is open before it takes part.
+    Late,
     /// Scope `all`: redirected at once.
     All,
 }
@@ -131,6 +133,7 @@ impl Mode {
             Self::Plain => "plain",
             Self::Auto => "auto",
             Self::Sudden => "sudden",
+            Self::Late => "late",
             Self::All => "all",
         }
     }

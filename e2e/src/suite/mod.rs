@@ -2,6 +2,7 @@
 
 mod check;
 mod counters;
+mod existing;
 mod faults;
 mod http;
 mod integrity;
@@ -60,6 +61,7 @@ fn all() -> Vec<Case> {
         counters::cases(),
         http::cases(),
         live::cases(),
+        existing::cases(),
         faults::cases(),
         memory::cases(),
         scopes::cases(),

@@ -57,6 +57,15 @@ impl World {
     pub(crate) fn installed_with(tools: &Tools, more: &[&str]) -> Result<Self> {
         let node = Node::new(tools)?;
         node.sockway(&[&["install"], more].concat()).done()?;
+        Self::on(node)
+    }
+
+    /// The same on a node without Sockway, for what is older than the install.
+    pub(crate) fn without_sockway(tools: &Tools) -> Result<Self> {
+        Self::on(Node::new(tools)?)
+    }
+
+    fn on(node: Node) -> Result<Self> {
         let pod = |name| Pod::new(&node, name);
         let (client, server) = (pod("client")?, pod("server")?);
         let (plain_client, plain_server) = (pod("plain-client")?, pod("plain-server")?);

@@ -169,7 +169,7 @@ impl World {
             asking.spawn(&self.node, &format!("{name}-{port}"), &args)
         };
         let first = warm_up(vips, &ask).context("warm-up")?;
-        let before = self.figures()?;
+        let before = self.figures_if_installed()?.unwrap_or_default();
         let client = ask("client", &["--connections", &connections.to_string()])?;
         Ok(Running {
             server,
@@ -198,6 +198,17 @@ impl World {
         family: usize,
         client: &[&str],
     ) -> Result<(Load, Hops)> {
+        self.load_during(protocol, family, client, || Ok(()))
+    }
+
+    /// The same, doing something while the load runs.
+    pub(crate) fn load_during(
+        &self,
+        protocol: Protocol,
+        family: usize,
+        client: &[&str],
+        meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<(Load, Hops)> {
         let (name, port) = match protocol {
             Protocol::Tcp => ("tcp", self.ports.next(Range::Server)?),
             Protocol::Http => ("http", self.ports.next(Range::Http)?),
@@ -225,13 +236,15 @@ impl World {
             client,
         ]
         .concat();
-        let pins = self.node.pins();
-        let before = Figures::read(&pins)?;
+        let before = self.figures_if_installed()?.unwrap_or_default();
         let process = self
             .client
             .spawn(&self.node, &format!("load-client-{port}"), &args)?;
+        meanwhile()?;
         let text = process.finish(LIMIT)?;
-        let hops = self.figures()?.since(&before);
+        let hops = self
+            .figures_if_installed()?
+            .map_or_else(Hops::default, |now| now.since(&before));
         let load: Load =
             serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))?;
         Ok((load, hops))
