@@ -34,9 +34,10 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
         while report.connections < client.connections && open.len() < client.concurrency {
             if started.elapsed() > limit {
                 bail!(
-                    "only {} connections begun after {} s",
+                    "only {} connections begun after {} s, faults: {:?}",
                     report.connections,
-                    client.time_limit
+                    client.time_limit,
+                    report.descriptions
                 );
             }
             let index = report.connections;

@@ -114,8 +114,14 @@ impl World {
             ..
         } = self.begin(traffic)?;
         meanwhile(&mut client)?;
-        let second = report(client, traffic.limit)?;
-        let text = server.end(LIMIT)?;
+        let second = report(client, traffic.limit);
+        let text = server.end(LIMIT);
+        // What the other end saw tells where it went wrong.
+        let second = second.with_context(|| match &text {
+            Ok(served) => format!("the server saw {}", served.trim()),
+            Err(error) => format!("the server: {error:#}"),
+        })?;
+        let text = text?;
         let hops = self
             .figures_if_installed()?
             .map_or_else(Hops::default, |now| now.since(&before));
