@@ -72,6 +72,8 @@ fn against_plain() -> Vec<Bar> {
     use Bound::{Average, Rate};
     let sides = (AUTO, PLAIN);
     let unix = (AUTO, (Mode::Unix, EMPTY));
+    // What all the rules cost.
+    let blind = (AUTO, (Mode::Blind, EMPTY));
     vec![
         bar("TCP echo: requests/s by plain", TCP, sides, Rate(1.57)),
         bar(
@@ -88,6 +90,7 @@ fn against_plain() -> Vec<Bar> {
             Average(0.85),
         ),
         bar("ping-pong, one hop: rate by AF_UNIX", HOP, unix, Rate(0.95)),
+        bar("ping-pong, one hop: rate by blind", HOP, blind, Rate(0.97)),
         bar(
             "one stream, both Envoys: rate by plain",
             BULK,
