@@ -21,7 +21,8 @@ const TCP_KEEPINTVL: i32 = 5;
 /// The kernel's own interval, seconds (include/net/tcp.h `TCP_KEEPALIVE_INTVL`).
 const INTERVAL: u32 = 75;
 
-/// Has an established socket, Envoy's end of a joined connection, probe its peer where nothing came by TCP for the configured time.
+/// Has an established socket, Envoy's end of a joined connection, probe its peer where
+/// nothing came by TCP for the configured time.
 ///
 /// A socket that has keepalive already keeps what its owner chose. `bpf_setsockopt`
 /// knows the options from kernel 5.9 on (commit aad4a0a9513a). After a probe the

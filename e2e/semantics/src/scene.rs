@@ -141,10 +141,12 @@ impl Scene {
             let namespace = File::open("/proc/thread-self/ns/net")?;
             // One run at a time does this; the runner ends a case that waits for too long.
             let namespaces = [namespace];
-            let mut done = existing::join(pins, &namespaces, existing::PATIENCE);
-            while let Err(sockway_datapath::Error::Busy { .. }) = done {
-                done = existing::join(pins, &namespaces, existing::PATIENCE);
-            }
+            let done = loop {
+                match existing::join(pins, &namespaces, existing::PATIENCE) {
+                    Err(sockway_datapath::Error::Busy { .. }) => {}
+                    done => break done,
+                }
+            };
             done.context("bring it in")?;
         }
         Ok(self.ends(active, passive))

@@ -9,7 +9,7 @@ use sockway_common::pair::hop;
 use sockway_datapath::Datapath;
 
 use super::check::succeeded;
-use super::lifecycle::NOT_INSTALLED;
+use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
 use crate::bed::node::Node;
 use crate::bed::sidecar::Protocol;
@@ -212,13 +212,7 @@ fn uninstall(stage: &Stage) -> Result<()> {
     })?;
     ensure!(load.faults == 0 && load.requests > 0, "{load}");
     ensure!(old > 0, "no connection was brought in");
-    let status = world.node.sockway(&["status"]).ended()?;
-    ensure!(
-        status.code == Some(NOT_INSTALLED),
-        "status after uninstall: {status:?}"
-    );
-    ensure!(!world.node.bpffs().exists(), "pins are left");
-    Ok(())
+    nothing_is_left(&world.node)
 }
 
 /// Without the option, what is old stays on TCP.

@@ -11,8 +11,19 @@ use super::{Case, Stage};
 use crate::bed::node::Node;
 
 /// Exit code of `sockway status` where nothing is installed.
-pub(crate) const NOT_INSTALLED: i32 = 3;
+const NOT_INSTALLED: i32 = 3;
 const PLUGIN: &str = "sockway-cni";
+
+/// After an uninstall: `status` says so, and no pins are there.
+pub(crate) fn nothing_is_left(node: &Node) -> Result<()> {
+    let status = node.sockway(&["status"]).ended()?;
+    ensure!(
+        status.code == Some(NOT_INSTALLED),
+        "status after uninstall: {status:?}"
+    );
+    ensure!(!node.bpffs().exists(), "pins are left");
+    Ok(())
+}
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {

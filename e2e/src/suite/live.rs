@@ -9,7 +9,7 @@ use sockway_common::pair::hop;
 use sockway_datapath::Datapath;
 
 use super::check::succeeded;
-use super::lifecycle::NOT_INSTALLED;
+use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
 use crate::world::{Outcome, Path, Traffic, World};
 
@@ -110,11 +110,5 @@ fn uninstall(stage: &Stage) -> Result<()> {
             .map(drop)
             .context("uninstall under traffic")
     })?;
-    let status = world.node.sockway(&["status"]).ended()?;
-    ensure!(
-        status.code == Some(NOT_INSTALLED),
-        "status after uninstall: {status:?}"
-    );
-    ensure!(!world.node.bpffs().exists(), "pins are left");
-    Ok(())
+    nothing_is_left(&world.node)
 }
