@@ -157,18 +157,24 @@ fn ended(world: &World) -> Result<()> {
 }
 
 /// Streams of every shape, among them such as close and reset while they are brought in, and
-/// long enough for that.
+/// long enough for that. Half of them take turns, small ones in the end, so that there are
+/// always some whose hops rest at times, however busy the machine is.
 fn streams() -> Traffic<'static> {
     let client = &[
         "--min-size",
         "100000000",
         "--max-size",
         "300000000",
+        "--kinds",
+        "rounds,rounds,rounds,rounds,rounds,burst,client-half-close,server-half-close,\
+         client-abort,server-abort",
+        "--turns",
+        "30000",
         "--concurrency",
         "6",
     ];
     Traffic {
-        connections: 40,
+        connections: 30,
         client,
         ..Traffic::new(Path::ThroughBoth, 0)
     }

@@ -11,7 +11,7 @@ use mio::{Events, Poll};
 use super::dial;
 use super::end::{Buffers, End};
 use super::options::Client;
-use super::plan::{Kind, Plan};
+use super::plan::Plan;
 use super::report::Report;
 use super::table::{Entry, Table};
 use crate::stop;
@@ -27,7 +27,7 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
     let mut report = Report::new("client");
     let mut buffers = Buffers::default();
     let mut rng = Rng::with_seed(client.seed);
-    let kinds = kinds(client);
+    let shapes = client.shapes();
     let started = Instant::now();
     let limit = Duration::from_secs(client.time_limit);
     loop {
@@ -42,7 +42,7 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
             }
             let index = report.connections;
             report.connections += 1;
-            let plan = Plan::random(&mut rng, &kinds, client.sizes());
+            let plan = Plan::random(&mut rng, &shapes);
             match dial::with_port(client, index, dial::start) {
                 Ok((stream, ports_tried)) => {
                     report.port_retries += ports_tried;
@@ -77,13 +77,4 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
     }
     report.took(started.elapsed());
     Ok(report)
-}
-
-/// The shapes to choose from.
-pub(crate) fn kinds(client: &Client) -> Vec<Kind> {
-    if client.kinds.is_empty() {
-        Kind::ALL.to_vec()
-    } else {
-        client.kinds.clone()
-    }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
-use super::plan::Kind;
+use super::plan::{Kind, Shapes};
 
 /// Verified traffic.
 #[derive(Debug, Subcommand)]
@@ -112,9 +112,12 @@ pub(crate) struct Client {
     /// Least bytes of a connection's direction
     #[arg(long, default_value_t = 1)]
     pub(crate) min_size: u64,
-    /// Shapes of conversation; all unless given
+    /// Shapes of conversation, each as likely as it is named often; all unless given
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) kinds: Vec<Kind>,
+    /// Most turns of a conversation in turns
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) turns: u16,
     /// The servers speak first
     #[arg(long)]
     pub(crate) greet: bool,
@@ -150,11 +153,17 @@ pub(crate) struct Storm {
 }
 
 impl Client {
-    /// Bytes of a connection's direction: least, most.
-    pub(crate) fn sizes(&self) -> (u64, u64) {
-        let Self {
-            min_size, max_size, ..
-        } = self;
-        ((*min_size).min(*max_size), *max_size)
+    /// What its conversations are like.
+    pub(crate) fn shapes(&self) -> Shapes {
+        let kinds = if self.kinds.is_empty() {
+            Kind::ALL.to_vec()
+        } else {
+            self.kinds.clone()
+        };
+        Shapes {
+            kinds,
+            sizes: (self.min_size.min(self.max_size), self.max_size),
+            turns: self.turns,
+        }
     }
 }

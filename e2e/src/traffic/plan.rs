@@ -93,18 +93,34 @@ pub(crate) fn log_uniform(rng: &mut Rng, max: u64) -> u64 {
         .clamp(1, max.max(1))
 }
 
+/// What random conversations are like.
+#[derive(Clone, Debug)]
+pub(crate) struct Shapes {
+    /// One of these.
+    pub(crate) kinds: Vec<Kind>,
+    /// Bytes each way: least and most.
+    pub(crate) sizes: (u64, u64),
+    /// Turns at most, for [`Kind::Rounds`].
+    pub(crate) turns: u16,
+}
+
 impl Plan {
-    /// A random conversation of one of `kinds` with so many bytes each way: least and most.
-    pub(crate) fn random(rng: &mut Rng, kinds: &[Kind], (least, most): (u64, u64)) -> Self {
+    /// A random conversation.
+    pub(crate) fn random(rng: &mut Rng, shapes: &Shapes) -> Self {
+        let Shapes {
+            kinds,
+            sizes: (least, most),
+            turns,
+        } = shapes;
         let kind = kinds[rng.usize(..kinds.len())];
         let ending = match rng.u8(0..3) {
             0 => Ending::ClientShuts,
             1 => Ending::ServerShuts,
             _ => Ending::ClientCloses,
         };
-        let mut size = || log_uniform(rng, most).max(least);
+        let mut size = || log_uniform(rng, *most).max(*least);
         let (up, down) = (size(), size());
-        let rounds = u64::from(rng.u16(1..=16)).min(up).min(down);
+        let rounds = u64::from(rng.u16(1..=*turns)).min(up).min(down);
         Self {
             seed: rng.u64(..),
             kind,
@@ -194,14 +210,22 @@ fn sum(words: &[u64]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Plan};
+    use super::{Kind, Plan, Shapes};
     use fastrand::Rng;
+
+    fn shapes(kinds: &[Kind], most: u64) -> Shapes {
+        Shapes {
+            kinds: kinds.to_vec(),
+            sizes: (1, most),
+            turns: 16,
+        }
+    }
 
     #[test]
     fn header_survives_the_wire_and_shows_damage() {
         let mut rng = Rng::with_seed(1);
         for _ in 0..200 {
-            let plan = Plan::random(&mut rng, &Kind::ALL, (1, 1 << 20));
+            let plan = Plan::random(&mut rng, &shapes(&Kind::ALL, 1 << 20));
             let mut bytes = plan.to_bytes();
             assert_eq!(Plan::from_bytes(&bytes).as_ref(), Some(&plan));
             let at = rng.usize(..bytes.len());
@@ -214,7 +238,7 @@ mod tests {
     fn shares_sum_up_and_none_is_empty() {
         let mut rng = Rng::with_seed(2);
         for _ in 0..500 {
-            let plan = Plan::random(&mut rng, &[Kind::Rounds], (1, 5000));
+            let plan = Plan::random(&mut rng, &shapes(&[Kind::Rounds], 5000));
             for total in [plan.up, plan.down] {
                 let shares = plan.shares(total);
                 assert_eq!(shares.iter().sum::<u64>(), total, "{plan:?}");

@@ -114,7 +114,7 @@ pub(crate) fn server(plan: &Plan) -> VecDeque<Step> {
 #[cfg(test)]
 mod tests {
     use super::{Step, client, server};
-    use crate::traffic::plan::{Kind, Plan};
+    use crate::traffic::plan::{Kind, Plan, Shapes};
     use fastrand::Rng;
 
     fn sent(steps: impl IntoIterator<Item = Step>) -> u64 {
@@ -127,8 +127,13 @@ mod tests {
     #[test]
     fn both_ends_send_what_the_plan_says() {
         let mut rng = Rng::with_seed(3);
+        let shapes = Shapes {
+            kinds: Kind::ALL.to_vec(),
+            sizes: (1, 10_000),
+            turns: 16,
+        };
         for _ in 0..500 {
-            let plan = Plan::random(&mut rng, &Kind::ALL, (1, 10_000));
+            let plan = Plan::random(&mut rng, &shapes);
             assert_eq!(sent(client(&plan, false)), plan.up, "{plan:?}");
             assert_eq!(sent(server(&plan)), plan.down, "{plan:?}");
         }

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::end::{Buffers, End};
 use super::fault::Fault;
-use super::plan::{Kind, Plan};
+use super::plan::{Kind, Plan, Shapes};
 
 /// Turns after which a conversation that goes nowhere is given up.
 const TURNS: usize = 20_000;
@@ -66,13 +66,17 @@ fn converse(plan: &Plan, said: Option<u64>, tamper: &mut dyn FnMut(&mut Vec<u8>)
 
 fn plans() -> impl Iterator<Item = Plan> {
     let mut rng = Rng::with_seed(11);
-    let kinds = [
-        Kind::Rounds,
-        Kind::Burst,
-        Kind::ClientHalfClose,
-        Kind::ServerHalfClose,
-    ];
-    (0..24).map(move |_| Plan::random(&mut rng, &kinds, (1, 20_000)))
+    let shapes = Shapes {
+        kinds: vec![
+            Kind::Rounds,
+            Kind::Burst,
+            Kind::ClientHalfClose,
+            Kind::ServerHalfClose,
+        ],
+        sizes: (1, 20_000),
+        turns: 16,
+    };
+    (0..24).map(move |_| Plan::random(&mut rng, &shapes))
 }
 
 #[test]

@@ -13,10 +13,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
 use super::blocking::{Connection, Outcome, STACK};
+use super::dial;
 use super::options::{Client, Listen, Server};
-use super::plan::{Kind, Plan};
+use super::plan::{Plan, Shapes};
 use super::report::Report;
-use super::{client, dial};
 use crate::stop;
 
 /// How often waiting loops look around.
@@ -166,13 +166,13 @@ pub(crate) fn connect(options: &Client) -> Result<Report> {
     for _ in 0..options.concurrency {
         let (crew, next, options) = (Arc::clone(&crew), Arc::clone(&next), options.clone());
         let work = move || {
-            let kinds = client::kinds(&options);
+            let shapes = options.shapes();
             while !stop::requested() && Instant::now() < limit {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 if index >= options.connections {
                     break;
                 }
-                call(&crew, &options, index, &kinds);
+                call(&crew, &options, index, &shapes);
             }
         };
         workers.push(
@@ -198,9 +198,9 @@ pub(crate) fn connect(options: &Client) -> Result<Report> {
     Ok(report)
 }
 
-fn call(crew: &Crew, options: &Client, index: u64, kinds: &[Kind]) {
+fn call(crew: &Crew, options: &Client, index: u64, shapes: &Shapes) {
     let mut rng = Rng::with_seed(options.seed.wrapping_mul(0x1_0000_0001).wrapping_add(index));
-    let plan = Plan::random(&mut rng, kinds, options.sizes());
+    let plan = Plan::random(&mut rng, shapes);
     crew.report(|report| report.connections += 1);
     match dial::with_port(options, index, dial::connect) {
         Ok((stream, taken)) => {
