@@ -27,7 +27,7 @@ pub struct Offsets {
     pub sk_rcvlowat: u32,
     /// `sock.sk_rcvbuf`: int.
     pub sk_rcvbuf: u32,
-    /// `sock.sk_backlog.rmem_alloc`: int; counts redirected bytes from 6.13 on.
+    /// `sock.sk_backlog.rmem_alloc`: int; counts redirected bytes from 6.13 on, and in late 6.1.y.
     pub sk_rmem_alloc: u32,
     /// `sock.sk_bpf_storage`: pointer, null for sockets without any socket storage.
     pub sk_bpf_storage: u32,
@@ -71,6 +71,11 @@ pub struct Offsets {
     pub sk_peek_off: u32,
     /// `sock.sk_err`: int.
     pub sk_err: u32,
+    /// `sock.__sk_common.skc_prot`: `struct proto *`.
+    pub sk_prot: u32,
+    /// `proto.memory_pressure`: pointer to an unsigned long, not 0 while the protocol's memory
+    /// on this node is short.
+    pub proto_memory_pressure: u32,
     /// `tcp_sock.urg_seq`: u32, the last urgent byte that came; 0 if none ever did.
     pub tcp_urg_seq: u32,
     /// `tcp_sock.recvmsg_inq`: the offset of this bit (`TCP_INQ`), in bits.
@@ -92,7 +97,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 40;
+pub const OFFSETS: usize = 42;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -128,6 +133,8 @@ impl Offsets {
         sk_tsflags: UNKNOWN,
         sk_peek_off: UNKNOWN,
         sk_err: UNKNOWN,
+        sk_prot: UNKNOWN,
+        proto_memory_pressure: UNKNOWN,
         tcp_urg_seq: UNKNOWN,
         tcp_recvmsg_inq_bit: UNKNOWN,
         icsk_ulp_ops: UNKNOWN,
@@ -205,6 +212,13 @@ impl Offsets {
             self.tcp_snd_una,
             self.tcp_write_seq,
         ])
+    }
+
+    /// It can be told whether all TCP of the node is short of memory (rule 2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_pressure(&self) -> bool {
+        known(&[self.sk_prot, self.proto_memory_pressure])
     }
 
     #[inline(always)]

@@ -26,10 +26,12 @@ pub enum Reason {
     NotInserted,
     /// The address of an application is watched on TCP first.
     Observed,
+    /// All TCP of the node is short of memory.
+    Memory,
 }
 
 /// How many [`Reason`]s there are.
-pub const REASONS: usize = 10;
+pub const REASONS: usize = 11;
 
 impl Reason {
     /// Every reason, in the order of their numbers.
@@ -44,6 +46,7 @@ impl Reason {
         Self::PeerGone,
         Self::NotInserted,
         Self::Observed,
+        Self::Memory,
     ];
 
     /// The word for a reason in output.
@@ -60,6 +63,7 @@ impl Reason {
             Self::PeerGone => "peer-gone",
             Self::NotInserted => "not-inserted",
             Self::Observed => "observed",
+            Self::Memory => "memory",
         }
     }
 
@@ -79,6 +83,7 @@ impl Reason {
             Self::PeerGone => "the other end had left the sockhash",
             Self::NotInserted => "the kernel refused the socket, or a map was full",
             Self::Observed => "the application's address is watched on TCP first",
+            Self::Memory => "the node's TCP memory was short (sysctl net.ipv4.tcp_mem)",
         }
     }
 }

@@ -63,7 +63,7 @@ pub struct Reader {
     pub cost: u64,
     /// `SO_RCVBUF` as the kernel holds it, bytes.
     pub rcvbuf: u32,
-    /// Bytes charged to the receive buffer; from 6.13 on redirected ones too.
+    /// Bytes charged to the receive buffer; redirected ones too from 6.13 on, and in late 6.1.y.
     pub rmem: u32,
 }
 
@@ -74,7 +74,7 @@ pub struct Reader {
 /// with the messages' structures may be twice the receive buffer: a thousand
 /// stopped readers of small messages would otherwise take nearly twice what
 /// plain TCP's queues do (`sockway-e2e test memory`). The third
-/// is the receive buffer itself: kernels from 6.13 on charge redirected bytes to it
+/// is the receive buffer itself: kernels from 6.13 on (and late 6.1.y) charge redirected bytes to it
 /// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`), and over its size the kernel drops
 /// what still comes by TCP: data and FIN, which are sent again late, and an RST
 /// that meets a reader inside a call, which never is. So batches keep to half

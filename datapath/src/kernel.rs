@@ -84,6 +84,8 @@ const FIELDS: [Field<Offsets>; sockway_common::config::OFFSETS - OTHERS.len()] =
     "sock" "sk_tsflags" => sk_tsflags,
     "sock" "sk_peek_off" => sk_peek_off,
     "sock" "sk_err" => sk_err,
+    "sock" "__sk_common.skc_prot" => sk_prot,
+    "proto" "memory_pressure" => proto_memory_pressure,
     "tcp_sock" "urg_seq" => tcp_urg_seq,
     "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
     "task_struct" "stack" => task_stack,
@@ -261,6 +263,10 @@ pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
             "each direction is redirected up to a total only: the reader's backlog cannot be seen",
         ),
         (
+            offsets.sees_pressure(),
+            "a send may fail where the node's TCP memory is short: the shortage cannot be seen",
+        ),
+        (
             offsets.sees_files(),
             "applications stay on TCP, only Envoy to Envoy is accelerated: O_NONBLOCK cannot be seen",
         ),
@@ -323,7 +329,7 @@ mod tests {
     fn a_kernel_without_btf_is_no_error() {
         let none = offsets(Some(Path::new("/proc/none"))).unwrap();
         assert_eq!(none, Offsets::NONE);
-        assert_eq!(limits(&none, NONE).len(), 9);
+        assert_eq!(limits(&none, NONE).len(), 10);
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod support {
 }
 #[path = "cases/interleavings.rs"]
 mod interleavings;
+#[path = "cases/pressure.rs"]
+mod pressure;
 #[path = "cases/readers.rs"]
 mod readers;
 #[path = "cases/waiting.rs"]

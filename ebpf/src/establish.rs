@@ -13,7 +13,7 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, bpf_sock_ops,
 };
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_map_delete_elem};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockOpsContext;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Reason;
@@ -27,7 +27,7 @@ use sockway_common::state::{SockState, flag};
 
 use crate::ends::Tuple;
 use crate::kernel::Backlog;
-use crate::maps::{PEERS, PENDING, PODS, SOCKETS};
+use crate::maps::{PEERS, PENDING, PODS, SOCKETS, take_out};
 use crate::{account, ageing, kernel, readers, sock};
 
 /// `TCP_CLOSE` of `include/net/tcp_states.h`.
@@ -433,8 +433,5 @@ fn leave(state: &mut SockState) {
     if !matches!(kernel::backlog(state.sock), Backlog::Bytes(0)) || kernel::has_ulp(state.sock) {
         return;
     }
-    let map = (&raw const SOCKETS).cast_mut().cast();
-    let cookie = (&raw const state.cookie).cast();
-    // SAFETY: `map` is a sockhash with u64 keys, `cookie` one in a map value.
-    let _gone = unsafe { bpf_map_delete_elem(map, cookie) };
+    take_out(state.cookie);
 }

@@ -277,6 +277,15 @@ pub(crate) fn ends(sender: u64, receiver: u64) -> Option<Ends> {
     })
 }
 
+/// True while all TCP of the node is short of memory (`tcp_memory_pressure`).
+#[inline(always)]
+pub(crate) fn memory_is_short(sock: u64) -> bool {
+    let prot: u64 = read(sock, config!(offsets.sk_prot)).unwrap_or(0);
+    let at: u64 = read(prot, config!(offsets.proto_memory_pressure)).unwrap_or(0);
+    let since: u64 = read(at, 0).unwrap_or(0);
+    since != 0
+}
+
 /// `(sk_rcvbuf, sk_rmem_alloc)` of a reader, bytes.
 #[inline(always)]
 pub(crate) fn receive_buffer(sock: u64) -> Option<(u32, u32)> {

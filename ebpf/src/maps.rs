@@ -4,6 +4,7 @@ use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{
     Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash,
 };
+use aya_ebpf::helpers::generated::bpf_map_delete_elem;
 use aya_ebpf::macros::btf_map;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
@@ -33,6 +34,14 @@ pub(crate) static PEERS: LruHashMap<u64, PeerRow, MAX_SOCKETS> = LruHashMap::new
 /// Sockets that redirect and are redirected to, by cookie.
 #[btf_map(name = "sockets")]
 pub(crate) static SOCKETS: SockHash<u64, MAX_SOCKETS> = SockHash::new();
+
+/// Takes a socket out of [`SOCKETS`], for which aya has no call. Its queue must be empty.
+#[inline(always)]
+pub(crate) fn take_out(cookie: u64) {
+    let map = (&raw const SOCKETS).cast_mut().cast();
+    // SAFETY: `map` is the sockhash, the key a live local of its type.
+    let _gone = unsafe { bpf_map_delete_elem(map, (&raw const cookie).cast()) };
+}
 
 /// Per-socket state.
 #[btf_map(name = "state")]

@@ -234,6 +234,10 @@ fn check_file(state: &mut SockState) -> Result<(), (Reason, bool)> {
 }
 
 /// Rule 2: looks at the reader's backlog; false sends the direction to TCP.
+///
+/// So does a node whose TCP runs short of memory: above the last value of `tcp_mem` a redirected
+/// send fails with `ENOMEM` (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`, 5.10 to 7.2), where
+/// TCP lets the sender wait.
 #[inline(never)]
 fn renew(state: &mut SockState, size: u32) -> bool {
     match kernel::cookie(state.peer_sock) {
@@ -249,6 +253,10 @@ fn renew(state: &mut SockState, size: u32) -> bool {
         && let Some(reason) = reader_turned(state)
     {
         leave_app(state, reason);
+        return false;
+    }
+    if kernel::memory_is_short(state.sock) {
+        go_tcp(state, Reason::Memory, false);
         return false;
     }
     let bytes = match kernel::backlog(state.peer_sock) {

@@ -1,9 +1,7 @@
 //! Taking the steps that user space wants of a socket.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG};
-use aya_ebpf::helpers::generated::{
-    bpf_getsockopt, bpf_map_delete_elem, bpf_map_update_elem, bpf_setsockopt,
-};
+use aya_ebpf::helpers::generated::{bpf_getsockopt, bpf_map_update_elem, bpf_setsockopt};
 use core::ffi::c_void;
 use sockway_common::counters::Reason;
 use sockway_common::existing::{DONE, Done, JoinRow, step};
@@ -13,7 +11,7 @@ use sockway_common::scope;
 use sockway_common::state::{SockState, flag, mode};
 
 use super::{Context, cookie, established, field, tcp_only};
-use crate::maps::{JOINS, SOCKETS};
+use crate::maps::{JOINS, SOCKETS, take_out};
 use crate::{account, ageing, kernel, readers, sock};
 
 /// `SOL_TCP` of include/linux/socket.h.
@@ -148,7 +146,8 @@ fn watch(sk: *mut c_void, sock: u64, cookie: u64, row: &JoinRow) -> Result<(), R
     let told = set_callbacks(sk, BPF_SOCK_OPS_STATE_CB_FLAG);
     let state = new_state(sk, sock, cookie, row)?;
     if state.flags & flag::HELD != 0 {
-        remove(cookie);
+        // Nothing was redirected to it.
+        take_out(cookie);
         readers::unwatch(cookie);
     }
     state.mode = mode::UNDECIDED;
@@ -161,15 +160,6 @@ fn watch(sk: *mut c_void, sock: u64, cookie: u64, row: &JoinRow) -> Result<(), R
     }
     readers::watch(cookie, &state.reader);
     Ok(())
-}
-
-/// Takes a held socket out of the sockhash; nothing was redirected to it.
-#[inline(always)]
-fn remove(cookie: u64) {
-    let map = (&raw const SOCKETS).cast_mut().cast();
-    let key = (&raw const cookie).cast();
-    // SAFETY: `map` is the sockhash, the key a live local.
-    let _gone = unsafe { bpf_map_delete_elem(map, key) };
 }
 
 /// Puts a socket into the sockhash.

@@ -10,7 +10,7 @@
 bb=/bin/busybox
 here=/opt/sockway
 bin=$here/target/release
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=1 SOCKWAY_PRIVILEGED=1
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI=1 SOCKWAY_PRIVILEGED=1 SOCKWAY_OWN_KERNEL=1
 
 $bb mount -t proc proc /proc
 $bb mount -t sysfs sys /sys
