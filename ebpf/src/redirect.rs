@@ -213,6 +213,10 @@ fn check(state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
     if kernel::cookie(state.peer_sock) != Some(state.peer_cookie) {
         return Err((Reason::PeerGone, true));
     }
+    // `renew` would refuse too, but then the next send would look again.
+    if kernel::memory_is_short(state.sock) {
+        return Err((Reason::Memory, false));
+    }
     direction::order(kernel::ends(state.sock, state.peer_sock))
 }
 
