@@ -86,7 +86,8 @@ fn nothing_is_redirected_while_memory_is_short() {
     assert_ne!(by_tcp(), 0, "still redirected");
     drop((marks, unread));
 
-    ping_pong(&client, &server, LOOK_AGAIN + 10);
+    // Until both directions have come back and what they noted is in the sums.
+    ping_pong(&client, &server, LOOK_AGAIN + MANY);
     let (before, resumed) = (by_tcp(), node.stats().resumed);
     assert_ne!(resumed, 0, "the direction did not come back");
     ping_pong(&client, &server, MANY);
