@@ -254,7 +254,7 @@ impl Run {
     fn end(mut self) {
         while self.accept() {}
         self.open.iter_mut().for_each(Connection::drain);
-        self.open[0].go_on();
+        self.open.iter_mut().for_each(Connection::go_on);
     }
 }
 
@@ -289,7 +289,8 @@ fn events_in_any_order() {
     let redirected: u64 = stats.redirected_messages.iter().sum();
     let by_tcp: u64 = stats.tcp_messages.iter().sum();
     println!(
-        "{redirected} messages redirected, {by_tcp} by TCP, {} connections joined",
+        "{redirected} messages redirected, {by_tcp} by TCP, {} came back, {} connections joined",
+        stats.resumed,
         stats.paired.iter().sum::<u64>()
     );
     assert!(redirected > 0 && by_tcp > 0 && stats.resumed > 0);
