@@ -22,10 +22,7 @@ pub(crate) struct Invocation {
 
 impl Invocation {
     pub(crate) fn new(program: &Path, container: &str, netns: &Path, conf: &Value) -> Result<Self> {
-        let mut stdin = unnamed_file().context("make a file for standard input")?;
-        stdin
-            .write_all(conf.to_string().as_bytes())
-            .context("write the configuration")?;
+        let stdin = memory_file(conf.to_string())?;
         Ok(Self {
             program: program.to_owned(),
             container: container.to_owned(),
@@ -97,7 +94,14 @@ pub(crate) fn result(netns: &Path, addresses: &[IpAddr]) -> Value {
     })
 }
 
-fn unnamed_file() -> Result<File> {
+/// A file in memory with this in it, to be a program's standard input.
+pub(crate) fn memory_file(bytes: impl AsRef<[u8]>) -> Result<File> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
-    Ok(memfd_create("stdin", MFdFlags::MFD_CLOEXEC)?.into())
+    let mut file: File = memfd_create("stdin", MFdFlags::MFD_CLOEXEC)
+        .context("make a file for standard input")?
+        .into();
+    file.write_all(bytes.as_ref())
+        .and_then(|()| file.rewind())
+        .context("write standard input")?;
+    Ok(file)
 }

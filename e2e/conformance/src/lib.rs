@@ -8,7 +8,6 @@ mod bench;
 mod chains;
 mod cli;
 mod cnitool;
-mod command;
 mod containerd;
 mod cri;
 mod drivers;

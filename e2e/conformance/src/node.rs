@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use sockway_common::pod::{OwnerKey, SandboxRow, field_text};
 use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
+use sockway_e2e::bed::command::Run;
 
-use crate::command::{Run, ip};
 use crate::roles;
 use crate::tools::Tools;
 use crate::world::{DIR, World};
@@ -217,4 +217,9 @@ fn row(ip: IpAddr, sandbox: &SandboxRow, word: u32) -> Row {
         ),
         scope: scope::name(word),
     }
+}
+
+/// `ip` with these arguments, separated by spaces.
+pub(crate) fn ip(args: &str) -> Result<()> {
+    Run::new("ip").args(args.split(' ')).done()
 }

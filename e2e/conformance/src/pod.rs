@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
+use sockway_e2e::bed::command::Run;
 
-use crate::command::{Run, ip};
+use crate::node::ip;
 
 /// Where `ip netns` keeps names.
 const NETNS: &str = "/run/netns";

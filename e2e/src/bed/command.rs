@@ -70,6 +70,13 @@ impl Run {
         self
     }
 
+    /// With no variables but those that follow.
+    #[must_use]
+    pub fn bare(mut self) -> Self {
+        self.command.env_clear();
+        self
+    }
+
     /// Without this program's variables of a prefix.
     #[must_use]
     pub fn without_env(mut self, prefix: &str) -> Self {

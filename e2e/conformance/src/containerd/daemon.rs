@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sockway_e2e::bed::command::Run;
 
 use super::image;
-use crate::command::Run;
 use crate::cri::Client;
 use crate::node::Node;
 use crate::tools::on_path;

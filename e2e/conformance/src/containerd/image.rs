@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use sockway_e2e::bed::command::Run;
 
-use crate::command::Run;
 use crate::node::Node;
 use crate::tools::on_path;
 

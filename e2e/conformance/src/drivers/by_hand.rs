@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use sockway_e2e::bed::command::{Ended, Run};
 
 use super::{Answer, Call, Verb};
 use crate::chains::Chain;
-use crate::command::{Ended, Run};
+use crate::invoke::memory_file;
 use crate::node::Node;
 
 pub(super) fn call(node: &Node, chain: &Chain, call: &Call<'_>) -> Result<Answer> {
@@ -54,7 +55,7 @@ pub(super) fn call(node: &Node, chain: &Chain, call: &Call<'_>) -> Result<Answer
         code,
         stdout,
         stderr,
-    } = run.stdin(conf.to_string()).ended()?;
+    } = run.stdin(memory_file(conf.to_string())?).ended()?;
     if code == Some(0) {
         return answered(*verb, &result.to_string(), &stdout);
     }

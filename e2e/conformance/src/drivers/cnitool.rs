@@ -1,10 +1,10 @@
 //! The CNI project's command line.
 
 use anyhow::{Context, Result};
+use sockway_e2e::bed::command::{Ended, Run};
 
 use super::{Answer, Call, Verb};
 use crate::chains::Chain;
-use crate::command::{Ended, Run};
 use crate::node::Node;
 
 pub(super) fn call(node: &Node, chain: &Chain, call: &Call<'_>) -> Result<Answer> {

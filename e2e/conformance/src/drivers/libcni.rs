@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sockway_e2e::bed::command::{Ended, Run};
 
 use super::{Answer, Call, Failure};
 use crate::chains::Chain;
-use crate::command::{Ended, Run};
+use crate::invoke::memory_file;
 use crate::node::Node;
 
 /// How long all calls together may take.
@@ -49,7 +50,7 @@ pub(crate) fn calls(
         .args(["-conflist".as_ref(), chain.file.as_os_str()])
         .args(["-plugins".as_ref(), node.path("bin").as_os_str()])
         .args(["-cache", "/var/lib/cni", "-parallel", &parallel.to_string()])
-        .stdin(lines.join("\n"))
+        .stdin(memory_file(lines.join("\n"))?)
         .limit(LIMIT)
         .ended()?;
     if code != Some(0) {

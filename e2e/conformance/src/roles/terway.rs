@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
+use sockway_e2e::bed::command::Run;
 
 use super::Call;
-use crate::command::{Run, ip};
+
+use crate::node::ip;
 
 /// Pod networks.
 const V4: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 0);
