@@ -76,6 +76,26 @@ pub struct Offsets {
     /// `proto.memory_pressure`: pointer to an unsigned long, not 0 while the protocol's memory
     /// on this node is short.
     pub proto_memory_pressure: u32,
+    /// `sock.sk_memcg`: `struct mem_cgroup *` that the socket's memory is charged to, with flags
+    /// in its low bits from 6.18 on; null where none is (all of cgroup v1, as a rule).
+    pub sk_memcg: u32,
+    /// `mem_cgroup.memory`: `struct page_counter`.
+    pub memcg_memory: u32,
+    /// `mem_cgroup.nodeinfo`: `struct mem_cgroup_per_node *` of each NUMA node.
+    pub memcg_nodeinfo: u32,
+    /// `mem_cgroup_per_node.lru_zone_size`: unsigned long by zone and LRU list, pages.
+    pub memcg_lru: u32,
+    /// `mem_cgroup_per_node.lruvec.lrugen.nr_pages`: long by generation, anonymous or file, and
+    /// zone, pages. Counted there instead where `CONFIG_LRU_GEN` is in use (6.1).
+    pub memcg_generations: u32,
+    /// How long that array is, bytes.
+    pub memcg_generations_size: u32,
+    /// `page_counter.usage`: long, pages.
+    pub counter_usage: u32,
+    /// `page_counter.max`: unsigned long, pages.
+    pub counter_max: u32,
+    /// `page_counter.parent`: `struct page_counter *`, null at the root.
+    pub counter_parent: u32,
     /// `tcp_sock.urg_seq`: u32, the last urgent byte that came; 0 if none ever did.
     pub tcp_urg_seq: u32,
     /// `tcp_sock.recvmsg_inq`: the offset of this bit (`TCP_INQ`), in bits.
@@ -97,7 +117,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 42;
+pub const OFFSETS: usize = 51;
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -135,6 +155,15 @@ impl Offsets {
         sk_err: UNKNOWN,
         sk_prot: UNKNOWN,
         proto_memory_pressure: UNKNOWN,
+        sk_memcg: UNKNOWN,
+        memcg_memory: UNKNOWN,
+        memcg_nodeinfo: UNKNOWN,
+        memcg_lru: UNKNOWN,
+        memcg_generations: UNKNOWN,
+        memcg_generations_size: UNKNOWN,
+        counter_usage: UNKNOWN,
+        counter_max: UNKNOWN,
+        counter_parent: UNKNOWN,
         tcp_urg_seq: UNKNOWN,
         tcp_recvmsg_inq_bit: UNKNOWN,
         icsk_ulp_ops: UNKNOWN,
@@ -219,6 +248,21 @@ impl Offsets {
     #[must_use]
     pub const fn sees_pressure(&self) -> bool {
         known(&[self.sk_prot, self.proto_memory_pressure])
+    }
+
+    /// It can be told whether a reader's pod is at its memory limit (rule 2).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_pod_memory(&self) -> bool {
+        known(&[
+            self.sk_memcg,
+            self.memcg_memory,
+            self.memcg_nodeinfo,
+            self.memcg_lru,
+            self.counter_usage,
+            self.counter_max,
+            self.counter_parent,
+        ])
     }
 
     #[inline(always)]

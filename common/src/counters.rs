@@ -26,7 +26,7 @@ pub enum Reason {
     NotInserted,
     /// The address of an application is watched on TCP first.
     Observed,
-    /// All TCP of the node is short of memory.
+    /// All TCP of the node is short of memory, or the reader's pod is at its memory limit.
     Memory,
 }
 
@@ -83,7 +83,9 @@ impl Reason {
             Self::PeerGone => "the other end had left the sockhash",
             Self::NotInserted => "the kernel refused the socket, or a map was full",
             Self::Observed => "the application's address is watched on TCP first",
-            Self::Memory => "the node's TCP memory was short (sysctl net.ipv4.tcp_mem)",
+            Self::Memory => {
+                "the node's TCP memory was short (sysctl net.ipv4.tcp_mem), or the reader's pod at its limit"
+            }
         }
     }
 }

@@ -76,6 +76,10 @@ pub const fn stay(state: &mut SockState, always: bool) {
     state.skip = state.backoff;
 }
 
+/// A reader is looked at again after so many timer ticks (1 to 10 ms each), whatever credit is
+/// left: a connection that is hardly used would otherwise rely on a look of long ago.
+pub const LOOK_TICKS: u64 = 16;
+
 /// Whether the credit is enough for a message; where it is not, the reader is looked at.
 #[inline(always)]
 #[must_use]

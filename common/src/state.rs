@@ -50,6 +50,9 @@ pub struct SockState {
     pub peer_file: u64,
     /// The value of the map `turns` when the other end was last looked at.
     pub turns: u64,
+    /// When the other end and the memory it takes were last looked at, in spans of
+    /// [`crate::direction::LOOK_TICKS`].
+    pub looked: u64,
     /// Redirected bytes not yet added to the sums.
     pub redirected_bytes: u64,
     /// Bytes sent by TCP not yet added to the sums.
@@ -92,4 +95,4 @@ pub struct SockState {
 #[cfg(feature = "user")]
 crate::impl_pod!(SockState);
 
-const _: () = assert!(size_of::<SockState>() == 8 * 8 + 12 * 4 + 8 + 16 + 56);
+const _: () = assert!(size_of::<SockState>() == 9 * 8 + 12 * 4 + 8 + 16 + 56);

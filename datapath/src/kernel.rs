@@ -44,7 +44,10 @@ pub(crate) use fields;
 type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
 
 /// Every one of them.
-const OTHERS: [Other; 2] = [
+const OTHERS: [Other; 3] = [
+    ("sizeof lru_gen_folio.nr_pages", |o| {
+        &mut o.memcg_generations_size
+    }),
     ("sizeof pt_regs", |o| &mut o.regs_size),
     ("bit of tcp_sock.recvmsg_inq", |o| {
         &mut o.tcp_recvmsg_inq_bit
@@ -86,6 +89,14 @@ const FIELDS: [Field<Offsets>; sockway_common::config::OFFSETS - OTHERS.len()] =
     "sock" "sk_err" => sk_err,
     "sock" "__sk_common.skc_prot" => sk_prot,
     "proto" "memory_pressure" => proto_memory_pressure,
+    "sock" "sk_memcg" => sk_memcg,
+    "mem_cgroup" "memory" => memcg_memory,
+    "mem_cgroup" "nodeinfo" => memcg_nodeinfo,
+    "mem_cgroup_per_node" "lru_zone_size" => memcg_lru,
+    "mem_cgroup_per_node" GENERATIONS => memcg_generations,
+    "page_counter" "usage" => counter_usage,
+    "page_counter" "max" => counter_max,
+    "page_counter" "parent" => counter_parent,
     "tcp_sock" "urg_seq" => tcp_urg_seq,
     "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
     "task_struct" "stack" => task_stack,
@@ -94,6 +105,9 @@ const FIELDS: [Field<Offsets>; sockway_common::config::OFFSETS - OTHERS.len()] =
     "pt_regs" REGS_THIRD => regs_third,
     "pt_regs" REGS_FOURTH => regs_fourth,
 ];
+
+/// An array of three dimensions, which BTF may show as one of one.
+const GENERATIONS: &str = "lruvec.lrugen.nr_pages";
 
 /// The fields of `pt_regs` that tell a system call, by architecture.
 #[cfg(target_arch = "aarch64")]
@@ -140,10 +154,16 @@ pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
         Some((_, Offset::BitOffsetAndSize(bit, 1))) => bit,
         _ => UNKNOWN,
     };
-    let regs = structure(&types, "pt_regs").and_then(|id| types.size_of(id).ok());
-    offsets.regs_size = regs
-        .and_then(|size| u32::try_from(size).ok())
-        .unwrap_or(UNKNOWN);
+    let size = |id| {
+        let size = types.size_of(id).ok();
+        size.and_then(|size| u32::try_from(size).ok())
+    };
+    let regs = structure(&types, "pt_regs").and_then(size);
+    offsets.regs_size = regs.unwrap_or(UNKNOWN);
+    let node = structure(&types, "mem_cgroup_per_node");
+    let generations = node.and_then(|id| types.offset_of(id, GENERATIONS).ok());
+    let generations = generations.and_then(|(id, _)| size(id));
+    offsets.memcg_generations_size = generations.unwrap_or(UNKNOWN);
     Ok(offsets)
 }
 
@@ -267,6 +287,10 @@ pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
             "a send may fail where the node's TCP memory is short: the shortage cannot be seen",
         ),
         (
+            offsets.sees_pod_memory(),
+            "a send may fail where the reader's pod is at its memory limit: that cannot be seen",
+        ),
+        (
             offsets.sees_files(),
             "applications stay on TCP, only Envoy to Envoy is accelerated: O_NONBLOCK cannot be seen",
         ),
@@ -329,7 +353,7 @@ mod tests {
     fn a_kernel_without_btf_is_no_error() {
         let none = offsets(Some(Path::new("/proc/none"))).unwrap();
         assert_eq!(none, Offsets::NONE);
-        assert_eq!(limits(&none, NONE).len(), 10);
+        assert_eq!(limits(&none, NONE).len(), 11);
     }
 
     #[test]

@@ -17,6 +17,8 @@ mod support {
 }
 #[path = "cases/interleavings.rs"]
 mod interleavings;
+#[path = "cases/limit.rs"]
+mod limit;
 #[path = "cases/pressure.rs"]
 mod pressure;
 #[path = "cases/readers.rs"]

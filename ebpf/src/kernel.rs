@@ -4,7 +4,7 @@
 //! safely, so a stale pointer yields an error or old bytes, never a crash.
 //! Offsets come from the kernel's BTF; a missing one reads as `None`.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_jiffies64, bpf_probe_read_kernel};
 use sockway_common::config::{Config, UNKNOWN};
 use sockway_common::flow::Ends;
 
@@ -33,6 +33,10 @@ macro_rules! config {
     }};
 }
 
+mod memory;
+
+pub(crate) use memory::{memory_is_short, pod_is_full};
+
 pub(crate) fn backlog_limit() -> u32 {
     config!(backlog_limit)
 }
@@ -50,6 +54,13 @@ pub(crate) fn total_cap() -> u32 {
 /// Seconds; 0: never.
 pub(crate) fn keepalive_idle() -> u32 {
     config!(keepalive_idle)
+}
+
+/// Timer ticks since the machine started (kernel 5.6; a plain load once it is compiled).
+#[inline(always)]
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: the helper takes nothing and gives a number.
+    unsafe { bpf_jiffies64() }
 }
 
 /// Reads an unsigned integer at an offset; `None` where that cannot be done.
@@ -275,15 +286,6 @@ pub(crate) fn ends(sender: u64, receiver: u64) -> Option<Ends> {
         // Read last: a reader seen outside its call now begins its next call anew.
         owned: read(receiver, config!(offsets.sk_lock_owned))?,
     })
-}
-
-/// True while all TCP of the node is short of memory (`tcp_memory_pressure`).
-#[inline(always)]
-pub(crate) fn memory_is_short(sock: u64) -> bool {
-    let prot: u64 = read(sock, config!(offsets.sk_prot)).unwrap_or(0);
-    let at: u64 = read(prot, config!(offsets.proto_memory_pressure)).unwrap_or(0);
-    let since: u64 = read(at, 0).unwrap_or(0);
-    since != 0
 }
 
 /// `(sk_rcvbuf, sk_rmem_alloc)` of a reader, bytes.

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::bindings::{BPF_F_INGRESS, bpf_sock};
 use aya_ebpf::programs::SkMsgContext;
 use sockway_common::counters::Reason;
-use sockway_common::direction::{self, Step};
+use sockway_common::direction::{self, LOOK_TICKS, Step};
 use sockway_common::reader::{ReaderRow, seen};
 use sockway_common::scope;
 use sockway_common::state::{SockState, flag};
@@ -45,7 +45,9 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     if is_urgent(state, size) {
         return account::by_tcp(state, size);
     }
-    if !direction::has_credit(state, size) && !renew(state, size) {
+    let now = kernel::ticks() / LOOK_TICKS;
+    let fresh = state.looked == now && direction::has_credit(state, size);
+    if !fresh && !renew(state, size, now) {
         return account::by_tcp(state, size);
     }
     direction::spend(state, size);
@@ -214,7 +216,7 @@ fn check(state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
         return Err((Reason::PeerGone, true));
     }
     // `renew` would refuse too, but then the next send would look again.
-    if kernel::memory_is_short(state.sock) {
+    if memory_is_short(state) {
         return Err((Reason::Memory, false));
     }
     direction::order(kernel::ends(state.sock, state.peer_sock))
@@ -237,20 +239,21 @@ fn check_file(state: &mut SockState) -> Result<(), (Reason, bool)> {
     Ok(())
 }
 
-/// Rule 2: looks at the reader's backlog; false sends the direction to TCP.
+/// Rule 2: looks at the reader, and at its backlog where the credit is spent; false sends
+/// the direction to TCP.
 ///
-/// So does a node whose TCP runs short of memory: above the last value of `tcp_mem` a redirected
-/// send fails with `ENOMEM` (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`, 5.10 to 7.2), where
-/// TCP lets the sender wait.
+/// So does memory that runs short, the node's for TCP or that of the reader's pod: above the last
+/// value of `tcp_mem`, or where a charge to the pod fails, a redirected send fails with `ENOMEM`
+/// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`, 5.10 to 7.2), where TCP lets the sender wait.
 #[inline(never)]
-fn renew(state: &mut SockState, size: u32) -> bool {
+fn renew(state: &mut SockState, size: u32, now: u64) -> bool {
     match kernel::cookie(state.peer_sock) {
         Some(cookie) if cookie == state.peer_cookie => {}
         Some(_) => {
             go_tcp(state, Reason::PeerGone, true);
             return false;
         }
-        None => return renew_blind(state),
+        None => return direction::has_credit(state, size) || renew_blind(state),
     }
     if state.flags & (flag::FACES_APP | flag::APP_END) == flag::FACES_APP
         && state.scope == scope::AUTO
@@ -259,9 +262,13 @@ fn renew(state: &mut SockState, size: u32) -> bool {
         leave_app(state, reason);
         return false;
     }
-    if kernel::memory_is_short(state.sock) {
+    if memory_is_short(state) {
         go_tcp(state, Reason::Memory, false);
         return false;
+    }
+    state.looked = now;
+    if direction::has_credit(state, size) {
+        return true;
     }
     let bytes = match kernel::backlog(state.peer_sock) {
         Backlog::Bytes(bytes) => bytes,
@@ -280,6 +287,12 @@ fn renew(state: &mut SockState, size: u32) -> bool {
     }
     go_tcp(state, Reason::Backlog, false);
     false
+}
+
+/// Whether a redirected send could fail for want of memory.
+#[inline(always)]
+fn memory_is_short(state: &SockState) -> bool {
+    kernel::memory_is_short(state.sock) || kernel::pod_is_full(state.peer_sock)
 }
 
 /// Why an application that was fit is not redirected into any more, if so.

@@ -12,11 +12,11 @@ KERNELS=(
     "6.12 bookworm linux-image-6.12-cloud-amd64"
     "7 sid linux-image-cloud-amd64"
 )
-# veth and bridge for pods, REDIRECT and owner for sidecars, kTLS with its ciphers.
+# veth and bridge for pods, REDIRECT and owner for sidecars, kTLS with its ciphers, a disk.
 # What a kernel does not have as a module it has built in, or not at all.
 KERNEL_MODULES=(
     veth bridge nf_tables nft_compat nft_chain_nat nft_counter
-    xt_REDIRECT xt_owner xt_tcpudp tls gcm aesni_intel
+    xt_REDIRECT xt_owner xt_tcpudp tls gcm aesni_intel loop
 )
 
 setup_kernels() {
@@ -32,7 +32,8 @@ setup_kernels() {
     program zstd zstd
     tools[SOCKWAY_KERNELS]=$home
     for kernel in "${KERNELS[@]}"; do
-        [[ -e $home/${kernel%% *}/release ]] || missing+=("$kernel")
+        [[ "$(cat "$home/${kernel%% *}/wanted" 2>/dev/null)" == "${KERNEL_MODULES[*]}" ]] ||
+            missing+=("$kernel")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     packages debian-archive-keyring
@@ -84,7 +85,8 @@ EOF
         fail "Debian's package lists cannot be fetched from $mirror; apt's own message is above"
 }
 
-# Leaves vmlinuz, modules/*.ko, modules/order (in which they are loaded) and release.
+# Leaves vmlinuz, modules/*.ko, modules/order (in which they are loaded), release, and
+# wanted: the modules that were asked for.
 fetch_kernel() {
     local home=$1/$2 release=$3 package=$4 work version image modules module file
     work=$(mktemp -d "$1/$2.XXXXXX")
@@ -117,6 +119,7 @@ fetch_kernel() {
     cp "$work"/tree/boot/vmlinuz-* "$work/new/vmlinuz" 2>/dev/null ||
         cp "$work/tree/lib/modules/$version/vmlinuz" "$work/new/vmlinuz"
     printf '%s\n' "$version" >"$work/new/release"
+    printf '%s\n' "${KERNEL_MODULES[*]}" >"$work/new/wanted"
     rm -rf "$home"
     mv "$work/new" "$home"
     rm -rf "$work"

@@ -30,6 +30,8 @@ while read -r module; do
     $bb insmod "/modules/$module" || echo "the module $module is refused"
 done </modules/order
 cd $here || echo "no $here"
+# A disk: pages read from it can be taken back, those of this guest's files cannot.
+$bb truncate -s 64M /tmp/disk && $bb losetup /dev/loop0 /tmp/disk && export SOCKWAY_DISK=/dev/loop0
 
 # check NAME SECONDS COMMAND...: as many seconds on a machine that is not slow.
 check() {
