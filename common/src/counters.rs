@@ -28,10 +28,12 @@ pub enum Reason {
     Observed,
     /// All TCP of the node is short of memory, or the reader's pod is at its memory limit.
     Memory,
+    /// The other end was not accepted yet.
+    Unaccepted,
 }
 
 /// How many [`Reason`]s there are.
-pub const REASONS: usize = 11;
+pub const REASONS: usize = 12;
 
 impl Reason {
     /// Every reason, in the order of their numbers.
@@ -47,6 +49,7 @@ impl Reason {
         Self::NotInserted,
         Self::Observed,
         Self::Memory,
+        Self::Unaccepted,
     ];
 
     /// The word for a reason in output.
@@ -64,6 +67,7 @@ impl Reason {
             Self::NotInserted => "not-inserted",
             Self::Observed => "observed",
             Self::Memory => "memory",
+            Self::Unaccepted => "unaccepted",
         }
     }
 
@@ -86,6 +90,7 @@ impl Reason {
             Self::Memory => {
                 "the node's TCP memory was short (sysctl net.ipv4.tcp_mem), or the reader's pod at its limit"
             }
+            Self::Unaccepted => "the other end had not been accepted yet when the bytes were sent",
         }
     }
 }

@@ -235,6 +235,18 @@ pub(crate) fn file(sock: u64) -> Option<u64> {
     if file == 0 { None } else { Some(file) }
 }
 
+/// Whether a connection's accepting end has been accepted; true where the kernel cannot be asked.
+///
+/// `accept` charges a socket to the memory cgroup of the process that calls it, with the bytes in
+/// `sk_rmem_alloc` (`net/ipv4/inet_connection_sock.c` `inet_csk_accept`). Redirected ones
+/// are not among those before 6.13: once read they were given back without having been
+/// charged, and a pod whose count falls below zero has its processes killed (seen on 5.10).
+#[inline(always)]
+pub(crate) fn is_accepted(sock: u64) -> bool {
+    let socket: Option<u64> = read(sock, config!(offsets.sk_socket));
+    socket != Some(0)
+}
+
 /// Whether a file has `O_NONBLOCK`.
 #[inline(always)]
 pub(crate) fn file_nonblocking(file: u64) -> Option<bool> {

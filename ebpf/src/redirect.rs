@@ -183,7 +183,12 @@ fn start(state: &mut SockState) -> bool {
         }
         Err((reason, always)) => {
             account::set_reason(state, reason);
-            direction::stay(state, always);
+            if matches!(reason, Reason::Unaccepted) {
+                // Over with the next answer: no need to look less often.
+                direction::leave(state, always);
+            } else {
+                direction::stay(state, always);
+            }
             false
         }
     }
@@ -202,6 +207,9 @@ fn check(state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
         state.peer_cookie = peer.cookie;
         state.peer_sock = peer.sock;
         let _taken = PEERS.remove(state.cookie);
+    }
+    if state.flags & flag::ACTIVE != 0 && !kernel::is_accepted(state.peer_sock) {
+        return Err((Reason::Unaccepted, false));
     }
     if state.scope == scope::AUTO {
         check_file(state)?;

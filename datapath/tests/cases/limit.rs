@@ -11,7 +11,7 @@ use sockway_common::direction::LOOK_TICKS;
 use sockway_common::scope;
 
 use crate::support::measure::fill;
-use crate::support::node::{Node, connect, listen, message, receive, send};
+use crate::support::node::{Node, connect, dial, listen, message, receive, send};
 use crate::{LOOK_AGAIN, node, ping_pong};
 
 /// Memory of the pod that stays: too little, and the limit ends the pages of its sockets.
@@ -60,10 +60,15 @@ impl Pod {
         result
     }
 
+    /// Bytes in use.
+    fn used(&self) -> usize {
+        let used = fs::read_to_string(self.at.join("memory.current")).expect("read");
+        used.trim().parse().expect("a number")
+    }
+
     /// No more than what is in use.
     fn fill(&self) {
-        let used = fs::read_to_string(self.at.join("memory.current")).expect("read");
-        self.limit(used.trim());
+        self.limit(&self.used().to_string());
     }
 
     fn limit(&self, max: &str) {
@@ -157,5 +162,33 @@ fn pages_of_files_make_room() {
         messages,
         [0; _],
         "by TCP, although the kernel can take pages back"
+    );
+}
+
+/// The kernel charges a socket to the pod that accepts it, with what it holds by then. Redirected
+/// bytes not among that would be given back without ever having been charged.
+#[test]
+fn bytes_before_accept_are_charged_once() {
+    let Some((node, pod, client, server)) = connected("pod_accept", scope::ALL) else {
+        return;
+    };
+    drop((client, server));
+    let listener = listen("10.9.0.1:15006");
+    let part = message(0, 1024);
+    let before = pod.used();
+    for _ in 0..200 {
+        let client = dial("10.9.0.2", "10.9.0.1:15006");
+        let sent = fill(&client, &part, 48 * 1024);
+        let (server, _) = pod.inside(|| listener.accept()).expect("accept");
+        server.set_nonblocking(true).expect("O_NONBLOCK");
+        assert_eq!(receive(&server, sent).len(), sent);
+        ping_pong(&client, &server, 2);
+    }
+    let after = pod.used();
+    let messages = node.stats().redirected_messages;
+    assert_ne!(messages, [0; _], "nothing was redirected");
+    assert!(
+        after + (1 << 20) > before,
+        "{before} bytes in use before, {after} after"
     );
 }
