@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
@@ -23,7 +24,11 @@ use crate::variant::{Family, Kind, Mode};
 
 /// Messages of a warm-up connection: more than the reads after which an address is known, as the
 /// kernel skips a tracepoint program that it interrupted on the same processor.
-const WARMUP_MESSAGES: u64 = sockway_common::reader::FIT_READS as u64 * 3;
+const WARMUP_MESSAGES: u64 = SPELL * 4;
+/// A spell of them. While an interrupted program waits for its turn, none of them is seen.
+const SPELL: u64 = sockway_common::reader::FIT_READS as u64;
+/// Between two spells.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What to run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -165,6 +170,9 @@ fn warm_up(scene: &mut Scene, warmup: Warmup, case: fn(&mut Scene) -> Result<()>
     }
     let (app, envoy) = scene.connect().context("warm up")?;
     for message in 0..WARMUP_MESSAGES {
+        if message % SPELL == 0 {
+            std::thread::sleep(pace::allow(PAUSE));
+        }
         let bytes = payload::bytes(message, 64);
         envoy.put(&bytes).context("warm up: Envoy sends")?;
         let got = app.take(64).context("warm up: the application reads")?;

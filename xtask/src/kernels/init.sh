@@ -19,6 +19,8 @@ $bb mkdir -p /dev/pts /dev/shm
 $bb mount -t devpts pts /dev/pts
 for at in /dev/shm /tmp /run; do $bb mount -t tmpfs none $at; done
 $bb mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# Pods' memory is accounted, with that of their sockets, as on a node with cgroup2.
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 $bb mount -t bpf bpf /sys/fs/bpf
 $bb chmod 1777 /tmp
 # The shell's own `ip` would be another program.
