@@ -39,6 +39,8 @@ use support::node::{Node, connect, dial, listen, message, receive, send};
 
 /// Sends that may pass between two looks at a direction on TCP.
 const LOOK_AGAIN: usize = sockway_common::flow::MAX_BACKOFF as usize;
+/// Messages that spend any credit.
+const MANY: usize = 300;
 
 const ADDRESSES: [&str; 5] = [
     "10.9.0.1/32",

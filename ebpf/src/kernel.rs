@@ -239,7 +239,7 @@ pub(crate) fn file(sock: u64) -> Option<u64> {
 ///
 /// `accept` charges a socket to the memory cgroup of the process that calls it, with the bytes in
 /// `sk_rmem_alloc` (`net/ipv4/inet_connection_sock.c` `inet_csk_accept`). Redirected ones
-/// are not among those before 6.13: once read they were given back without having been
+/// are not among those before 6.13 (and late 6.1.y and 6.12.y): once read they were given back without having been
 /// charged, and a pod whose count falls below zero has its processes killed (seen on 5.10).
 #[inline(always)]
 pub(crate) fn is_accepted(sock: u64) -> bool {

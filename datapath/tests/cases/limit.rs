@@ -1,8 +1,8 @@
 //! A reader whose pod is at its memory limit.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use socket2::Socket;
@@ -11,15 +11,13 @@ use sockway_common::direction::LOOK_TICKS;
 use sockway_common::scope;
 
 use crate::support::measure::fill;
-use crate::support::node::{Node, connect, dial, listen, message, receive, send};
-use crate::{LOOK_AGAIN, node, ping_pong};
+use crate::support::node::{Node, connect, dial, listen, message, move_to, receive};
+use crate::{LOOK_AGAIN, MANY, node, ping_pong};
 
 /// Memory of the pod that stays: too little, and the limit ends the pages of its sockets.
 const HELD: usize = 8 << 20;
 /// Pages of a disk that the kernel can take back, bytes.
 const CACHED: usize = 16 << 20;
-/// Messages that spend any credit.
-const MANY: usize = 300;
 /// Until the next send looks at the reader again, whatever the length of a timer tick.
 const SEEN: Duration = Duration::from_millis(10 * LOOK_TICKS);
 
@@ -44,19 +42,18 @@ impl Pod {
         for at in [&pod.beside, &pod.at] {
             fs::create_dir(at).expect("make a cgroup");
         }
-        enter(&pod.beside).expect("enter");
-        for at in [&pod.root, &above] {
-            fs::write(at.join("cgroup.subtree_control"), "+memory").expect("account memory");
-        }
+        move_to(&pod.beside);
+        // The guest's root has it already.
+        fs::write(above.join("cgroup.subtree_control"), "+memory").expect("account memory");
         pod.inside(|| fs::write(&pod.held, vec![1; HELD]).expect("hold memory"));
         pod
     }
 
     /// Does something as a process of the pod, which pays for what is made.
     fn inside<T>(&self, what: impl FnOnce() -> T) -> T {
-        enter(&self.at).expect("enter");
+        move_to(&self.at);
         let result = what();
-        enter(&self.beside).expect("leave");
+        move_to(&self.beside);
         result
     }
 
@@ -79,15 +76,11 @@ impl Pod {
 impl Drop for Pod {
     fn drop(&mut self) {
         let _gone = fs::remove_file(&self.held);
-        let left = enter(&self.root);
+        move_to(&self.root);
         let removed = [&self.at, &self.beside].map(fs::remove_dir);
-        let clean = left.is_ok() && removed.iter().all(Result::is_ok);
-        assert!(clean || std::thread::panicking(), "{left:?} {removed:?}");
+        let clean = removed.iter().all(Result::is_ok);
+        assert!(clean || std::thread::panicking(), "{removed:?}");
     }
-}
-
-fn enter(cgroup: &Path) -> io::Result<()> {
-    fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
 }
 
 /// A node, a pod on it, and a connection from the pod to another one.
@@ -155,8 +148,6 @@ fn pages_of_files_make_room() {
     pod.fill();
     std::thread::sleep(SEEN);
     ping_pong(&client, &server, LOOK_AGAIN + MANY);
-    send(&server, &message(1, 1024));
-    receive(&client, 1024);
     let messages = node.stats().tcp_messages;
     assert_eq!(
         messages,

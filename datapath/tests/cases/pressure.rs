@@ -9,14 +9,12 @@ use sockway_common::scope;
 
 use crate::support::measure::fill;
 use crate::support::node::{connect, listen, message};
-use crate::{LOOK_AGAIN, node, ping_pong};
+use crate::{LOOK_AGAIN, MANY, node, ping_pong};
 
 /// Low, pressure and high mark of all TCP memory, pages.
 const TCP_MEM: &str = "/proc/sys/net/ipv4/tcp_mem";
 /// Marks of which a few unread connections pass the second only: past the third no TCP gets on.
 const SHORT: &str = "1 1 1000000";
-/// Messages that spend any credit.
-const MANY: usize = 300;
 
 /// The marks, put back at the end. Opened first: a network namespace of its own has none.
 struct Marks {

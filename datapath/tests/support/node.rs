@@ -38,7 +38,8 @@ impl Cgroup {
     }
 }
 
-fn move_to(cgroup: &Path) {
+/// Makes this process one of a cgroup.
+pub(crate) fn move_to(cgroup: &Path) {
     let pid = std::process::id().to_string();
     std::fs::write(cgroup.join("cgroup.procs"), pid).expect("move into the cgroup");
 }
