@@ -2,10 +2,10 @@
 
 /// Version of the maps' layout. Part of the pin directory's name: programs and
 /// user space of different layouts never share a map.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// Name of the directory under the bpffs root that holds this layout's pins.
-pub const PIN_DIR: &str = "v1";
+pub const PIN_DIR: &str = "v2";
 
 /// Addresses of registered pods: [`crate::addr::IpKey`] -> [`crate::pod::PodRow`], hash.
 pub const PODS: &str = "pods";
