@@ -319,6 +319,9 @@ pub struct Config {
     /// Seconds without a packet after which Envoy's end of a joined connection
     /// probes by TCP keepalive; 0: never.
     pub keepalive_idle: u32,
+    /// 1 where programs may follow pointers whose types the verifier knows: to their own
+    /// socket (helper `skc_to_tcp_sock`) and to the current task (`get_current_task_btf`).
+    pub typed: u32,
     /// How system calls look on this architecture.
     pub arch: Arch,
 }
@@ -388,6 +391,7 @@ impl Config {
         blind: 0,
         total_cap: DEFAULT_TOTAL_CAP,
         keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
+        typed: 0,
         arch: Arch::X86_64,
     };
 }
@@ -396,7 +400,7 @@ impl Config {
 crate::impl_pod!(Offsets, Arch, Config);
 
 const _: () = assert!(size_of::<Offsets>() == OFFSETS * 4);
-const _: () = assert!(size_of::<Config>() == (OFFSETS + 4 + 11) * 4);
+const _: () = assert!(size_of::<Config>() == (OFFSETS + 5 + 11) * 4);
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,15 @@ pub const fn drained(ends: &Ends) -> bool {
     ends.snd_una == ends.write_seq && ends.copied_seq == ends.rcv_nxt && ends.owned == 0
 }
 
+/// True where two sockets may be the ends of one connection: what the one expects next
+/// ([`Ends::rcv_nxt`]) the other has sent, and knows of no later byte that arrived. For
+/// ends of two connections it is chance, one in billions.
+#[inline(always)]
+#[must_use]
+pub const fn is_one_connection(snd_una: u32, write_seq: u32, rcv_nxt: u32) -> bool {
+    rcv_nxt.wrapping_sub(snd_una) <= write_seq.wrapping_sub(snd_una)
+}
+
 /// What waits at the reader, in bytes with [`MESSAGE_COST`] for each message.
 ///
 /// `bytes`: of the redirected queue; `messages`: redirected since the queue
@@ -135,7 +144,7 @@ pub const fn next_backoff(backoff: u16) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ends, MESSAGE_COST, Reader, backlog_cost, credit, drained};
+    use super::{Ends, MESSAGE_COST, Reader, backlog_cost, credit, drained, is_one_connection};
 
     #[test]
     fn drained_needs_all_three() {
@@ -153,6 +162,18 @@ mod tests {
             ..ends
         }));
         assert!(!drained(&Ends { owned: 1, ..ends }));
+    }
+
+    #[test]
+    fn ends_of_one_connection_agree_in_their_numbers() {
+        let una = u32::MAX;
+        assert!(is_one_connection(una, una, una), "idle");
+        for rcv_nxt in [una, 0, 9] {
+            assert!(is_one_connection(una, 9, rcv_nxt), "{rcv_nxt}");
+        }
+        for rcv_nxt in [una - 1, 10, 1 << 31] {
+            assert!(!is_one_connection(una, 9, rcv_nxt), "{rcv_nxt}");
+        }
     }
 
     #[test]

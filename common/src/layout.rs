@@ -2,19 +2,17 @@
 
 /// Version of the maps' layout. Part of the pin directory's name: programs and
 /// user space of different layouts never share a map.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Name of the directory under the bpffs root that holds this layout's pins.
-pub const PIN_DIR: &str = "v2";
+pub const PIN_DIR: &str = "v3";
 
 /// Addresses of registered pods: [`crate::addr::IpKey`] -> [`crate::pod::PodRow`], hash.
 pub const PODS: &str = "pods";
 /// Attachments: [`crate::pod::OwnerKey`] -> [`crate::pod::SandboxRow`], hash; user space only.
 pub const SANDBOXES: &str = "sandboxes";
-/// Connections being set up: [`crate::pair::SeqKey`] -> [`crate::pair::PendingRow`], LRU hash.
+/// Connections being set up, until the active end knows the passive one: [`crate::pair::SeqKey`] -> [`crate::pair::PendingRow`], LRU hash.
 pub const PENDING: &str = "pending";
-/// The other end of a socket: cookie (u64) -> [`crate::pair::PeerRow`], LRU hash.
-pub const PEERS: &str = "peers";
 /// Sockets that redirect and are redirected to: cookie (u64) -> socket, sockhash.
 pub const SOCKETS: &str = "sockets";
 /// Per-socket state: [`crate::state::SockState`], socket storage.
@@ -23,9 +21,8 @@ pub const STATE: &str = "state";
 pub const READERS: &str = "readers";
 /// Application sockets that the guards know: cookie (u64) -> [`crate::pair::ReaderKey`], LRU hash.
 pub const WATCHED: &str = "watched";
-/// How often an application turned out unfit: u64, array of one; senders that face
-/// applications look again at theirs when it has grown.
-pub const TURNS: &str = "turns";
+/// How learning goes: u64 by [`crate::reader::signal`], array.
+pub const LEARNING: &str = "learning";
 /// Sums: one [`crate::counters::Stats`] per CPU, per-CPU array.
 pub const STATS: &str = "stats";
 /// Sums by pod: [`crate::addr::IpKey`] -> [`crate::pod::PodStats`], LRU per-CPU hash.
@@ -38,9 +35,8 @@ pub const CALLS: &str = "calls";
 pub const LOADED: &str = "loaded";
 
 /// Every map, in the order in which they are pinned.
-pub const MAPS: [&str; 12] = [
-    PODS, SANDBOXES, PENDING, PEERS, SOCKETS, STATE, READERS, WATCHED, TURNS, STATS, POD_STATS,
-    CALLS,
+pub const MAPS: [&str; 11] = [
+    PODS, SANDBOXES, PENDING, SOCKETS, STATE, READERS, WATCHED, LEARNING, STATS, POD_STATS, CALLS,
 ];
 
 /// Rows of [`PODS`] and [`SANDBOXES`].
@@ -48,8 +44,8 @@ pub const MAX_PODS: usize = 16_384;
 /// Accelerated connections at a time, unless an install asks for another number.
 pub const MAX_CONNECTIONS: u32 = 131_072;
 /// Rows of [`PENDING`], by [`capacities`].
-pub const MAX_PENDING: usize = MAX_CONNECTIONS as usize / 2;
-/// Rows of [`SOCKETS`] and [`PEERS`], by [`capacities`]: two per connection.
+pub const MAX_PENDING: usize = MAX_CONNECTIONS as usize;
+/// Rows of [`SOCKETS`], by [`capacities`]: two per connection.
 pub const MAX_SOCKETS: usize = MAX_CONNECTIONS as usize * 2;
 /// Rows of [`READERS`].
 pub const MAX_READERS: usize = 16_384;
@@ -60,16 +56,14 @@ pub const MAX_POD_STATS: usize = 4_096;
 
 /// Rows of the maps that grow with the number of connections at a time.
 ///
-/// Half as many handshakes and applications' sockets as connections: a request
-/// through two sidecars is three connections, two of them with an application.
+/// Half as many applications' sockets as connections: a request through two sidecars is three
+/// connections, two of them with an application.
 #[must_use]
-pub const fn capacities(connections: u32) -> [(&'static str, u32); 4] {
-    let (half, twice) = (connections / 2, connections.saturating_mul(2));
+pub const fn capacities(connections: u32) -> [(&'static str, u32); 3] {
     [
-        (SOCKETS, twice),
-        (PEERS, twice),
-        (PENDING, half),
-        (WATCHED, half),
+        (SOCKETS, connections.saturating_mul(2)),
+        (PENDING, connections),
+        (WATCHED, connections / 2),
     ]
 }
 

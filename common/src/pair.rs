@@ -16,7 +16,8 @@ pub struct SeqKey {
     pub passive_next: u32,
 }
 
-/// Value of `pending`: a connection whose passive end listens on this node.
+/// Value of `pending`: a connection whose passive end listens on this node. It stays until the
+/// active end has learnt from it who the passive one is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PendingRow {
@@ -24,6 +25,10 @@ pub struct PendingRow {
     pub active_cookie: u64,
     /// Kernel address of the active end's `struct sock`, 0 with `active_cookie`.
     pub active_sock: u64,
+    /// Socket cookie of the passive end once it is in the sockhash, else 0.
+    pub passive_cookie: u64,
+    /// Kernel address of the passive end's `struct sock`, 0 with `passive_cookie`.
+    pub passive_sock: u64,
     /// What is known of the application's end, for hops that have one.
     pub reader: ReaderKey,
     /// The pod whose registration made the connection qualify.
@@ -36,17 +41,6 @@ pub struct PendingRow {
     pub observe: u32,
     /// 1 where one of the two ends belongs to an application.
     pub faces_app: u32,
-}
-
-/// Value of `peers`: the other end of a joined connection, keyed by socket cookie.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PeerRow {
-    /// Socket cookie of the other end.
-    pub cookie: u64,
-    /// Kernel address of the other end's `struct sock`; believed only while
-    /// the cookie found behind it is `cookie`.
-    pub sock: u64,
 }
 
 /// Key of `readers`: an application socket's address in its pod, for what is
@@ -139,12 +133,11 @@ pub const fn classify(local: IpKey, port: u16, remote: IpKey, row: &PodRow) -> u
 }
 
 #[cfg(feature = "user")]
-crate::impl_pod!(SeqKey, PendingRow, PeerRow, ReaderKey);
+crate::impl_pod!(SeqKey, PendingRow, ReaderKey);
 
 const _: () = assert!(size_of::<SeqKey>() == 8);
 const _: () = assert!(size_of::<ReaderKey>() == 56);
-const _: () = assert!(size_of::<PendingRow>() == 8 + 8 + 56 + 16 + 4 * 4);
-const _: () = assert!(size_of::<PeerRow>() == 16);
+const _: () = assert!(size_of::<PendingRow>() == 4 * 8 + 56 + 16 + 4 * 4);
 
 #[cfg(test)]
 mod tests {

@@ -55,13 +55,31 @@ pub struct ReaderRow {
     /// Fit reads that were seen, up to [`FIT_READS`].
     pub reads: u16,
     /// How sure it is that the application reads until there is nothing more, up to [`FIT_ENDS`].
-    pub ends: u16,
+    pub ends: u8,
+    /// How often in a row it did not, up to [`SHORTS`].
+    pub shorts: u8,
 }
 
 /// Fit reads after which an address counts as fit.
 pub const FIT_READS: u16 = 8;
 /// [`ReaderRow::ends`] from which an edge-triggered application counts as reading to the end.
-pub const FIT_ENDS: u16 = 8;
+pub const FIT_ENDS: u8 = 8;
+/// [`ReaderRow::shorts`] from which nobody looks for more: it never reads to the end.
+pub const SHORTS: u8 = 64;
+
+/// Slots of the map `learning`: numbers that say how learning goes on this node.
+pub mod signal {
+    /// How often an application turned out unfit: programs that face applications look again at
+    /// theirs when it has grown.
+    pub const TURNS: u32 = 0;
+    /// How often a read came for which it matters where receiving calls end ([`super::asks`]):
+    /// user space sees to it that this is seen while it grows.
+    pub const ASKS: u32 = 1;
+    /// 1 while that is seen; written by user space.
+    pub const ENDS: u32 = 2;
+    /// How many there are.
+    pub const COUNT: usize = 3;
+}
 
 /// What one read of a watched socket was like.
 #[expect(
@@ -82,7 +100,8 @@ pub struct Read {
     pub urgent: bool,
     /// The socket is in an epoll set with `EPOLLET`, or nobody can tell.
     pub edge: bool,
-    /// The read before left nothing, and the application did not ask for more before it waited.
+    /// The read before left nothing, and the application was not seen to ask for more before it
+    /// waited, which would have been seen.
     pub stopped_short: bool,
 }
 
@@ -93,6 +112,16 @@ pub const fn fit(row: &ReaderRow) -> bool {
     row.seen & seen::UNFIT == 0
         && row.seen & seen::FIT != 0
         && (row.seen & seen::EDGE == 0 || row.ends >= FIT_ENDS)
+}
+
+/// Whether it matters for an address if its receiving calls find nothing more.
+#[inline(always)]
+#[must_use]
+pub const fn asks(row: &ReaderRow) -> bool {
+    row.seen & seen::UNFIT == 0
+        && row.seen & seen::EDGE != 0
+        && row.ends < FIT_ENDS
+        && row.shorts < SHORTS
 }
 
 /// The row after one more read.
@@ -117,6 +146,9 @@ pub const fn after_read(row: ReaderRow, read: Read) -> ReaderRow {
     }
     if read.stopped_short && next.ends < FIT_ENDS {
         next.ends = next.ends.saturating_sub(1);
+        if next.shorts < SHORTS {
+            next.shorts += 1;
+        }
     }
     match read.recv_like {
         Some(true) if next.reads < FIT_READS => next.reads += 1,
@@ -141,7 +173,8 @@ pub const fn after_read(row: ReaderRow, read: Read) -> ReaderRow {
 #[must_use]
 pub const fn after_end(row: ReaderRow) -> ReaderRow {
     let mut next = row;
-    if next.ends < FIT_ENDS {
+    if next.ends < FIT_ENDS && next.shorts < SHORTS {
+        next.shorts = 0;
         next.ends += 2;
         if next.ends > FIT_ENDS {
             next.ends = FIT_ENDS;
@@ -157,7 +190,7 @@ const _: () = assert!(size_of::<ReaderRow>() == 8);
 
 #[cfg(test)]
 mod tests {
-    use super::{FIT_READS, Read, ReaderRow, after_end, after_read, fit, seen};
+    use super::{FIT_READS, Read, ReaderRow, SHORTS, after_end, after_read, asks, fit, seen};
 
     const FINE: Read = Read {
         nonblocking: true,
@@ -192,6 +225,32 @@ mod tests {
         }
         assert!(fit(&whole));
         assert!(fit(&after_read(whole, SHORT)), "proven for good");
+        assert!(!asks(&whole), "nothing more to see");
+    }
+
+    #[test]
+    fn who_never_reads_to_the_end_is_not_asked_for_ever() {
+        let mut row = after_read(ReaderRow::default(), Read { edge: true, ..FINE });
+        for round in 0..SHORTS {
+            assert!(asks(&row), "round {round}");
+            row = after_read(
+                row,
+                Read {
+                    edge: true,
+                    stopped_short: true,
+                    ..FINE
+                },
+            );
+        }
+        assert!(!asks(&row));
+        for _ in 0..100 {
+            row = after_end(row);
+        }
+        assert!(!fit(&row) && !asks(&row), "given up for good");
+        assert!(
+            !asks(&after_read(ReaderRow::default(), FINE)),
+            "level-triggered"
+        );
     }
 
     #[test]
@@ -231,7 +290,7 @@ mod tests {
             let mut row = ReaderRow {
                 seen: seen::FIT,
                 reads: FIT_READS,
-                ends: 0,
+                ..ReaderRow::default()
             };
             row = after_read(row, bad);
             for _ in 0..100 {
@@ -242,7 +301,7 @@ mod tests {
         assert!(!fit(&ReaderRow {
             seen: seen::FIT | seen::FIONREAD,
             reads: FIT_READS,
-            ends: 0
+            ..ReaderRow::default()
         }));
     }
 

@@ -43,20 +43,21 @@ pub struct SockState {
     pub sock: u64,
     /// The other end's cookie, 0 while it is not known.
     pub peer_cookie: u64,
-    /// Kernel address of the other end's `struct sock`; see [`crate::pair::PeerRow`].
+    /// Kernel address of the other end's `struct sock`; believed only
+    /// while the cookie found behind it is `peer_cookie`.
     pub peer_sock: u64,
     /// Kernel address of the other end's `struct file` where that end is an
     /// application's, else 0; only its flags are looked at.
     pub peer_file: u64,
-    /// The value of the map `turns` when the other end was last looked at.
-    pub turns: u64,
+    /// The value of [`crate::reader::signal::TURNS`] when the other end was last looked at, cut off.
+    pub turns: u32,
     /// When the other end and the memory it takes were last looked at, in spans of
-    /// [`crate::direction::LOOK_TICKS`].
-    pub looked: u64,
+    /// [`crate::direction::LOOK_TICKS`], cut off.
+    pub looked: u32,
     /// Redirected bytes not yet added to the sums.
-    pub redirected_bytes: u64,
+    pub redirected_bytes: u32,
     /// Bytes sent by TCP not yet added to the sums.
-    pub tcp_bytes: u64,
+    pub tcp_bytes: u32,
     /// Redirected messages not yet added to the sums.
     pub redirected_messages: u32,
     /// Messages sent by TCP not yet added to the sums.
@@ -84,7 +85,7 @@ pub struct SockState {
     pub backoff: u16,
     /// Smallest redirected message since the queue was last seen empty, bytes.
     pub smallest: u32,
-    /// The row of `pending` this end wrote.
+    /// The row of `pending` that this end's connection had, or has until this end has sent.
     pub pending: SeqKey,
     /// The pod that this end's figures are added to.
     pub pod: IpKey,
@@ -95,4 +96,5 @@ pub struct SockState {
 #[cfg(feature = "user")]
 crate::impl_pod!(SockState);
 
-const _: () = assert!(size_of::<SockState>() == 9 * 8 + 12 * 4 + 8 + 16 + 56);
+// With what the kernel puts before it (64 bytes and a pointer) exactly a slab object of 256.
+const _: () = assert!(size_of::<SockState>() == 5 * 8 + 16 * 4 + 8 + 16 + 56);

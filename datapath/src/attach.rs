@@ -17,7 +17,7 @@ use sockway_common::layout::{self, program};
 
 use crate::existing::turn::Turn;
 use crate::kernel::Hooks;
-use crate::{Error, Pins, kernel, loaded, sys};
+use crate::{Error, Pins, ends, kernel, loaded, sys};
 
 /// What is attached on this node.
 #[derive(Clone, Debug)]
@@ -163,9 +163,15 @@ pub(crate) fn reads(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     on_tracepoint(object, pins, program::READS, "tcp_rcv_space_adjust")
 }
 
-/// Attaches the program that sees who reads until there is nothing more, in place of an older one.
+/// Attaches the program that sees who reads until there is nothing more, in place of an older one,
+/// and pins it for [`crate::ends::Ends`].
 pub(crate) fn ends(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
-    on_tracepoint(object, pins, program::ENDS, "sock_recv_length")
+    let (name, pin) = (program::ENDS, pins.program(program::ENDS));
+    remove_pin(&pin)?;
+    on_tracepoint(object, pins, name, ends::TRACEPOINT)?;
+    let program: &mut RawTracePoint = get(object, name)?;
+    let pinned = program.pin(&pin);
+    pinned.map_err(|e| Error::io("pin at", &pin, io::Error::other(chain(&e))))
 }
 
 fn on_tracepoint(
@@ -176,6 +182,16 @@ fn on_tracepoint(
 ) -> Result<(), Error> {
     let program: &mut RawTracePoint = get(object, name)?;
     program.load().map_err(refused(name, "load"))?;
+    to_tracepoint(program, pins, name, tracepoint)
+}
+
+/// Attaches a program that is loaded.
+pub(crate) fn to_tracepoint(
+    program: &mut RawTracePoint,
+    pins: &Pins,
+    name: &'static str,
+    tracepoint: &str,
+) -> Result<(), Error> {
     let id = program
         .attach(tracepoint)
         .map_err(refused(name, "attach"))?;
@@ -256,6 +272,7 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
             sleep(RUN);
         }
     }
+    remove_pin(&pins.program(program::ENDS))?;
     LINKS
         .iter()
         .try_for_each(|name| remove_pin(&pins.link(name)))
@@ -295,7 +312,8 @@ pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
         |programs: &[(&str, &str)]| programs.iter().all(|(name, _)| attached_to(name));
     let hooks = Hooks {
         reads: attached_to(program::READS),
-        ends: attached_to(program::ENDS) || all_attached(&ENDS),
+        // Where it is off its tracepoint there is nothing to be seen now.
+        ends: pins.program(program::ENDS).exists() || all_attached(&ENDS),
         guards: all_attached(&GUARDS),
     };
     let offsets = match loaded::config(pins) {

@@ -10,8 +10,11 @@ use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_ID
 use sockway_common::existing::{self, Fields};
 use sockway_common::layout;
 
+use crate::ends::Ends;
 use crate::kernel::Hooks;
-use crate::{Error, Pins, attach, calls, host, kernel, loaded, registry, stats, sweep, sys, trust};
+use crate::{
+    Error, Pins, attach, calls, host, kernel, loaded, probe, registry, stats, sweep, sys, trust,
+};
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockway.o"));
@@ -131,6 +134,7 @@ impl Datapath {
             offsets,
             backlog_limit: *backlog_limit,
             keepalive_idle: *keepalive_idle,
+            typed: u32::from(probe::has_typed_pointers()),
             arch: kernel::ARCH,
             ..Config::UNSET
         };
@@ -252,6 +256,7 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
         }
         _ => Err(e),
     });
+    let ends = ends.and_then(|()| Ends::open(pins)?.note(true));
     let ends = ends.map_err(|e| attach::chain(&e));
     let guards = types.map(|types| {
         let types = types.map_err(Clone::clone)?;

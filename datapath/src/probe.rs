@@ -86,6 +86,20 @@ pub fn helpers() -> Vec<Helper> {
     .collect()
 }
 
+/// Whether the programs may follow pointers whose types the verifier knows
+/// ([`sockway_common::config::Config::typed`]); needs the kernel's BTF.
+#[must_use]
+pub fn has_typed_pointers() -> bool {
+    use ProgramType::{SkMsg, SockOps};
+    [
+        (SockOps, BpfHelper::BPF_FUNC_skc_to_tcp_sock),
+        (SkMsg, BpfHelper::BPF_FUNC_skc_to_tcp_sock),
+        (SkMsg, BpfHelper::BPF_FUNC_get_current_task_btf),
+    ]
+    .into_iter()
+    .all(|(kind, helper)| is_helper_supported(kind, helper).unwrap_or(false))
+}
+
 /// A program of somebody else where ours are to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Other {

@@ -138,7 +138,6 @@ pub fn sockets(pins: &Pins) -> Result<usize, Error> {
 /// As for opening and reading a pinned map.
 pub fn rows(pins: &Pins, name: &'static str) -> Result<usize, Error> {
     match name {
-        layout::PEERS => lru_rows::<u64, sockway_common::pair::PeerRow>(pins, name),
         layout::PENDING => {
             lru_rows::<sockway_common::pair::SeqKey, sockway_common::pair::PendingRow>(pins, name)
         }

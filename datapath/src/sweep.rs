@@ -11,8 +11,8 @@ use std::io;
 
 use aya::Pod;
 use aya::maps::{HashMap, Map, MapData, MapError, SockHash};
-use sockway_common::layout::{PEERS, PENDING, SOCKETS, WATCHED};
-use sockway_common::pair::{PeerRow, PendingRow, ReaderKey, SeqKey};
+use sockway_common::layout::{PENDING, SOCKETS, WATCHED};
+use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
 
 use crate::stats::{map_error, open};
 use crate::{Error, Pins};
@@ -42,9 +42,7 @@ impl Before {
         let Self { pending, watched } = self;
         let joined = joined(pins)?;
         let dead: Vec<_> = watched.difference(&joined).copied().collect();
-        Ok(remove::<_, PendingRow>(pins, PENDING, pending)?
-            + remove::<_, ReaderKey>(pins, WATCHED, dead)?
-            + stale_peers(pins)?)
+        Ok(forget(pins, &pending, &joined)? + remove::<_, ReaderKey>(pins, WATCHED, dead)?)
     }
 }
 
@@ -62,19 +60,22 @@ impl Handshakes {
     /// As for opening, reading and writing a pinned map.
     pub fn turn(&mut self, pins: &Pins) -> Result<usize, Error> {
         let now = keys::<_, PendingRow>(&lru(pins, PENDING)?, PENDING)?;
-        let stale: Vec<_> = now.intersection(&self.seen).copied().collect();
+        let stale = now.intersection(&self.seen).copied().collect();
+        let taken = forget(pins, &stale, &joined(pins)?)?;
         self.seen = now;
-        Ok(remove::<_, PendingRow>(pins, PENDING, stale)? + stale_peers(pins)?)
+        Ok(taken)
     }
 }
 
-/// A row of `peers` is written while its socket is in the sockhash. One that
-/// is there, and whose socket is found gone afterwards, is nobody's.
-fn stale_peers(pins: &Pins) -> Result<usize, Error> {
-    let peers = keys::<u64, PeerRow>(&lru(pins, PEERS)?, PEERS)?;
-    let joined = joined(pins)?;
-    let stale: Vec<_> = peers.difference(&joined).copied().collect();
-    remove::<_, PeerRow>(pins, PEERS, stale)
+/// Takes rows of `pending` out, but not those from which a joined socket will learn its other end.
+fn forget(pins: &Pins, rows: &HashSet<SeqKey>, joined: &HashSet<u64>) -> Result<usize, Error> {
+    let map = lru::<SeqKey, PendingRow>(pins, PENDING)?;
+    let waits = |key| {
+        let row = map.get(key, 0);
+        row.is_ok_and(|row| joined.contains(&row.active_cookie))
+    };
+    let stale: Vec<_> = rows.iter().filter(|key| !waits(key)).copied().collect();
+    remove::<_, PendingRow>(pins, PENDING, stale)
 }
 
 fn joined(pins: &Pins) -> Result<HashSet<u64>, Error> {

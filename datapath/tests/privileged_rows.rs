@@ -13,9 +13,11 @@ mod support {
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::Command;
 
+use aya::maps::{HashMap, Map, MapData};
 use socket2::{Domain, Protocol, Socket, Type};
 use sockway_common::counters::Reason;
-use sockway_common::pair::hop;
+use sockway_common::layout::PENDING;
+use sockway_common::pair::{PendingRow, SeqKey, hop};
 use sockway_common::scope;
 use sockway_datapath::sweep::Handshakes;
 use sockway_datapath::{Datapath, stats};
@@ -72,7 +74,7 @@ fn a_full_sockhash_means_tcp_and_a_counter() {
         "connections left to TCP"
     );
     open.clear();
-    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+    assert_eq!(node.connection_rows(), [0; 3], "rows left");
     exchange(&connect(&listener, "10.9.0.2", "10.9.0.1:15006"), 0);
     let again = node.stats().paired[hop::INBOUND as usize];
     assert_eq!(again, u64::from(FEW) + 1, "joined once there is room");
@@ -86,12 +88,11 @@ fn rows_of_what_ended_while_detached_go_with_the_next_install() {
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
     let (envoy, app) = (listen("10.9.0.1:15006"), listen("10.9.0.1:8080"));
-    // Nothing is sent on it, so the connecting end's row of `peers` stays: scope
-    // `auto` only watches the first connections, of both applications.
+    // Scope `auto` only watches the first connections, of both applications.
     let quiet = connect(&app, "127.0.0.6", "10.9.0.1:8080");
     let watched = connect(&envoy, "10.9.0.2", "10.9.0.1:15006");
     half_open();
-    let [_, _, pending, seen] = node.connection_rows();
+    let [_, pending, seen] = node.connection_rows();
     assert_eq!(
         (pending, seen),
         (1, 4),
@@ -99,11 +100,11 @@ fn rows_of_what_ended_while_detached_go_with_the_next_install() {
     );
     Datapath::detach(&node.pins).unwrap();
     drop((quiet, watched));
-    let [_, _, pending, seen] = node.connection_rows();
+    let [_, pending, seen] = node.connection_rows();
     assert_eq!((pending, seen), (1, 4), "nobody saw them end");
     let kept = connect(&envoy, "10.9.0.2", "10.9.0.1:15006");
     node.install();
-    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+    assert_eq!(node.connection_rows(), [0; 3], "rows left");
     exchange(&kept, 1);
 }
 
@@ -117,18 +118,18 @@ fn a_joined_connection_outlives_a_detachment() {
     let listener = listen("10.9.0.1:15006");
     let kept = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
     let ends = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
-    assert_eq!(node.connection_rows(), [4, 2, 0, 0]);
+    assert_eq!(node.connection_rows(), [4, 2, 0]);
     Datapath::detach(&node.pins).unwrap();
     drop(ends);
-    assert_eq!(node.connection_rows(), [2, 2, 0, 0], "one row is nobody's");
+    assert_eq!(node.connection_rows(), [2, 2, 0], "one row is nobody's");
     node.install();
-    assert_eq!(node.connection_rows(), [2, 1, 0, 0], "the live one stays");
+    assert_eq!(node.connection_rows(), [2, 1, 0], "the live one stays");
     exchange(&kept, 1);
     assert_eq!(node.stats().redirected_messages[hop::INBOUND as usize], 0);
     drop(kept);
     let after = node.stats();
     assert_eq!(after.redirected_messages[hop::INBOUND as usize], 2);
-    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+    assert_eq!(node.connection_rows(), [0; 3], "rows left");
 }
 
 #[test]
@@ -143,11 +144,50 @@ fn handshakes_that_never_end_are_swept() {
     half_open();
     assert_eq!(handshakes.turn(&node.pins).unwrap(), 0, "it may still end");
     let ends = connect(&listener, "10.9.0.2", "10.9.0.1:15006");
-    assert_eq!(node.connection_rows(), [2, 1, 1, 0]);
+    assert_eq!(node.connection_rows(), [2, 2, 0]);
     assert_eq!(handshakes.turn(&node.pins).unwrap(), 1, "it did not");
-    assert_eq!(node.connection_rows(), [2, 1, 0, 0]);
+    for _ in 0..3 {
+        // Its row stays until the connecting end has sent.
+        assert_eq!(node.connection_rows(), [2, 1, 0]);
+        assert_eq!(handshakes.turn(&node.pins).unwrap(), 0);
+    }
     exchange(&ends, 1);
-    assert_eq!(handshakes.turn(&node.pins).unwrap(), 0);
+    assert_eq!(node.connection_rows(), [2, 0, 0]);
+    drop(ends);
+    assert_eq!(node.stats().redirected_messages[hop::INBOUND as usize], 2);
+}
+
+/// An LRU map gives the memory of a row that it evicts to the next one at once: a program that
+/// still holds the old row could write its socket into the new one.
+#[test]
+fn a_row_that_names_another_connections_end_is_not_believed() {
+    let Some(node) = node("another_connections_end") else {
+        return;
+    };
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let listener = listen("10.9.0.1:15006");
+    let ends = [0; 2].map(|_| connect(&listener, "10.9.0.2", "10.9.0.1:15006"));
+    let pinned = MapData::from_pin(node.pins.map(PENDING)).unwrap();
+    let mut pending: HashMap<_, SeqKey, PendingRow> =
+        HashMap::try_from(Map::LruHashMap(pinned)).unwrap();
+    let rows: Vec<_> = pending.iter().map(Result::unwrap).collect();
+    let [(key, mut row), (other_key, mut other)] = rows[..] else {
+        panic!("{} rows", rows.len());
+    };
+    std::mem::swap(&mut row.passive_cookie, &mut other.passive_cookie);
+    std::mem::swap(&mut row.passive_sock, &mut other.passive_sock);
+    pending.insert(key, row, 0).unwrap();
+    pending.insert(other_key, other, 0).unwrap();
+    for (number, ends) in ends.iter().enumerate() {
+        exchange(ends, number);
+    }
+    drop(ends);
+    let stats = node.stats();
+    assert_eq!(stats.tcp_messages[Reason::NoPeer as usize], 2, "there");
+    // The accepted ends know the connecting ones by themselves.
+    assert_eq!(stats.redirected_messages[hop::INBOUND as usize], 2, "back");
+    assert_eq!(node.connection_rows(), [0; 3], "rows left");
 }
 
 /// A SYN to the Envoy from a host that answers nothing.

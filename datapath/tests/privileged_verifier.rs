@@ -18,11 +18,11 @@ use sockway_common::config::{Config, Offsets};
 use sockway_common::counters::Stats;
 use sockway_common::existing::{FIELDS_GLOBAL, Fields, JOIN, LOOK};
 use sockway_common::layout::{self, program};
-use sockway_common::pair::{PeerRow, PendingRow, ReaderKey, SeqKey};
+use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
 use sockway_common::pod::{OwnerKey, PodRow, PodStats, SandboxRow};
-use sockway_common::reader::ReaderRow;
+use sockway_common::reader::{ReaderRow, signal};
 use sockway_common::state::SockState;
-use sockway_datapath::{Datapath, InstallOptions, Pins, existing, host, kernel};
+use sockway_datapath::{Datapath, InstallOptions, Pins, existing, host, kernel, probe};
 
 /// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
 const MOST_INSTRUCTIONS: u32 = 250_000;
@@ -56,11 +56,12 @@ fn object() -> Vec<u8> {
 fn load(
     object: &[u8],
     name: &str,
-    offsets: Offsets,
+    (offsets, typed): (Offsets, bool),
     btf: &Btf,
 ) -> Result<Option<u32>, ProgramError> {
     let config = Config {
         offsets,
+        typed: u32::from(typed),
         arch: kernel::ARCH,
         ..Config::UNSET
     };
@@ -124,18 +125,22 @@ fn programs(object: &[u8]) -> Vec<String> {
     names
 }
 
-/// Every set of fields that a kernel may have, as far as it differs from this one's.
-fn kernels() -> Vec<(String, Offsets)> {
+/// Every set of fields that a kernel may have, as far as it differs from this one's, and whether
+/// its types can be followed.
+fn kernels() -> Vec<(String, (Offsets, bool))> {
     let offsets = kernel::offsets(None).expect("read the BTF");
     let rows = kernel::table(&offsets);
+    let typed = probe::has_typed_pointers();
     let mut kernels = vec![
-        ("all fields".to_owned(), offsets),
-        ("no BTF".to_owned(), Offsets::NONE),
+        ("all fields".to_owned(), (offsets, typed)),
+        ("no typed pointers".to_owned(), (offsets, false)),
+        ("no BTF".to_owned(), (Offsets::NONE, false)),
     ];
     for at in 0..rows.len() {
         let mut rows = rows.clone();
         rows[at].1 = None;
-        kernels.push((format!("without {}", rows[at].0), kernel::from_table(&rows)));
+        let offsets = kernel::from_table(&rows);
+        kernels.push((format!("without {}", rows[at].0), (offsets, typed)));
     }
     kernels
 }
@@ -163,7 +168,7 @@ fn every_program_by_itself_on_every_kernel() {
         assert!(names.iter().any(|n| n == name), "no {name} in {names:?}");
     }
     let kernels = kernels();
-    assert_eq!(kernels.len(), 2 + sockway_common::config::OFFSETS);
+    assert_eq!(kernels.len(), 3 + sockway_common::config::OFFSETS);
     for name in &names {
         if ITERATORS.contains(&name.as_str())
             && let Err(why) = existing::fields()
@@ -172,8 +177,8 @@ fn every_program_by_itself_on_every_kernel() {
             continue;
         }
         let mut counts = Vec::new();
-        for (which, offsets) in &kernels {
-            let verified = load(&object, name, *offsets, &btf);
+        for (which, kernel) in &kernels {
+            let verified = load(&object, name, *kernel, &btf);
             if let Err(ProgramError::LoadError {
                 io_error,
                 verifier_log,
@@ -250,14 +255,7 @@ fn every_map_is_as_declared() {
             LruHash,
             size_of::<SeqKey>(),
             size_of::<PendingRow>(),
-            connections / 2,
-        ),
-        (
-            layout::PEERS,
-            LruHash,
-            cookie,
-            size_of::<PeerRow>(),
-            connections * 2,
+            connections,
         ),
         // User space sees a socket's cookie.
         (layout::SOCKETS, SockHash, cookie, 8, connections * 2),
@@ -276,7 +274,7 @@ fn every_map_is_as_declared() {
             size_of::<ReaderKey>(),
             connections / 2,
         ),
-        (layout::TURNS, Array, 4, size_of::<u64>(), 1),
+        (layout::LEARNING, Array, 4, size_of::<u64>(), signal::COUNT),
         (layout::STATS, PerCpuArray, 4, size_of::<Stats>(), 1),
         (
             layout::POD_STATS,

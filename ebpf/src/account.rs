@@ -9,6 +9,8 @@ use crate::maps::{POD_STATS, STATS};
 
 /// Messages a socket keeps to itself before it adds them to the sums.
 const BATCH: u32 = 64;
+/// Bytes from which it does not wait for that; no message is larger.
+const MANY: u32 = 1 << 31;
 
 /// Adds to a counter.
 ///
@@ -102,8 +104,8 @@ fn with_pod(state: &SockState, add: impl FnOnce(*mut PodStats)) {
 #[inline(always)]
 pub(crate) fn redirected(state: &mut SockState, size: u32) {
     state.redirected_messages += 1;
-    state.redirected_bytes += u64::from(size);
-    if state.redirected_messages >= BATCH {
+    state.redirected_bytes = state.redirected_bytes.saturating_add(size);
+    if state.redirected_messages >= BATCH || state.redirected_bytes >= MANY {
         flush(state);
     }
 }
@@ -112,8 +114,8 @@ pub(crate) fn redirected(state: &mut SockState, size: u32) {
 #[inline(always)]
 pub(crate) fn by_tcp(state: &mut SockState, size: u32) {
     state.tcp_messages += 1;
-    state.tcp_bytes += u64::from(size);
-    if state.tcp_messages >= BATCH {
+    state.tcp_bytes = state.tcp_bytes.saturating_add(size);
+    if state.tcp_messages >= BATCH || state.tcp_bytes >= MANY {
         flush(state);
     }
 }
@@ -130,8 +132,10 @@ pub(crate) fn set_reason(state: &mut SockState, reason: Reason) {
 /// Adds what a socket has noted to the sums.
 #[inline(never)]
 pub(crate) fn flush(state: &mut SockState) {
-    let (messages, bytes) = (u64::from(state.redirected_messages), state.redirected_bytes);
-    let (tcp_messages, tcp_bytes) = (u64::from(state.tcp_messages), state.tcp_bytes);
+    let messages = u64::from(state.redirected_messages);
+    let bytes = u64::from(state.redirected_bytes);
+    let tcp_messages = u64::from(state.tcp_messages);
+    let tcp_bytes = u64::from(state.tcp_bytes);
     if messages == 0 && tcp_messages == 0 {
         return;
     }

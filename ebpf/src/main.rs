@@ -12,6 +12,7 @@ mod ends;
 mod establish;
 mod existing;
 mod kernel;
+mod learning;
 mod maps;
 mod readers;
 mod redirect;

@@ -12,9 +12,9 @@ use sockway_common::existing::{JoinRow, MAX_JOINS};
 use sockway_common::layout::{
     MAX_PENDING, MAX_POD_STATS, MAX_PODS, MAX_READERS, MAX_SOCKETS, MAX_WATCHED,
 };
-use sockway_common::pair::{PeerRow, PendingRow, ReaderKey, SeqKey};
+use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
 use sockway_common::pod::{PodRow, PodStats};
-use sockway_common::reader::ReaderRow;
+use sockway_common::reader::{ReaderRow, signal};
 use sockway_common::state::SockState;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
@@ -23,13 +23,9 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 #[btf_map(name = "pods")]
 pub(crate) static PODS: HashMap<IpKey, PodRow, MAX_PODS, NO_PREALLOC> = HashMap::new();
 
-/// Connections being set up whose passive end is on this node.
+/// Connections whose passive end is on this node, until the active end knows it.
 #[btf_map(name = "pending")]
 pub(crate) static PENDING: LruHashMap<SeqKey, PendingRow, MAX_PENDING> = LruHashMap::new();
-
-/// The passive end of a joined connection, until the active end has learnt of it.
-#[btf_map(name = "peers")]
-pub(crate) static PEERS: LruHashMap<u64, PeerRow, MAX_SOCKETS> = LruHashMap::new();
 
 /// Sockets that redirect and are redirected to, by cookie.
 #[btf_map(name = "sockets")]
@@ -55,9 +51,9 @@ pub(crate) static READERS: LruHashMap<ReaderKey, ReaderRow, MAX_READERS> = LruHa
 #[btf_map(name = "watched")]
 pub(crate) static WATCHED: LruHashMap<u64, ReaderKey, MAX_WATCHED> = LruHashMap::new();
 
-/// How often an application turned out unfit.
-#[btf_map(name = "turns")]
-pub(crate) static TURNS: Array<u64, 1> = Array::new();
+/// How learning goes, by `sockway_common::reader::signal`.
+#[btf_map(name = "learning")]
+pub(crate) static LEARNING: Array<u64, { signal::COUNT }> = Array::new();
 
 /// Sums.
 #[btf_map(name = "stats")]

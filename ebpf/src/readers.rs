@@ -8,15 +8,12 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, FExitContext, RawTracePointContext};
-use sockway_common::counters::Reason;
 use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{
-    self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, ReaderRow, SERVER, seen,
-};
+use sockway_common::reader::{self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, SERVER, seen};
 
 use crate::kernel::Waits;
-use crate::maps::{READERS, TURNS, WATCHED};
-use crate::{account, kernel};
+use crate::maps::WATCHED;
+use crate::{kernel, learning};
 
 /// `MSG_TRUNC` of include/linux/socket.h.
 const MSG_TRUNC: u32 = 0x20;
@@ -26,58 +23,6 @@ const AGAIN: u64 = (-11i32).cast_unsigned() as u64;
 
 /// `SIOCINQ` (`FIONREAD`) of include/uapi/linux/sockios.h.
 const SIOCINQ: u32 = 0x541b;
-
-/// What is known of an address.
-#[inline(always)]
-pub(crate) fn known(key: &ReaderKey) -> ReaderRow {
-    match READERS.get_ptr(key) {
-        // SAFETY: a row stays readable until the program ends (RCU); copied at once.
-        Some(row) => unsafe { *row },
-        None => ReaderRow::default(),
-    }
-}
-
-/// Writes down what is known of an address now.
-#[inline(always)]
-pub(crate) fn note(key: &ReaderKey, row: ReaderRow) {
-    // A full map forgets the oldest address, which is then watched anew.
-    let _full = READERS.insert(key, row, 0);
-    if row.seen & seen::UNFIT != 0
-        && let Some(turns) = TURNS.get_ptr_mut(0)
-    {
-        account::bump(turns, 1);
-    }
-}
-
-/// Writes down that an application does what [`seen`] says.
-#[inline(always)]
-pub(crate) fn turned(key: &ReaderKey, what: u32) {
-    let mut row = known(key);
-    if row.seen & what != what {
-        row.seen |= what;
-        note(key, row);
-    }
-}
-
-/// How often an application turned out unfit so far.
-#[inline(always)]
-pub(crate) fn turns() -> u64 {
-    match TURNS.get_ptr(0) {
-        // SAFETY: an array's value lives as long as the program.
-        Some(turns) => unsafe { core::ptr::read_volatile(turns) },
-        None => 0,
-    }
-}
-
-/// Why an unfit address is left to TCP.
-#[inline(always)]
-pub(crate) fn unfit_reason(row: ReaderRow) -> Reason {
-    if row.seen & seen::BLOCKING != 0 {
-        Reason::Blocking
-    } else {
-        Reason::Guarded
-    }
-}
 
 /// Lets the hooks know a socket.
 #[inline(always)]
@@ -162,14 +107,14 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
     let (key, other_end) = address(watched);
     if other_end {
         if kernel::had_urgent(sock) {
-            turned(&key, seen::URGENT);
+            learning::turned(&key, seen::URGENT);
         }
         return;
     }
     let left_nothing = kernel::unread(sock) == Some(0);
     let before = swap(watched, if left_nothing { GAVE | EMPTY } else { GAVE });
     let waits = kernel::waits(sock);
-    let row = known(&key);
+    let row = learning::known(&key);
     let call = kernel::call();
     let read = Read {
         nonblocking: kernel::nonblocking(sock) != Some(false),
@@ -187,11 +132,14 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         tcp_only: call.recv_flags() & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
         urgent: kernel::had_urgent(sock),
         edge: matches!(waits, Waits::Edge | Waits::Unknown),
-        stopped_short: before == GAVE | EMPTY,
+        stopped_short: before == GAVE | EMPTY && learning::sees_ends(),
     };
     let next = reader::after_read(row, read);
+    if reader::asks(&next) {
+        learning::ask();
+    }
     if next != row {
-        note(&key, next);
+        learning::note(&key, next);
     }
 }
 
@@ -231,10 +179,10 @@ fn ended(sock: u64) {
     if other_end || swap(watched, EMPTY) & GAVE == 0 {
         return;
     }
-    let row = known(&key);
+    let row = learning::known(&key);
     let next = reader::after_end(row);
     if next != row {
-        note(&key, next);
+        learning::note(&key, next);
     }
 }
 
@@ -248,7 +196,7 @@ pub(crate) fn ioctl(ctx: &FEntryContext) {
     let Some((key, false)) = watched(ctx.arg(0)) else {
         return;
     };
-    turned(&key, seen::FIONREAD);
+    learning::turned(&key, seen::FIONREAD);
 }
 
 /// `tcp_splice_read(struct socket *sock, ...)`.
@@ -257,6 +205,6 @@ pub(crate) fn splice(ctx: &FEntryContext) {
     if let Some(sock) = kernel::sock_of(ctx.arg(0))
         && let Some((key, false)) = watched(sock)
     {
-        turned(&key, seen::OTHER_READ);
+        learning::turned(&key, seen::OTHER_READ);
     }
 }

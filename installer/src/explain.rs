@@ -120,7 +120,7 @@ fn application(key: &ReaderKey, row: ReaderRow) -> Application {
         .filter(|(bit, _)| row.seen & bit != 0)
         .map(|(_, text)| text)
         .collect();
-    if why.is_empty() && row.seen & seen::FIT != 0 && !reader::fit(&row) {
+    if why.is_empty() && row.shorts > 0 && !reader::fit(&row) {
         why.push("it takes a short read for the end, with edge-triggered epoll");
     }
     let verdict = match (reader::fit(&row), why.is_empty()) {

@@ -238,7 +238,7 @@ fn applications_must_be_known_as_fit() {
         let row = ReaderRow {
             seen: bits,
             reads: 8,
-            ends: 0,
+            ..ReaderRow::default()
         };
         policy.readers.insert(key, row);
         assert_eq!(reason(&policy, &a, &b), why);

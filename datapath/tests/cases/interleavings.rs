@@ -279,7 +279,7 @@ fn events_in_any_order() {
             run.event(event);
         }
         run.end();
-        until("no rows left", || node.connection_rows() == [0; 4]);
+        until("no rows left", || node.connection_rows() == [0; 3]);
         Ok(())
     });
     if let Err(failure) = result {

@@ -128,7 +128,7 @@ fn an_application_that_begins_to_block_leaves_the_sockhash() {
     drop((envoy, app));
     assert_ne!(node.stats().tcp_messages[Reason::Blocking as usize], 0);
     left(&node, &listener, Reason::Blocking);
-    until("no rows left", || node.connection_rows() == [0; 4]);
+    until("no rows left", || node.connection_rows() == [0; 3]);
 }
 
 #[test]

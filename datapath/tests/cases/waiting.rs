@@ -6,9 +6,12 @@ use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::Datapath;
+use sockway_datapath::ends::Ends;
 use sockway_datapath::kernel::Hooks;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::support::bpffs::privileged;
 use crate::support::node::{Node, connect, listen, message, receive, send};
@@ -85,6 +88,37 @@ fn edge_triggered_readers_take_part_if_they_read_to_the_end() {
     assert!(!takes_part(&node, events, false), "a short read is the end");
     assert_eq!(takes_part(&node, events, true), hooks.ends);
     assert!(hooks.ends, "no hook at the end of receiving calls");
+}
+
+#[test]
+fn where_calls_end_is_seen_when_an_application_asks() {
+    let Some((node, hooks)) = node("asks") else {
+        return;
+    };
+    let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
+    let mut ends = Ends::open(&node.pins).expect("open");
+    if !ends.release().expect("release") {
+        // Programs on functions stay where they are.
+        assert_eq!(takes_part(&node, events, true), hooks.ends);
+        return;
+    }
+    // The kernel ends a link some time after its last name is gone.
+    sleep(Duration::from_millis(300));
+    let before = ends.asks().expect("asks");
+    assert!(!takes_part(&node, events, true), "not seen");
+    let asked = ends.asks().expect("asks");
+    assert!(asked > before, "{asked} after {before}");
+    assert!(ends.attach().expect("attach"));
+    assert!(takes_part(&node, events, true), "seen again");
+    let known = ends.asks().expect("asks");
+    assert!(ends.release().expect("release"));
+    let listener = listen(APPLICATION);
+    let joined = node.stats().paired[hop::APP as usize];
+    serve(&listener, events, true);
+    assert_eq!(node.stats().paired[hop::APP as usize], joined + 1);
+    assert_eq!(ends.asks().expect("asks"), known, "known by now");
+    Datapath::detach(&node.pins).expect("detach");
+    assert!(!ends.attach().expect("attach"), "nothing to see");
 }
 
 /// Bytes that wait to be read, by `ioctl(FIONREAD)`.

@@ -121,11 +121,10 @@ impl Node {
         stats::read(&self.pins).expect("read stats")
     }
 
-    /// Rows that belong to connections: sockets, peers, pending, watched.
-    pub(crate) fn connection_rows(&self) -> [usize; 4] {
-        use sockway_common::layout::{PEERS, PENDING, SOCKETS, WATCHED};
-        [SOCKETS, PEERS, PENDING, WATCHED]
-            .map(|name| stats::rows(&self.pins, name).expect("count rows"))
+    /// Rows that belong to connections: sockets, pending, watched.
+    pub(crate) fn connection_rows(&self) -> [usize; 3] {
+        use sockway_common::layout::{PENDING, SOCKETS, WATCHED};
+        [SOCKETS, PENDING, WATCHED].map(|name| stats::rows(&self.pins, name).expect("count rows"))
     }
 }
 

@@ -56,6 +56,7 @@ mod tests {
             seen,
             reads,
             ends: 0,
+            shorts: 0,
         };
         assert_eq!(words(row(seen::FIT, FIT_READS)), "fit");
         assert_eq!(words(row(seen::FIT | seen::BLOCKING, FIT_READS)), "blocks");

@@ -91,7 +91,7 @@ fn messages(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// All connections ended: no socket and no peer is left behind.
+/// All connections ended: no socket and no row is left behind.
 fn maps(stage: &Stage) -> Result<()> {
     let world = stage.world()?;
     world.traffic(&Traffic::new(Path::ThroughBoth, 0))?;
@@ -102,10 +102,10 @@ fn maps(stage: &Stage) -> Result<()> {
         sockets == 0,
         "{sockets} sockets in the sockhash after all connections ended"
     );
-    let peers = stats::rows(&pins, sockway_common::layout::PEERS)?;
+    let pending = stats::rows(&pins, sockway_common::layout::PENDING)?;
     ensure!(
-        peers == 0,
-        "{peers} rows in the map of peers after all connections ended"
+        pending == 0,
+        "{pending} rows of `pending` after all connections ended"
     );
     Ok(())
 }

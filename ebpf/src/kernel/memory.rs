@@ -2,7 +2,8 @@
 
 use sockway_common::config::UNKNOWN;
 
-use super::{CONFIG, read};
+use super::config;
+use super::field::{Base, Own, read};
 
 /// Room below a memory limit that counts as enough, pages: what a direction may have in flight.
 const MEMORY_ROOM: u64 = 256;
@@ -24,31 +25,37 @@ const GENERATIONS: u32 = 4;
 /// Flags in `sk_memcg`, include/net/sock.h `SK_BPF_MEMCG_FLAG_MASK` (6.18).
 const MEMCG_FLAGS: u64 = 7;
 
+/// Whether a redirected send could fail for want of memory: all of TCP's, or that of the
+/// reader's pod.
+#[inline(always)]
+pub(crate) fn is_short(sender: Own, reader: u64) -> bool {
+    under_pressure(sender).unwrap_or(false) || pod_is_full(reader)
+}
+
 /// True while all TCP of the node is short of memory (`tcp_memory_pressure`).
 #[inline(always)]
-pub(crate) fn memory_is_short(sock: u64) -> bool {
-    let prot: u64 = read(sock, config!(offsets.sk_prot)).unwrap_or(0);
-    let at: u64 = read(prot, config!(offsets.proto_memory_pressure)).unwrap_or(0);
-    let since: u64 = read(at, 0).unwrap_or(0);
-    since != 0
+fn under_pressure(sender: Own) -> Option<bool> {
+    let protocol = sender.follow(config!(offsets.sk_prot))?;
+    let since: u64 = protocol.get(config!(offsets.proto_memory_pressure))?;
+    Some(read::<u64>(since, 0)? != 0)
 }
 
 /// True where the memory that a socket is charged to is at its limit, or at that of
 /// a cgroup around it, and holds hardly any file's pages which the kernel could take back.
 #[inline(never)]
-pub(crate) fn pod_is_full(sock: u64) -> bool {
-    let memcg = read(sock, config!(offsets.sk_memcg)).unwrap_or(0) & !MEMCG_FLAGS;
+fn pod_is_full(sock: u64) -> bool {
+    let memcg = sock.get_or(config!(offsets.sk_memcg), 0) & !MEMCG_FLAGS;
     if memcg == 0 || config!(offsets.memcg_memory) == UNKNOWN {
         return false;
     }
     let mut counter = memcg + u64::from(config!(offsets.memcg_memory));
     for _ in 0..MEMORY_LEVELS {
-        let usage: u64 = read(counter, config!(offsets.counter_usage)).unwrap_or(0);
-        let max: u64 = read(counter, config!(offsets.counter_max)).unwrap_or(u64::MAX);
+        let usage: u64 = counter.get_or(config!(offsets.counter_usage), 0);
+        let (max, parent) = limit(counter);
         if usage.saturating_add(MEMORY_ROOM) > max {
             return file_pages(memcg) < MEMORY_ROOM;
         }
-        counter = read(counter, config!(offsets.counter_parent)).unwrap_or(0);
+        counter = parent;
         if counter == 0 {
             break;
         }
@@ -56,17 +63,32 @@ pub(crate) fn pod_is_full(sock: u64) -> bool {
     false
 }
 
+/// `(max, parent)` of a counter, in one read where they lie side by side.
+#[inline(always)]
+fn limit(counter: u64) -> (u64, u64) {
+    let (max, parent) = (
+        config!(offsets.counter_max),
+        config!(offsets.counter_parent),
+    );
+    if parent == max.wrapping_add(8) {
+        let [max, parent] = counter.get_or(max, [u64::MAX, 0]);
+        return (max, parent);
+    }
+    let max = counter.get_or(max, u64::MAX);
+    (max, counter.get_or(parent, 0))
+}
+
 /// Pages of files that a memory cgroup holds on the first NUMA node: the array of nodes is no
 /// longer than there are any.
 #[inline(always)]
 fn file_pages(memcg: u64) -> u64 {
-    let node: u64 = read(memcg, config!(offsets.memcg_nodeinfo)).unwrap_or(0);
+    let node: u64 = memcg.get_or(config!(offsets.memcg_nodeinfo), 0);
     let lists = config!(offsets.memcg_lru);
     let mut pages = 0u64;
     if lists == UNKNOWN {
         return pages;
     }
-    let mut add = |at: u32| pages = pages.saturating_add(read(node, at).unwrap_or(0));
+    let mut add = |at: u32| pages = pages.saturating_add(node.get_or(at, 0_u64));
     for zone in 0..ZONES {
         for list in LRU_FILES {
             add(lists + (zone * LRU_LISTS + list) * 8);

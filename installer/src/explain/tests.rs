@@ -20,7 +20,12 @@ fn key(kind: u32) -> ReaderKey {
 
 #[test]
 fn verdicts() {
-    let row = |seen, reads, ends| ReaderRow { seen, reads, ends };
+    let row = |seen, reads, ends| ReaderRow {
+        seen,
+        reads,
+        ends,
+        ..ReaderRow::default()
+    };
     let verdict = |seen, reads| application(&key(SERVER), row(seen, reads, 0));
     assert_eq!(verdict(seen::FIT, 8).verdict, "fit");
     assert_eq!(verdict(0, 3).verdict, "watched");
@@ -28,7 +33,12 @@ fn verdicts() {
     assert_eq!(unfit.verdict, "unfit");
     assert_eq!(unfit.why, ["its sockets block", "it asks FIONREAD"]);
     let edge = seen::FIT | seen::EDGE;
-    assert_eq!(verdict(edge, 8).verdict, "unfit");
+    assert_eq!(verdict(edge, 8).verdict, "watched");
+    let short = ReaderRow {
+        shorts: 1,
+        ..row(edge, 8, 0)
+    };
+    assert_eq!(application(&key(SERVER), short).verdict, "unfit");
     assert_eq!(
         application(&key(SERVER), row(edge, 8, 8)).verdict,
         "fit",

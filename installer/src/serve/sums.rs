@@ -10,12 +10,11 @@ use sockway_datapath::{Error, Pins, calls, stats};
 use crate::figures::Figures;
 use crate::pods::{self, PodState};
 
-/// Maps whose rows are counted. Not `pending`: connections that leave the node always fill it up,
-/// and counting it would cost more than all the rest.
+/// Maps whose rows are counted.
 const COUNTED: [&str; 5] = [
     layout::PODS,
     layout::SOCKETS,
-    layout::PEERS,
+    layout::PENDING,
     layout::WATCHED,
     layout::READERS,
 ];

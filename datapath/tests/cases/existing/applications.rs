@@ -20,7 +20,7 @@ fn applications_are_brought_in_once_their_address_is_fit() {
         let joined = join(&node);
         assert_eq!(joined.paired, 0, "{joined:?}");
         assert_eq!(left(&joined, Reason::Observed.name()), 2, "{joined:?}");
-        let [sockets, _, _, watched] = node.connection_rows();
+        let [sockets, _, watched] = node.connection_rows();
         assert_eq!((sockets, watched), (0, 4), "watched on TCP, both ends");
     }
     assert!(crosses_lo(&old.0, &old.1), "while it is watched");
@@ -30,7 +30,7 @@ fn applications_are_brought_in_once_their_address_is_fit() {
         assert!(!crosses_lo(client, server));
     }
     drop((old, idle));
-    assert_eq!(node.connection_rows(), [0; 4]);
+    assert_eq!(node.connection_rows(), [0; 3]);
     assert_eq!(node.stats().closed, 4);
 }
 
@@ -52,7 +52,7 @@ fn applications_that_turn_out_unfit_stay_on_tcp() {
     assert_eq!(left(&joined, Reason::Blocking.name()), 1, "{joined:?}");
     assert!(crosses_lo(&client, &server));
     drop((client, server));
-    assert_eq!(node.connection_rows(), [0; 4]);
+    assert_eq!(node.connection_rows(), [0; 3]);
 }
 
 /// Brought in by way of an address that was fit, then it blocks.

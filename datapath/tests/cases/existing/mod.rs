@@ -96,7 +96,7 @@ fn every_hop_and_family_is_brought_in_and_leaves_nothing() {
         assert_eq!(receive(server, 1), b"", "the end of the stream");
     }
     drop(open);
-    assert_eq!(node.connection_rows(), [0; 4], "rows left");
+    assert_eq!(node.connection_rows(), [0; 3], "rows left");
     let stats = node.stats();
     for (_, _, _, hop) in cases.into_iter().filter(|c| c.3 != hop::NONE) {
         let at = hop as usize;
@@ -130,7 +130,7 @@ fn bytes_under_way_keep_their_order() {
     assert_eq!(receive(&client, 4), b"back");
     assert!(!crosses_lo(&client, &server));
     drop((client, server));
-    assert_eq!(node.connection_rows(), [0; 4]);
+    assert_eq!(node.connection_rows(), [0; 3]);
 }
 
 /// Begins (`-A`) or ends (`-D`) to lose what is sent to Envoy.
@@ -159,7 +159,7 @@ fn bytes_on_the_way_are_no_pair() {
     let joined = join(&node);
     assert_eq!(joined.paired, 0, "{joined:?}");
     assert_eq!(left(&joined, "unpaired"), 1, "{joined:?}");
-    assert_eq!(node.connection_rows(), [0; 4], "not touched");
+    assert_eq!(node.connection_rows(), [0; 3], "not touched");
     lose_packets("-D");
     assert_eq!(receive(&server, 10), b"on the way");
     assert_eq!(join(&node).paired, 1);
@@ -179,5 +179,5 @@ fn nothing_is_brought_in_after_detaching() {
     let refused = existing::join(&node.pins, &[namespace], existing::PATIENCE);
     let text = refused.expect_err("detached").to_string();
     assert!(text.contains("no connections are taken in"), "{text}");
-    assert_eq!(node.connection_rows(), [0; 4]);
+    assert_eq!(node.connection_rows(), [0; 3]);
 }

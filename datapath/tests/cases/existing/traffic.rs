@@ -58,7 +58,7 @@ fn traffic_goes_on_while_connections_are_brought_in() {
         assert!(!crosses_lo(client, server));
     }
     drop(open);
-    assert_eq!(node.connection_rows(), [0; 4]);
+    assert_eq!(node.connection_rows(), [0; 3]);
     let stats = node.stats();
     assert!(paired >= ENOUGH, "{paired} were brought in under way");
     assert_ne!(stats.redirected_messages[hop::INBOUND as usize], 0);

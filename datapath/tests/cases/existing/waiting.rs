@@ -41,7 +41,7 @@ fn a_call_that_began_before_keeps_a_connection_on_tcp() {
         let joined = join_within(&node, Duration::from_millis(300));
         assert_eq!((joined.found, joined.paired), (1, 0), "{joined:?}");
         assert_eq!(left(&joined, "in-call"), 1, "{joined:?}");
-        assert_eq!(node.connection_rows(), [0; 4], "as it was");
+        assert_eq!(node.connection_rows(), [0; 3], "as it was");
         send(&client, b"by TCP");
         assert_eq!(reader.join().expect("the reader"), b"by TCP");
     });
@@ -50,7 +50,7 @@ fn a_call_that_began_before_keeps_a_connection_on_tcp() {
     assert_eq!(joined.paired, 1, "by the next run: {joined:?}");
     assert!(!crosses_lo(&client, &server));
     drop((client, server));
-    assert_eq!(node.connection_rows(), [0; 4]);
+    assert_eq!(node.connection_rows(), [0; 3]);
 }
 
 /// True once another thread of this process sleeps in `read`.

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use sockway_common::layout::{PEERS, PENDING, SOCKETS, WATCHED};
+use sockway_common::layout::{PENDING, SOCKETS, WATCHED};
 use sockway_datapath::{Registry, stats};
 
 use crate::stop;
@@ -20,7 +20,7 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Census {
     /// Rows of the maps that grow with connections.
-    rows: [(&'static str, usize); 4],
+    rows: [(&'static str, usize); 3],
     /// Sockets that exist in a pod and that no process holds. Each owner of
     /// `state` that outlives its connection is one.
     unheld: Vec<(String, i64)>,
@@ -38,12 +38,7 @@ impl Census {
             .all_pods()
             .map(|pod| Ok((pod.name.clone(), pod.unheld_sockets()?)));
         Ok(Self {
-            rows: [
-                count(SOCKETS)?,
-                count(PEERS)?,
-                count(PENDING)?,
-                count(WATCHED)?,
-            ],
+            rows: [count(SOCKETS)?, count(PENDING)?, count(WATCHED)?],
             unheld: unheld.into_iter().collect::<Result<_>>()?,
             registered: [registry.pods()?.len(), registry.sandboxes()?.len()],
         })

@@ -30,7 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// `sockets` is full most of the time; rows of `pending`, `peers` and `watched`
+/// `sockets` is full most of the time; rows of `pending` and `watched`
 /// are evicted before they are read.
 fn connections(stage: &Stage) -> Result<()> {
     let world = World::installed_with(&stage.tools, &["--max-connections", FEW])?;

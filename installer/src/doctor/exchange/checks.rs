@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use sockway_common::addr::IpKey;
 use sockway_common::counters::{Reason, Stats};
-use sockway_common::layout::{PEERS, SOCKETS};
+use sockway_common::layout::{PENDING, SOCKETS};
 use sockway_common::pair::hop;
 use sockway_common::pod::{
     DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT, OwnerKey, PodRow, SandboxRow,
@@ -279,7 +279,7 @@ impl Place<'_> {
         drop(open(listener)?);
         let start = Instant::now();
         loop {
-            let left = stats::rows(self.pins, SOCKETS)? + stats::rows(self.pins, PEERS)?;
+            let left = stats::rows(self.pins, SOCKETS)? + stats::rows(self.pins, PENDING)?;
             if left == 0 {
                 break;
             }

@@ -1,0 +1,198 @@
+//! Fields of a socket, of its file, and of a request socket.
+
+use core::ffi::c_void;
+
+use sockway_common::config::UNKNOWN;
+use sockway_common::flow::{self, Ends};
+
+use super::config;
+use super::field::{Base, read};
+
+/// `O_NONBLOCK` of `struct file.f_flags`, include/uapi/asm-generic/fcntl.h
+/// (the same on x86-64 and arm64).
+const O_NONBLOCK: u32 = 0o4000;
+
+/// Bits of `sk_flags` (`enum sock_flags` of include/net/sock.h, the same from 5.10 to 7.2):
+/// `SOCK_RCVTSTAMP`, `SOCK_RCVTSTAMPNS`, `SOCK_ZEROCOPY`.
+const TCP_ONLY_FLAGS: u64 = 1 << 11 | 1 << 12 | 1 << 18;
+
+/// `SOCK_KEEPOPEN` of `enum sock_flags`.
+const KEEPALIVE_FLAG: u64 = 1 << 3;
+
+/// The `struct sock` behind a `sock_ops` context; also for request sockets,
+/// whose `sk` the context itself hides.
+#[inline(always)]
+pub(crate) fn sops_sock(ctx: *mut c_void) -> Option<u64> {
+    read(ctx as u64, config!(offsets.sops_sk))
+}
+
+/// `(client's, server's)` initial sequence numbers of a request socket.
+#[inline(always)]
+pub(crate) fn request_isns(sock: u64) -> Option<(u32, u32)> {
+    let client = read(sock, config!(offsets.req_rcv_isn))?;
+    let server = read(sock, config!(offsets.req_snt_isn))?;
+    Some((client, server))
+}
+
+/// The `struct sock` of a `struct socket`.
+#[inline(always)]
+pub(crate) fn sock_of(socket: u64) -> Option<u64> {
+    read(socket, config!(offsets.socket_sk))
+}
+
+#[inline(always)]
+pub(crate) fn cookie(sock: u64) -> Option<u64> {
+    read(sock, config!(offsets.sk_cookie))
+}
+
+/// The socket's `struct file`; `None` while it has none (not accepted yet) or where the
+/// kernel cannot be asked.
+///
+/// A socket keeps its file for as long as it has one.
+#[inline(always)]
+pub(crate) fn file<B: Base>(sock: B) -> Option<B> {
+    let socket = sock.follow(config!(offsets.sk_socket))?;
+    socket.follow(config!(offsets.socket_file))
+}
+
+/// Whether the socket's file has `O_NONBLOCK`; `None` as for [`file`].
+#[inline(always)]
+pub(crate) fn nonblocking(sock: impl Base) -> Option<bool> {
+    file_nonblocking(file(sock)?)
+}
+
+/// Whether a file has `O_NONBLOCK`.
+#[inline(always)]
+pub(crate) fn file_nonblocking(file: impl Base) -> Option<bool> {
+    let flags: u32 = file.get(config!(offsets.file_flags))?;
+    Some(flags & O_NONBLOCK != 0)
+}
+
+/// Whether a connection's accepting end has been accepted; true where the kernel cannot be asked.
+///
+/// `accept` charges a socket to the memory cgroup of the process that calls it, with the bytes in
+/// `sk_rmem_alloc` (`net/ipv4/inet_connection_sock.c` `inet_csk_accept`). Redirected ones
+/// are not among those before 6.13 (and late 6.1.y and 6.12.y): once read they were given back without having been
+/// charged, and a pod whose count falls below zero has its processes killed (seen on 5.10).
+#[inline(always)]
+pub(crate) fn is_accepted(sock: u64) -> bool {
+    sock.get_or(config!(offsets.sk_socket), u64::MAX) != 0
+}
+
+/// Bytes in a socket's TCP queue that were not read.
+#[inline(always)]
+pub(crate) fn unread(sock: u64) -> Option<u32> {
+    let copied: u32 = read(sock, config!(offsets.tcp_copied_seq))?;
+    let next: u32 = read(sock, config!(offsets.tcp_rcv_nxt))?;
+    Some(next.wrapping_sub(copied))
+}
+
+/// True where the socket has an option that only TCP's own queues serve: a time
+/// stamp with the data, completions of `MSG_ZEROCOPY`, `SO_PEEK_OFF`, `TCP_INQ`.
+#[inline(always)]
+pub(crate) fn has_tcp_only_option(sock: impl Base) -> bool {
+    let flags = sock.get_or(config!(offsets.sk_flags), 0_u64);
+    // The lower half holds all of `SO_TIMESTAMPING`'s flags that 5.10 knows.
+    let stamps = sock.get_or(config!(offsets.sk_tsflags), 0_u16);
+    let peek = sock.get_or(config!(offsets.sk_peek_off), u32::MAX);
+    flags & TCP_ONLY_FLAGS != 0 || stamps != 0 || peek.cast_signed() >= 0 || has_inq(sock)
+}
+
+/// `TCP_INQ`, one bit of a byte.
+#[inline(always)]
+fn has_inq(sock: impl Base) -> bool {
+    let bit = config!(offsets.tcp_recvmsg_inq_bit);
+    if bit == UNKNOWN {
+        return false;
+    }
+    let byte = sock.get_or(bit / 8, 0_u8);
+    byte >> (bit % 8) & 1 != 0
+}
+
+/// True where urgent data ever came to the socket.
+#[inline(always)]
+pub(crate) fn had_urgent(sock: u64) -> bool {
+    sock.get_or(config!(offsets.tcp_urg_seq), 0_u32) != 0
+}
+
+/// True where the connection ended with an error (reset, timed out).
+#[inline(always)]
+pub(crate) fn failed(sock: u64) -> bool {
+    sock.get_or(config!(offsets.sk_err), 0_u32) != 0
+}
+
+/// `SO_RCVLOWAT`; 1 where the kernel cannot be asked.
+#[inline(always)]
+pub(crate) fn rcvlowat(sock: u64) -> u32 {
+    sock.get_or(config!(offsets.sk_rcvlowat), 1)
+}
+
+/// The socket owner's uid, which Istio's rules tell Envoy by.
+#[inline(always)]
+pub(crate) fn uid(sock: impl Base) -> Option<u32> {
+    sock.get(config!(offsets.sk_uid))
+}
+
+/// Whether the socket has `SO_KEEPALIVE`.
+#[inline(always)]
+pub(crate) fn keeps_alive(sock: impl Base) -> Option<bool> {
+    let flags: u64 = sock.get(config!(offsets.sk_flags))?;
+    Some(flags & KEEPALIVE_FLAG != 0)
+}
+
+/// True where the socket has an upper-layer protocol (kTLS, MPTCP).
+#[inline(always)]
+pub(crate) fn has_ulp(sock: impl Base) -> bool {
+    sock.get_or(config!(offsets.icsk_ulp_ops), 0_u64) != 0
+}
+
+#[inline(always)]
+pub(crate) fn rcv_nxt(sock: u64) -> Option<u32> {
+    read(sock, config!(offsets.tcp_rcv_nxt))
+}
+
+/// False where two sockets are seen not to be the ends of one connection.
+#[inline(always)]
+pub(crate) fn may_be_a_pair(sender: impl Base, receiver: impl Base) -> bool {
+    let (una, written, next) = (
+        config!(offsets.tcp_snd_una),
+        config!(offsets.tcp_write_seq),
+        config!(offsets.tcp_rcv_nxt),
+    );
+    if una == UNKNOWN || written == UNKNOWN || next == UNKNOWN {
+        return true;
+    }
+    flow::is_one_connection(
+        sender.get_or(una, 0),
+        sender.get_or(written, 0),
+        receiver.get_or(next, 0),
+    )
+}
+
+/// How far the bytes of one direction are.
+#[inline(always)]
+pub(crate) fn ends(sender: impl Base, receiver: impl Base) -> Option<Ends> {
+    Some(Ends {
+        snd_una: sender.get(config!(offsets.tcp_snd_una))?,
+        write_seq: sender.get(config!(offsets.tcp_write_seq))?,
+        copied_seq: receiver.get(config!(offsets.tcp_copied_seq))?,
+        rcv_nxt: receiver.get(config!(offsets.tcp_rcv_nxt))?,
+        // Read last: a reader seen outside its call now begins its next call anew.
+        owned: receiver.get(config!(offsets.sk_lock_owned))?,
+    })
+}
+
+/// `(sk_rcvbuf, sk_rmem_alloc)` of a reader, bytes.
+#[inline(always)]
+pub(crate) fn receive_buffer(sock: u64) -> Option<(u32, u32)> {
+    let rcvbuf = read(sock, config!(offsets.sk_rcvbuf))?;
+    let rmem = read(sock, config!(offsets.sk_rmem_alloc))?;
+    Some((rcvbuf, rmem))
+}
+
+/// True where the socket has socket storage of any program: cheap to ask, so
+/// that sockets nobody watches cost one read.
+#[inline(always)]
+pub(crate) fn has_storage(sock: u64) -> bool {
+    sock.get_or(config!(offsets.sk_bpf_storage), 0_u64) != 0
+}
