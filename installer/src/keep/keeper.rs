@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use sockway_datapath::sweep::Handshakes;
 
 use super::drift::{Detector, Drift};
+use super::ends::Hook;
 use super::existing::Looks;
 use super::programs;
 use super::rhythm::Rhythm;
@@ -42,6 +43,7 @@ pub struct Keeper {
     next_reconcile: Instant,
     handshakes: Handshakes,
     handshakes_looked: Instant,
+    hook: Hook,
     retry: Duration,
     last_trouble: String,
 }
@@ -69,6 +71,7 @@ impl Keeper {
             next_reconcile: Instant::now(),
             handshakes: Handshakes::default(),
             handshakes_looked: Instant::now(),
+            hook: Hook::new(Instant::now()),
             retry: FIRST_RETRY,
             last_trouble: String::new(),
         }
@@ -82,9 +85,16 @@ impl Keeper {
     pub fn run(&mut self, watch: &mut Watch) -> Result<()> {
         let mut rhythm = Rhythm::new(Instant::now());
         loop {
-            let limit = rhythm.next_look().saturating_duration_since(Instant::now());
+            let limit = self
+                .next_look(&rhythm)
+                .saturating_duration_since(Instant::now());
             match watch.wait(limit)? {
-                Woken::Stop => return Ok(()),
+                Woken::Stop => {
+                    if let Err(e) = self.hook.leave(&self.wanted.pins) {
+                        log::warn!("new edge-triggered applications stay on TCP: {e}");
+                    }
+                    return Ok(());
+                }
                 Woken::Changed => rhythm.event(Instant::now()),
                 Woken::Nothing => {}
             }
@@ -92,6 +102,21 @@ impl Keeper {
             if rhythm.next_look() <= now {
                 self.turn(watch, &mut rhythm, now);
             }
+            // Where the maps are not there this is not what has to be repaired.
+            if self.programs_are_ours
+                && let Err(e) = self.hook.turn(&self.wanted.pins, now)
+            {
+                log::debug!("cannot look at what applications ask for: {e}");
+            }
+        }
+    }
+
+    fn next_look(&self, rhythm: &Rhythm) -> Instant {
+        let next = rhythm.next_look();
+        if self.programs_are_ours {
+            next.min(self.hook.next_look())
+        } else {
+            next
         }
     }
 
@@ -167,6 +192,7 @@ impl Keeper {
             Drift::Programs => {
                 let report = programs::put().context("cannot put the programs in place")?;
                 self.programs_are_ours = true;
+                self.hook.installed(Instant::now());
                 self.next_reconcile = Instant::now();
                 let how = if report.replaced {
                     "replaced in place"

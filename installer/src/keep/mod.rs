@@ -1,6 +1,7 @@
 //! Keeping a node as it should be: what `sockway run` does after the install.
 
 pub mod drift;
+pub mod ends;
 pub mod existing;
 pub mod keeper;
 pub mod lock;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::keeper::{Keeper, metric, page, until};
 use super::node::{CONFLIST, Node};
-use super::traffic::Connection;
+use super::traffic::{Connection, edge_triggered};
+use sockway_common::layout::program;
 
 #[test]
 fn drift_is_repaired() {
@@ -69,6 +70,34 @@ fn drift_is_repaired() {
     );
     connection.echo();
     drop(connection);
+    node.run(&["uninstall", "--purge"], 0);
+    node.assert_gone(&[]);
+}
+
+#[test]
+fn receiving_calls_of_a_quiet_node_run_no_program() {
+    let Some(node) = Node::new("receiving_calls") else {
+        return;
+    };
+    node.cache_pod();
+    let keeper = Keeper::start_with(&node, &["--scope", "auto"]);
+    let pins = node.pins();
+    assert!(
+        pins.program(program::ENDS).exists(),
+        "this kernel has the tracepoint"
+    );
+    let seen = || pins.link(program::ENDS).exists();
+    until("the hook is off", Duration::from_secs(20), || !seen());
+    edge_triggered(10);
+    until("the hook is back", Duration::from_secs(3), seen);
+    until("it is off again", Duration::from_secs(20), || !seen());
+    assert_eq!(
+        metric("sockway_drift_total{what=\"programs\"}"),
+        1,
+        "of the start"
+    );
+    keeper.stop();
+    assert!(seen(), "nobody would put it back");
     node.run(&["uninstall", "--purge"], 0);
     node.assert_gone(&[]);
 }

@@ -32,7 +32,12 @@ impl Keeper {
     }
 
     pub(crate) fn start(node: &Node) -> Self {
-        let keeper = Self::spawn(node);
+        Self::start_with(node, &[])
+    }
+
+    /// The same with further arguments.
+    pub(crate) fn start_with(node: &Node, arguments: &[&str]) -> Self {
+        let keeper = Self::spawn_with(node, arguments);
         until("the keeper is ready", Duration::from_secs(30), || {
             page("/readyz").is_some_and(|answer| answer.contains("200 OK"))
         });
