@@ -68,6 +68,11 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// Runs before a first measurement, at most, until every application in it is known, and
+/// their length in milliseconds.
+const LESSONS: u32 = 4;
+const LESSON: u64 = 100;
+
 /// A measurement that came to no figures.
 fn failed(case: &Case, mode: Mode, round: u32) -> Sample {
     Sample {
@@ -87,6 +92,18 @@ fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Resul
     let pins = scene.pins();
     let cgroup = scene.node.scratch.cgroup();
     let refused = || scene.full.as_ref().map(Full::refused).transpose();
+    let expected = matches!(
+        mode,
+        Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind | Mode::Other
+    );
+    if expected && round == 0 {
+        // Applications that nobody knows yet are measured once they are known.
+        for _ in 0..LESSONS {
+            if !scene.learns(|| work::measure(scene, case, LESSON).map(drop))? {
+                break;
+            }
+        }
+    }
     let refused_then = refused()?;
     let (cpu_then, figures_then) = (cpu::usage(&cgroup)?, Figures::read(&pins)?);
     let measured = if mode == Mode::Unix {
@@ -95,10 +112,6 @@ fn one(scene: &Scene, case: &Case, mode: Mode, round: u32, millis: u64) -> Resul
         work::measure(scene, case, millis)?
     };
     let cpu = cpu::usage(&cgroup)?.saturating_sub(cpu_then);
-    let expected = matches!(
-        mode,
-        Mode::Auto | Mode::All | Mode::Proxy | Mode::Blind | Mode::Other
-    );
     let away = case.tool.leaves();
     let since = || anyhow::Ok(Figures::read(&pins)?.since(&figures_then));
     let mut hops = since()?;

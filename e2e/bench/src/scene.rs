@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use sockway_common::addr::IpKey;
 use sockway_common::pod::PodRow;
+use sockway_datapath::ends::Ends;
 use sockway_datapath::{Datapath, InstallOptions, Pins, Registry};
 use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::pod::{self, Pod};
@@ -200,9 +201,27 @@ impl Scene {
                     _ => None,
                 };
                 Datapath::install(&options).context("install")?;
+                // As `sockway run` does on a node where nobody asks.
+                Ends::open(&self.node.pins())?.release()?;
             }
         }
         Ok(())
+    }
+
+    /// Whether applications asked to be known while `work` ran. Then the hook for that is put on, as
+    /// `sockway run` does, and what was measured is void; else it is taken off.
+    pub(crate) fn learns(&self, work: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let pins = self.pins();
+        let mut ends = Ends::open(&pins)?;
+        let before = ends.asks()?;
+        work()?;
+        let asked = ends.asks()? != before;
+        if asked {
+            ends.attach()?;
+        } else {
+            ends.release()?;
+        }
+        Ok(asked)
     }
 
     /// Waits until nothing of the pods with sidecars is connected.
