@@ -45,6 +45,12 @@ impl<'a> Ends<'a> {
         asks.map_err(map_error(layout::LEARNING, "read"))
     }
 
+    /// True while the program is on the tracepoint.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.pins.link(program::ENDS).exists()
+    }
+
     /// Puts the program back on the tracepoint. False where there is nothing to put back: the node
     /// is detached, or its kernel has no such tracepoint.
     ///

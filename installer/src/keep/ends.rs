@@ -14,17 +14,15 @@ const QUIET: Duration = Duration::from_secs(10);
 /// ([`sockway_datapath::ends`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
-    on: bool,
     asks: u64,
     last_asked: Instant,
     next_look: Instant,
 }
 
 impl Hook {
-    /// As an install leaves it.
+    /// Nobody asked yet.
     pub const fn new(now: Instant) -> Self {
         Self {
-            on: true,
             asks: 0,
             last_asked: now,
             next_look: now,
@@ -47,20 +45,13 @@ impl Hook {
         }
         self.next_look = now + EVERY;
         let mut ends = Ends::open(pins)?;
-        match self.decide(ends.asks()?, now) {
-            Some(true) => {
-                if ends.attach()? {
-                    log::debug!("sees where receiving calls end: an application is to be known");
-                }
-                self.on = true;
-            }
-            Some(false) => {
-                if ends.release()? {
-                    log::debug!("no longer sees where receiving calls end: nobody asks");
-                }
-                self.on = false;
-            }
-            None => {}
+        let done = match self.decide(ends.is_attached(), ends.asks()?, now) {
+            Some(true) => ends.attach()?.then_some("on: an application asks"),
+            Some(false) => ends.release()?.then_some("off: nobody asks"),
+            None => None,
+        };
+        if let Some(done) = done {
+            log::debug!("hook at the end of receiving calls {done}");
         }
         Ok(())
     }
@@ -70,28 +61,28 @@ impl Hook {
     /// # Errors
     ///
     /// As [`Hook::turn`].
-    pub fn leave(&mut self, pins: &Pins) -> Result<(), Error> {
-        if !self.on {
-            self.on = Ends::open(pins)?.attach()?;
+    pub fn leave(pins: &Pins) -> Result<(), Error> {
+        let mut ends = Ends::open(pins)?;
+        if !ends.is_attached() {
+            ends.attach()?;
         }
         Ok(())
     }
 
     /// The programs were put in place anew, and the hook with them.
     pub const fn installed(&mut self, now: Instant) {
-        self.on = true;
         self.last_asked = now;
     }
 
-    /// Whether to put it on or take it off, if either.
-    fn decide(&mut self, asks: u64, now: Instant) -> Option<bool> {
+    /// Whether to put it on or take it off, if either; `on`: as it is now.
+    fn decide(&mut self, on: bool, asks: u64, now: Instant) -> Option<bool> {
         if asks != self.asks {
             self.asks = asks;
             self.last_asked = now;
-            return (!self.on).then_some(true);
+            return (!on).then_some(true);
         }
         let quiet = now.saturating_duration_since(self.last_asked) >= QUIET;
-        (self.on && quiet).then_some(false)
+        (on && quiet).then_some(false)
     }
 }
 
@@ -104,31 +95,36 @@ mod tests {
     fn on_while_somebody_asks() {
         let start = Instant::now();
         let mut hook = Hook::new(start);
-        assert_eq!(hook.decide(5, start), None, "on already");
+        assert_eq!(hook.decide(true, 5, start), None, "on already");
         let second = Duration::from_secs(1);
-        assert_eq!(hook.decide(5, start + Duration::from_secs(9)), None);
-        assert_eq!(hook.decide(5, start + QUIET), Some(false), "quiet");
-        hook.on = false;
+        assert_eq!(hook.decide(true, 5, start + Duration::from_secs(9)), None);
+        assert_eq!(hook.decide(true, 5, start + QUIET), Some(false), "quiet");
         let later = start + QUIET + second;
-        assert_eq!(hook.decide(5, later), None, "still quiet");
-        assert_eq!(hook.decide(6, later), Some(true), "asked");
-        hook.on = true;
-        assert_eq!(hook.decide(7, later + QUIET), None, "asked again");
-        assert_eq!(hook.decide(7, later + QUIET * 2), Some(false));
+        assert_eq!(hook.decide(false, 5, later), None, "still quiet");
+        assert_eq!(hook.decide(false, 6, later), Some(true), "asked");
+        assert_eq!(hook.decide(true, 7, later + QUIET), None, "asked again");
+        assert_eq!(hook.decide(true, 7, later + QUIET * 2), Some(false));
         hook.installed(later + QUIET * 2);
-        assert_eq!(hook.decide(7, later + QUIET * 2), None, "on anew");
+        assert_eq!(hook.decide(true, 7, later + QUIET * 2), None, "on anew");
     }
 
     #[test]
     fn what_could_not_be_done_is_tried_again() {
         let start = Instant::now();
         let mut hook = Hook::new(start);
-        hook.on = false;
-        assert_eq!(hook.decide(1, start), Some(true));
-        // `on` stays false where attaching failed; the application goes on asking.
-        assert_eq!(hook.decide(2, start), Some(true));
-        hook.on = true;
-        assert_eq!(hook.decide(2, start + QUIET), Some(false));
-        assert_eq!(hook.decide(2, start + QUIET), Some(false));
+        assert_eq!(hook.decide(false, 1, start), Some(true));
+        // Still off where attaching failed; the application goes on asking.
+        assert_eq!(hook.decide(false, 2, start), Some(true));
+        assert_eq!(hook.decide(true, 2, start + QUIET), Some(false));
+        assert_eq!(hook.decide(true, 2, start + QUIET), Some(false));
+    }
+
+    #[test]
+    fn what_others_put_on_comes_off_too() {
+        let start = Instant::now();
+        let mut hook = Hook::new(start);
+        assert_eq!(hook.decide(true, 0, start + QUIET), Some(false));
+        // `sockway install` beside the keeper, while nobody asks.
+        assert_eq!(hook.decide(true, 0, start + QUIET * 2), Some(false));
     }
 }

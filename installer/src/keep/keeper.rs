@@ -90,7 +90,7 @@ impl Keeper {
                 .saturating_duration_since(Instant::now());
             match watch.wait(limit)? {
                 Woken::Stop => {
-                    if let Err(e) = self.hook.leave(&self.wanted.pins) {
+                    if let Err(e) = Hook::leave(&self.wanted.pins) {
                         log::warn!("new edge-triggered applications stay on TCP: {e}");
                     }
                     return Ok(());
