@@ -1,8 +1,10 @@
 //! How applications wait for their sockets, and what else shows that only TCP can serve them.
 
+use aya::programs::{ProgramInfo, loaded_links};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::Socket;
 use sockway_common::counters::Reason;
+use sockway_common::layout::program;
 use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::Datapath;
@@ -10,10 +12,9 @@ use sockway_datapath::ends::Ends;
 use sockway_datapath::kernel::Hooks;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
-use std::thread::sleep;
-use std::time::Duration;
 
 use crate::support::bpffs::privileged;
+use crate::support::measure::until;
 use crate::support::node::{Node, connect, listen, message, receive, send};
 
 /// Envoy's end of the hop to its application.
@@ -103,7 +104,10 @@ fn where_calls_end_is_seen_when_an_application_asks() {
         return;
     }
     // The kernel ends a link some time after its last name is gone.
-    sleep(Duration::from_millis(300));
+    let hook = ProgramInfo::from_pin(node.pins.program(program::ENDS)).expect("look at");
+    until("the link's end", || {
+        loaded_links().all(|link| link.is_ok_and(|link| link.program_id() != hook.id()))
+    });
     let before = ends.asks().expect("asks");
     assert!(!takes_part(&node, events, true), "not seen");
     let asked = ends.asks().expect("asks");

@@ -27,7 +27,8 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
     let Some(row) = PENDING.get_ptr_mut(key) else {
         return;
     };
-    // SAFETY: as in `lookup_pod`; only this connection's two ends use the row.
+    // SAFETY: a row stays readable and writable until the program ends (RCU). One that is
+    // evicted meanwhile may be another connection's: see `redirect::peer`.
     let row = unsafe { &mut *row };
     account::local(row.hop);
     let Some(socket) = Socket::of(ctx) else {

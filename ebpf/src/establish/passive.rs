@@ -25,7 +25,8 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
     let Some(row) = PENDING.get_ptr_mut(key) else {
         return;
     };
-    // SAFETY: as in `lookup_pod`; only this connection's two ends use the row.
+    // SAFETY: a row stays readable and writable until the program ends (RCU). One that is
+    // evicted meanwhile may be another connection's: see `redirect::peer`.
     let row = unsafe { &mut *row };
     if let Some(socket) = Socket::of(ctx) {
         if row.observe != 0 {
@@ -75,7 +76,7 @@ fn join(ctx: &SockOpsContext, socket: Socket, row: &mut PendingRow) -> Result<()
     // SAFETY: an aligned u64 of the row.
     unsafe { sock.write_volatile(socket.own.address()) };
     let name = &raw mut row.passive_cookie;
-    // SAFETY: as above.
+    // SAFETY: an aligned u64 of the same row.
     unsafe { name.write_volatile(cookie) };
     account::paired(state);
     Ok(())
