@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
-use sockway_common::addr::IpKey;
 use sockway_common::pod::PodStats;
+use sockway_common::reader::{self, seen};
 use sockway_datapath::{Pins, stats};
 
 use crate::case::Warmup;
@@ -22,11 +22,13 @@ use crate::place::{self, Pod};
 use crate::scene::{Scene, Unavailable};
 use crate::variant::{Family, Kind, Mode};
 
-/// Messages of a warm-up connection: more than the reads after which an address is known, as the
-/// kernel skips a tracepoint program that it interrupted on the same processor.
-const WARMUP_MESSAGES: u64 = SPELL * 4;
-/// A spell of them. While an interrupted program waits for its turn, none of them is seen.
-const SPELL: u64 = sockway_common::reader::FIT_READS as u64;
+/// Messages of a warm-up connection come in spells. The kernel skips a tracepoint's program while
+/// an interrupted run of it waits for its turn on the same processor, so one may not be enough.
+const SPELL: u64 = reader::FIT_READS as u64;
+/// Spells at least.
+const SPELLS: u64 = 4;
+/// Spells at most, for an address of which not enough was seen to know it.
+const MOST_SPELLS: u64 = 40;
 /// Between two spells.
 const PAUSE: Duration = Duration::from_millis(5);
 
@@ -81,10 +83,7 @@ pub(crate) struct Counted {
 impl Counted {
     /// The figures of a pod.
     pub(crate) fn read(pins: &Pins, pod: Pod) -> Result<Self> {
-        let own = [
-            IpKey::from(std::net::IpAddr::V4(pod.v4)),
-            std::net::IpAddr::V6(pod.v6).into(),
-        ];
+        let own = pod.ips();
         let rows = stats::pods(pins).context("read the pods' figures")?;
         let mut sum = PodStats::default();
         for (_, row) in rows.iter().filter(|(ip, _)| own.contains(ip)) {
@@ -132,7 +131,8 @@ pub(crate) fn run(job: &str) -> Result<()> {
         } else {
             case.warmup
         };
-        warm_up(&mut scene, warmup, case.run)?;
+        let known = || job.mode == Mode::All || is_known(&pins, pod).unwrap_or(false);
+        warm_up(&mut scene, warmup, case.run, known)?;
     }
     if job.mode == Mode::Late {
         scene.bring_in_late(pins.clone());
@@ -161,7 +161,12 @@ pub(crate) fn run(job: &str) -> Result<()> {
 /// Shows the address what kind of application it belongs to.
 ///
 /// The case comes first: an address that is known as fit is watched no more.
-fn warm_up(scene: &mut Scene, warmup: Warmup, case: fn(&mut Scene) -> Result<()>) -> Result<()> {
+fn warm_up(
+    scene: &mut Scene,
+    warmup: Warmup,
+    case: fn(&mut Scene) -> Result<()>,
+    known: impl Fn() -> bool,
+) -> Result<()> {
     if let Warmup::Same(rounds) = warmup {
         for _ in 0..rounds {
             // What it sees is of no interest yet; how it goes about it is what counts.
@@ -169,8 +174,11 @@ fn warm_up(scene: &mut Scene, warmup: Warmup, case: fn(&mut Scene) -> Result<()>
         }
     }
     let (app, envoy) = scene.connect().context("warm up")?;
-    for message in 0..WARMUP_MESSAGES {
+    for message in 0..MOST_SPELLS * SPELL {
         if message % SPELL == 0 {
+            if message / SPELL >= SPELLS && known() {
+                break;
+            }
             std::thread::sleep(pace::allow(PAUSE));
         }
         let bytes = payload::bytes(message, 64);
@@ -182,6 +190,16 @@ fn warm_up(scene: &mut Scene, warmup: Warmup, case: fn(&mut Scene) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// Whether it is known by now how a pod's application reads.
+fn is_known(pins: &Pins, pod: Pod) -> Result<bool> {
+    let rows = stats::readers(pins).context("read what is known of applications")?;
+    let own = pod.ips();
+    Ok(rows.iter().any(|(key, row)| {
+        (own.contains(&key.ip) || own.contains(&key.pod))
+            && (reader::fit(row) || row.seen & seen::UNFIT != 0)
+    }))
 }
 
 fn say(line: &Line) -> Result<()> {

@@ -1,7 +1,6 @@
 //! The node of a suite: mounts, a cgroup and a datapath of its own.
 
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use sockway_common::addr::IpKey;
 use sockway_common::pod::{
     DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT, OwnerKey, PodRow, SandboxRow,
 };
@@ -141,8 +139,7 @@ pub(crate) fn register(registry: &mut Registry, pod: Pod, scope: u32) -> Result<
         scope,
         ..SandboxRow::default()
     };
-    sandbox.ips[0] = IpKey::from(IpAddr::V4(pod.v4));
-    sandbox.ips[1] = IpKey::from(IpAddr::V6(pod.v6));
+    sandbox.ips[..2].copy_from_slice(&pod.ips());
     registry
         .register(owner, &sandbox, &row)
         .context("register a pod")

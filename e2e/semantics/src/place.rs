@@ -10,6 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
 };
+use sockway_common::addr::IpKey;
 
 use crate::pace;
 
@@ -35,6 +36,11 @@ impl Pod {
             v4: Ipv4Addr::new(10, 9, high, low),
             v6: Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, run),
         }
+    }
+
+    /// Its addresses as they are in the maps.
+    pub(crate) fn ips(self) -> [IpKey; 2] {
+        [IpAddr::V4(self.v4).into(), IpAddr::V6(self.v6).into()]
     }
 }
 
