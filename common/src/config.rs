@@ -361,8 +361,9 @@ impl Arch {
     };
 }
 
-/// Default of [`Config::backlog_limit`]: 1 MiB.
-pub const DEFAULT_BACKLOG_LIMIT: u32 = 1 << 20;
+/// Default of [`Config::backlog_limit`]: 16 MiB. A reader's own receive buffer is the narrower
+/// bound until TCP has grown it ([`crate::flow::credit`]).
+pub const DEFAULT_BACKLOG_LIMIT: u32 = 16 << 20;
 /// Default of [`Config::total_cap`]: 1 MiB.
 pub const DEFAULT_TOTAL_CAP: u32 = 1 << 20;
 /// Largest [`Config::keepalive_idle`] that is chosen unasked: an hour.

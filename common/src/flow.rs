@@ -5,6 +5,9 @@
 /// would park hundreds of times the limit in kernel memory.
 pub const MESSAGE_COST: u32 = 1024;
 
+/// Credit at most between two looks at the reader and at the memory that it is charged to, bytes.
+pub const SLICE: u32 = 1 << 20;
+
 /// Sends to skip at most between two looks at a direction on TCP.
 pub const MAX_BACKOFF: u16 = 64;
 
@@ -86,9 +89,11 @@ pub struct Reader {
 /// is the receive buffer itself: kernels from 6.13 on (and late 6.1.y) charge redirected bytes to it
 /// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`), and over its size the kernel drops
 /// what still comes by TCP: data and FIN, which are sent again late, and an RST
-/// that meets a reader inside a call, which never is. So batches keep to half
+/// that meets a reader inside a call, which never is. So redirected bytes keep to half
 /// the buffer, and leave the other half to TCP; a single large message may
-/// fill it.
+/// fill it while it is empty.
+///
+/// Credit is given in parts of [`SLICE`]: memory is looked at with each.
 #[inline(always)]
 #[must_use]
 pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
@@ -96,7 +101,9 @@ pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
     let charge = charge(size);
     let twice = rcvbuf.saturating_mul(2);
     let limit = if twice < limit { twice } else { limit };
-    if cost + charge as u64 > limit as u64 || rmem as u64 + size as u64 > rcvbuf as u64 {
+    let half = rcvbuf / 2;
+    let buffer = if rmem == 0 { rcvbuf } else { half };
+    if cost + charge as u64 > limit as u64 || rmem as u64 + size as u64 > buffer as u64 {
         return None;
     }
     #[expect(
@@ -104,8 +111,9 @@ pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
         reason = "cost < limit, which is a u32"
     )]
     let left = limit - cost as u32;
-    let room = (rcvbuf / 2).saturating_sub(rmem);
+    let room = half.saturating_sub(rmem);
     let credit = if room < left { room } else { left };
+    let credit = if credit < SLICE { credit } else { SLICE };
     Some(if credit < charge { charge } else { credit })
 }
 
@@ -239,20 +247,12 @@ mod tests {
             rmem: 0,
         };
         assert_eq!(credit(&reader, 1 << 20, 1024), Some(64 << 10));
-        let half_full = Reader {
-            rmem: 64 << 10,
+        let nearly = Reader {
+            rmem: 63 << 10,
             ..reader
         };
-        assert_eq!(
-            credit(&half_full, 1 << 20, 1024),
-            Some(2048),
-            "one message at a time"
-        );
-        assert_eq!(
-            credit(&half_full, 1 << 20, 65 << 10),
-            None,
-            "over the buffer"
-        );
+        assert_eq!(credit(&nearly, 1 << 20, 1024), Some(2048), "the last one");
+        assert_eq!(credit(&nearly, 1 << 20, 1025), None, "over the half");
         let large = credit(&reader, 1 << 20, 100 << 10);
         assert_eq!(
             large,

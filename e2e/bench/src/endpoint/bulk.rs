@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use socket2::Socket;
 
 use super::{Dial, Times};
@@ -35,6 +36,12 @@ pub(super) fn run(options: &Dial) -> Result<Measured> {
 
 fn stream(options: &Dial, more: impl Fn(u64) -> bool) -> Result<u64> {
     let socket: Socket = net::connect(None, options.to)?;
+    // As an event loop has it: how a socket is waited for that is in no epoll set can be told
+    // only when it is read again, and these are read once.
+    let events = Epoll::new(EpollCreateFlags::empty()).context("epoll_create1")?;
+    events
+        .add(&socket, EpollEvent::new(EpollFlags::EPOLLIN, 0))
+        .context("epoll_ctl")?;
     let message = vec![0x5a; options.size];
     let mut sent = 0;
     while more(sent) {
