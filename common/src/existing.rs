@@ -4,7 +4,7 @@
 //! Neither side pins any of this, so it is no part of the layout.
 
 use crate::addr::IpKey;
-use crate::config::UNKNOWN;
+use crate::offsets::UNKNOWN;
 use crate::pair::ReaderKey;
 
 /// Bits of [`Seen::facts`].

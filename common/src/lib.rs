@@ -6,12 +6,14 @@
 
 pub mod addr;
 pub mod calls;
+pub mod cast;
 pub mod config;
 pub mod counters;
 pub mod direction;
 pub mod existing;
 pub mod flow;
 pub mod layout;
+pub mod offsets;
 pub mod pair;
 pub mod pod;
 pub mod reader;

@@ -91,6 +91,28 @@ fn pin_over(link: FdLink, path: &Path) -> Result<(), Error> {
     fs::rename(&next, path).map_err(|e| Error::io("rename to", path, e))
 }
 
+/// Has the kernel verify the programs that run for every connection.
+pub(crate) fn load(object: &mut Ebpf) -> Result<(), Error> {
+    let name = program::ESTABLISH;
+    let program: &mut SockOps = get(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
+    let name = program::REDIRECT;
+    let program: &mut SkMsg = get(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
+    let name = program::READS;
+    let program: &mut RawTracePoint = get(object, name)?;
+    program.load().map_err(refused(name, "load"))
+}
+
+/// Whether the verifier has looked at a program and will not have it.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    let Error::Program { source, .. } = error else {
+        return false;
+    };
+    matches!(&**source, ProgramError::LoadError { verifier_log, .. }
+        if !verifier_log.to_string().trim().is_empty())
+}
+
 /// Attaches the `sk_msg` program to the sockhash, in place of an older one.
 ///
 /// Sockets that are in the sockhash already keep the program they came with
@@ -111,7 +133,6 @@ pub(crate) fn redirect(object: &mut Ebpf) -> Result<(), Error> {
         .try_clone()
         .map_err(|e| Error::io("open", "the sockhash's descriptor", e))?;
     let program: &mut SkMsg = get(object, name)?;
-    program.load().map_err(refused(name, "load"))?;
     let id = program.attach(&sockets).map_err(refused(name, "attach"))?;
     let link = program.take_link(id).map_err(refused(name, "attach"))?;
     // There is no kernel link for this attachment before 6.10, and dropping
@@ -125,7 +146,6 @@ pub(crate) fn redirect(object: &mut Ebpf) -> Result<(), Error> {
 pub(crate) fn establish(object: &mut Ebpf, pins: &Pins, cgroup: &Path) -> Result<bool, Error> {
     let name = program::ESTABLISH;
     let program: &mut SockOps = get(object, name)?;
-    program.load().map_err(refused(name, "load"))?;
     let pin = pins.link(name);
     let directory = File::open(cgroup).map_err(|e| Error::io("open cgroup", cgroup, e))?;
     let inode = directory
@@ -181,7 +201,9 @@ fn on_tracepoint(
     tracepoint: &str,
 ) -> Result<(), Error> {
     let program: &mut RawTracePoint = get(object, name)?;
-    program.load().map_err(refused(name, "load"))?;
+    if program.fd().is_err() {
+        program.load().map_err(refused(name, "load"))?;
+    }
     to_tracepoint(program, pins, name, tracepoint)
 }
 

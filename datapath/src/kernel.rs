@@ -4,9 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use btfparse::{Offset, Readable, TypeInformation, TypeVariant};
-use sockway_common::config::{Arch, Offsets, UNKNOWN};
+use sockway_common::cast;
+use sockway_common::config::Arch;
+use sockway_common::offsets::{Offsets, UNKNOWN};
 
 use crate::Error;
+use fields::{FIELDS, GENERATIONS};
+
+mod fields;
+
+pub(crate) use fields::{Field, fields};
+pub use fields::{from_table, missing, table};
 
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` offers its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -25,107 +33,6 @@ impl Readable for Bytes {
         Ok(())
     }
 }
-
-/// One kernel field: its type, its path in it, and where its offset goes.
-pub(crate) struct Field<T> {
-    pub(crate) of: &'static str,
-    pub(crate) path: &'static str,
-    pub(crate) slot: fn(&mut T) -> &mut u32,
-}
-
-macro_rules! fields {
-    ($($of:literal $path:expr => $slot:ident),+ $(,)?) => {
-        [$($crate::kernel::Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
-    };
-}
-pub(crate) use fields;
-
-/// What is no plain field: its name in [`table`], and where it goes.
-type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
-
-/// Every one of them.
-const OTHERS: [Other; 3] = [
-    ("sizeof lru_gen_folio.nr_pages", |o| {
-        &mut o.memcg_generations_size
-    }),
-    ("sizeof pt_regs", |o| &mut o.regs_size),
-    ("bit of tcp_sock.recvmsg_inq", |o| {
-        &mut o.tcp_recvmsg_inq_bit
-    }),
-];
-
-/// Every field that the programs read.
-const FIELDS: [Field<Offsets>; sockway_common::config::OFFSETS - OTHERS.len()] = fields![
-    "bpf_sock_ops_kern" "sk" => sops_sk,
-    "tcp_request_sock" "rcv_isn" => req_rcv_isn,
-    "tcp_request_sock" "snt_isn" => req_snt_isn,
-    "sock" "sk_user_data" => sk_user_data,
-    "sock" "sk_socket" => sk_socket,
-    "sock" "__sk_common.skc_cookie" => sk_cookie,
-    "sock" "sk_lock.owned" => sk_lock_owned,
-    "sock" "sk_rcvlowat" => sk_rcvlowat,
-    "sock" "sk_rcvbuf" => sk_rcvbuf,
-    "sock" "sk_backlog.rmem_alloc" => sk_rmem_alloc,
-    "sock" "sk_bpf_storage" => sk_bpf_storage,
-    "sock" "__sk_common.skc_flags" => sk_flags,
-    "sock" "sk_uid" => sk_uid,
-    "socket" "sk" => socket_sk,
-    "socket" "file" => socket_file,
-    "file" "f_flags" => file_flags,
-    "file" "f_ep" => file_ep,
-    "file" "f_ep_links" => file_ep_links,
-    "epitem" "fllink" => epitem_link,
-    "epitem" "event.events" => epitem_events,
-    "sk_psock" "ingress_msg" => psock_ingress_msg,
-    "sk_psock" "msg_tot_len" => psock_msg_tot_len,
-    "sk_msg" "list" => msg_list,
-    "sk_msg" "sg.size" => msg_size,
-    "tcp_sock" "copied_seq" => tcp_copied_seq,
-    "tcp_sock" "rcv_nxt" => tcp_rcv_nxt,
-    "tcp_sock" "snd_una" => tcp_snd_una,
-    "tcp_sock" "write_seq" => tcp_write_seq,
-    "sock" "sk_tsflags" => sk_tsflags,
-    "sock" "sk_peek_off" => sk_peek_off,
-    "sock" "sk_err" => sk_err,
-    "sock" "__sk_common.skc_prot" => sk_prot,
-    "proto" "memory_pressure" => proto_memory_pressure,
-    "sock" "sk_memcg" => sk_memcg,
-    "mem_cgroup" "memory" => memcg_memory,
-    "mem_cgroup" "nodeinfo" => memcg_nodeinfo,
-    "mem_cgroup_per_node" "lru_zone_size" => memcg_lru,
-    "mem_cgroup_per_node" GENERATIONS => memcg_generations,
-    "page_counter" "usage" => counter_usage,
-    "page_counter" "max" => counter_max,
-    "page_counter" "parent" => counter_parent,
-    "tcp_sock" "urg_seq" => tcp_urg_seq,
-    "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
-    "task_struct" "stack" => task_stack,
-    "pt_regs" REGS_CALL => regs_call,
-    "pt_regs" REGS_MODE => regs_mode,
-    "pt_regs" REGS_THIRD => regs_third,
-    "pt_regs" REGS_FOURTH => regs_fourth,
-];
-
-/// An array of three dimensions, which BTF may show as one of one.
-const GENERATIONS: &str = "lruvec.lrugen.nr_pages";
-
-/// The fields of `pt_regs` that tell a system call, by architecture.
-#[cfg(target_arch = "aarch64")]
-const REGS_CALL: &str = "syscallno";
-#[cfg(target_arch = "aarch64")]
-const REGS_MODE: &str = "pstate";
-#[cfg(target_arch = "aarch64")]
-const REGS_THIRD: &str = "regs[2]";
-#[cfg(target_arch = "aarch64")]
-const REGS_FOURTH: &str = "regs[3]";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_CALL: &str = "orig_ax";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_MODE: &str = "cs";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_THIRD: &str = "dx";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_FOURTH: &str = "r10";
 
 /// How system calls look on the architecture this is built for.
 pub const ARCH: Arch = if cfg!(target_arch = "aarch64") {
@@ -164,6 +71,10 @@ pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
     let generations = node.and_then(|id| types.offset_of(id, GENERATIONS).ok());
     let generations = generations.and_then(|(id, _)| size(id));
     offsets.memcg_generations_size = generations.unwrap_or(UNKNOWN);
+    for (slot, name) in offsets.cast_types.iter_mut().zip(cast::TYPES) {
+        *slot = structure(&types, name).unwrap_or(UNKNOWN);
+    }
+    offsets.cast_function = function(&types, cast::FUNCTION).unwrap_or(UNKNOWN);
     Ok(offsets)
 }
 
@@ -202,48 +113,20 @@ pub(crate) fn find<T>(types: &TypeInformation, fields: &[Field<T>], into: &mut T
 /// The id of a structure. A forward declaration may come behind it under the same
 /// name, and the parser's own look-up would give that: `pt_regs` on Debian's 5.10.
 fn structure(types: &TypeInformation, name: &str) -> Option<u32> {
-    let is_structure = |id: &u32| matches!(types.get().get(id), Some(TypeVariant::Struct(_)));
-    types.id_of(name).filter(is_structure).or_else(|| {
-        let mut ids = types.get().keys().copied().filter(is_structure);
+    named(types, name, |kind| matches!(kind, TypeVariant::Struct(_)))
+}
+
+/// The id of a function.
+fn function(types: &TypeInformation, name: &str) -> Option<u32> {
+    named(types, name, |kind| matches!(kind, TypeVariant::Func(_)))
+}
+
+fn named(types: &TypeInformation, name: &str, kind: fn(&TypeVariant) -> bool) -> Option<u32> {
+    let of_kind = |id: &u32| types.get().get(id).is_some_and(kind);
+    types.id_of(name).filter(of_kind).or_else(|| {
+        let mut ids = types.get().keys().copied().filter(of_kind);
         ids.find(|&id| types.name_of(id).as_deref() == Some(name))
     })
-}
-
-/// Every field as `type.path`, with its offset in bytes; `None` where the kernel lacks it.
-/// The last rows are what is no plain field: a size, and the offset of a bit, in bits.
-#[must_use]
-pub fn table(offsets: &Offsets) -> Vec<(String, Option<u32>)> {
-    let mut offsets = *offsets;
-    let known = |value: u32| (value != UNKNOWN).then_some(value);
-    let mut rows: Vec<_> = FIELDS
-        .iter()
-        .map(|Field { of, path, slot }| (format!("{of}.{path}"), known(*slot(&mut offsets))))
-        .collect();
-    for (name, slot) in OTHERS {
-        rows.push((name.to_owned(), known(*slot(&mut offsets))));
-    }
-    rows
-}
-
-/// The offsets that [`table`] shows; rows of other names are left out.
-#[must_use]
-pub fn from_table(rows: &[(String, Option<u32>)]) -> Offsets {
-    let mut offsets = Offsets::NONE;
-    let value = |name: &str| rows.iter().find(|row| row.0 == name).and_then(|row| row.1);
-    for Field { of, path, slot } in &FIELDS {
-        *slot(&mut offsets) = value(&format!("{of}.{path}")).unwrap_or(UNKNOWN);
-    }
-    for (name, slot) in OTHERS {
-        *slot(&mut offsets) = value(name).unwrap_or(UNKNOWN);
-    }
-    offsets
-}
-
-/// Fields that this kernel lacks, as `type.path`.
-#[must_use]
-pub fn missing(offsets: &Offsets) -> Vec<String> {
-    let rows = table(offsets).into_iter().filter(|row| row.1.is_none());
-    rows.map(|row| row.0).collect()
 }
 
 /// Programs that a kernel may refuse, and whether it took them.
@@ -322,8 +205,9 @@ pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIELDS, Hooks, from_table, limits, missing, offsets, table};
-    use sockway_common::config::{OFFSETS, Offsets};
+    use super::fields::{FIELDS, OTHERS};
+    use super::{Hooks, from_table, limits, missing, offsets, table};
+    use sockway_common::offsets::{OFFSETS, Offsets};
     use std::path::Path;
 
     const NONE: Hooks = Hooks {
@@ -338,7 +222,7 @@ mod tests {
         for (i, field) in FIELDS.iter().enumerate() {
             *(field.slot)(&mut all) = u32::try_from(i).unwrap();
         }
-        for (_, slot) in super::OTHERS {
+        for (_, slot) in OTHERS {
             *slot(&mut all) = 168;
         }
         assert_eq!(missing(&all), Vec::<String>::new());

@@ -17,6 +17,8 @@ mod trust;
 #[cfg(feature = "loader")]
 mod attach;
 #[cfg(feature = "loader")]
+pub mod cast;
+#[cfg(feature = "loader")]
 pub mod ends;
 #[cfg(feature = "loader")]
 pub mod existing;

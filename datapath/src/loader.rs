@@ -6,14 +6,15 @@ use std::path::PathBuf;
 
 use aya::{Btf, Ebpf, EbpfLoader};
 use log::{debug, info, warn};
-use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, Offsets};
+use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, typed};
 use sockway_common::existing::{self, Fields};
-use sockway_common::layout;
+use sockway_common::layout::{self, program};
+use sockway_common::offsets::Offsets;
 
 use crate::ends::Ends;
 use crate::kernel::Hooks;
 use crate::{
-    Error, Pins, attach, calls, host, kernel, loaded, probe, registry, stats, sweep, sys, trust,
+    Error, Pins, attach, calls, cast, host, kernel, loaded, registry, stats, sweep, sys, trust,
 };
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
@@ -77,6 +78,8 @@ pub struct InstallReport {
     pub limits: Vec<&'static str>,
     /// The offsets that the programs were loaded with.
     pub offsets: Offsets,
+    /// Which pointers the programs follow: one of [`typed`].
+    pub typed: u32,
     /// The programs that the kernel took beside those that it has to.
     pub hooks: Hooks,
 }
@@ -134,7 +137,7 @@ impl Datapath {
             offsets,
             backlog_limit: *backlog_limit,
             keepalive_idle: *keepalive_idle,
-            typed: u32::from(probe::has_typed_pointers()),
+            typed: cast::level(&offsets),
             arch: kernel::ARCH,
             ..Config::UNSET
         };
@@ -151,7 +154,7 @@ impl Datapath {
         };
         #[cfg(not(feature = "bench"))]
         let bytes = OBJECT;
-        let mut object = load(pins, &config, bytes, *max_connections)?;
+        let (mut object, config) = verified(pins, config, bytes, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         calls::ensure(pins)?;
         let hooks = attach_optional(&mut object, pins, *guards);
@@ -170,6 +173,7 @@ impl Datapath {
             replaced,
             limits: kernel::limits(&config.offsets, hooks),
             offsets: config.offsets,
+            typed: config.typed,
             hooks,
         })
     }
@@ -303,12 +307,40 @@ fn read(mut loader: EbpfLoader<'_>, pins: &Pins, bytes: &[u8]) -> Result<Ebpf, E
     })
 }
 
+/// The programs as the kernel's verifier takes them: with less of [`typed`] where it will not have
+/// more, which costs some speed and no rule.
+fn verified(
+    pins: &Pins,
+    mut config: Config,
+    bytes: &[u8],
+    max_connections: u32,
+) -> Result<(Ebpf, Config), Error> {
+    loop {
+        let mut object = load(pins, &config, bytes, max_connections)?;
+        match attach::load(&mut object) {
+            Err(e) if attach::is_refusal(&e) && config.typed > typed::NONE => {
+                warn!(
+                    "the kernel refuses pointers of level {}, trying without: {e}",
+                    config.typed
+                );
+                debug!("{}", attach::chain(&e));
+                config.typed -= 1;
+            }
+            // Missing, it costs acceleration: `attach_optional` says so.
+            Err(Error::Program { name, .. }) if name == program::READS => {
+                return Ok((object, config));
+            }
+            done => return done.map(|()| (object, config)),
+        }
+    }
+}
+
 fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Result<Ebpf, Error> {
     let mut loader = over(pins, config);
     for (name, rows) in layout::capacities(max_connections) {
         loader.map_max_entries(name, rows);
     }
-    let object = read(loader, pins, bytes)?;
+    let object = read(loader, pins, &cast::link(bytes, config))?;
     for (name, wanted) in layout::capacities(max_connections) {
         let rows = stats::capacity(pins, name)?;
         if rows != wanted {

@@ -86,10 +86,9 @@ pub fn helpers() -> Vec<Helper> {
     .collect()
 }
 
-/// Whether the programs may follow pointers whose types the verifier knows
-/// ([`sockway_common::config::Config::typed`]); needs the kernel's BTF.
-#[must_use]
-pub fn has_typed_pointers() -> bool {
+/// Whether programs get pointers whose types the verifier knows ([`sockway_common::config::typed::OWN`]);
+/// needs the kernel's BTF.
+pub(crate) fn has_typed_pointers() -> bool {
     use ProgramType::{SkMsg, SockOps};
     [
         (SockOps, BpfHelper::BPF_FUNC_skc_to_tcp_sock),
@@ -97,7 +96,12 @@ pub fn has_typed_pointers() -> bool {
         (SkMsg, BpfHelper::BPF_FUNC_get_current_task_btf),
     ]
     .into_iter()
-    .all(|(kind, helper)| is_helper_supported(kind, helper).unwrap_or(false))
+    .all(|(kind, helper)| has(kind, helper))
+}
+
+/// Whether programs of a kind may call a helper; false where the kernel cannot be asked.
+pub(crate) fn has(kind: ProgramType, helper: BpfHelper) -> bool {
+    is_helper_supported(kind, helper).unwrap_or(false)
 }
 
 /// A program of somebody else where ours are to be.

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Commands of include/uapi/linux/bpf.h.
+const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
@@ -22,6 +23,20 @@ struct ObjGet {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
 }
 
 #[repr(C)]
@@ -121,6 +136,29 @@ pub(crate) fn object_at(path: &Path) -> io::Result<OwnedFd> {
     let fd = RawFd::try_from(bpf(BPF_OBJ_GET, &mut attr)?).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether the kernel takes a program of a kind (`enum bpf_prog_type`), which is given back at once.
+pub(crate) fn takes(kind: u32, instructions: &[[u8; 8]]) -> bool {
+    let Ok(count) = u32::try_from(instructions.len()) else {
+        return false;
+    };
+    let mut attr = ProgLoad {
+        kind,
+        count,
+        instructions: instructions.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        ..ProgLoad::default()
+    };
+    let Some(fd) = bpf(BPF_PROG_LOAD, &mut attr)
+        .ok()
+        .and_then(|fd| RawFd::try_from(fd).ok())
+    else {
+        return false;
+    };
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    true
 }
 
 /// What the kernel says about a link.

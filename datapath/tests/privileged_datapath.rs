@@ -19,6 +19,8 @@ mod support {
 mod interleavings;
 #[path = "cases/limit.rs"]
 mod limit;
+#[path = "cases/pointers.rs"]
+mod pointers;
 #[path = "cases/pressure.rs"]
 mod pressure;
 #[path = "cases/readers.rs"]
@@ -28,8 +30,8 @@ mod waiting;
 
 use std::io::Write as _;
 
-use sockway_common::config::Offsets;
 use sockway_common::counters::Reason;
+use sockway_common::offsets::Offsets;
 use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::{Datapath, Error};
@@ -358,7 +360,7 @@ fn kernels_without_msg_tot_len_count_the_queue() {
     let mut options = node.options();
     let offsets = sockway_datapath::kernel::offsets(None).expect("BTF");
     options.offsets = Some(Offsets {
-        psock_msg_tot_len: sockway_common::config::UNKNOWN,
+        psock_msg_tot_len: sockway_common::offsets::UNKNOWN,
         ..offsets
     });
     Datapath::install(&options).expect("install");

@@ -14,15 +14,16 @@ use aya::{Btf, BtfError, EbpfLoader, VerifierLogLevel};
 use bpffs::{Bpffs, privileged};
 use sockway_common::addr::IpKey;
 use sockway_common::calls;
-use sockway_common::config::{Config, Offsets};
+use sockway_common::config::{Config, typed};
 use sockway_common::counters::Stats;
 use sockway_common::existing::{FIELDS_GLOBAL, Fields, JOIN, LOOK};
 use sockway_common::layout::{self, program};
+use sockway_common::offsets::Offsets;
 use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
 use sockway_common::pod::{OwnerKey, PodRow, PodStats, SandboxRow};
 use sockway_common::reader::{ReaderRow, signal};
 use sockway_common::state::SockState;
-use sockway_datapath::{Datapath, InstallOptions, Pins, existing, host, kernel, probe};
+use sockway_datapath::{Datapath, InstallOptions, Pins, cast, existing, host, kernel};
 
 /// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
 const MOST_INSTRUCTIONS: u32 = 250_000;
@@ -56,12 +57,12 @@ fn object() -> Vec<u8> {
 fn load(
     object: &[u8],
     name: &str,
-    (offsets, typed): (Offsets, bool),
+    (offsets, typed): (Offsets, u32),
     btf: &Btf,
 ) -> Result<Option<u32>, ProgramError> {
     let config = Config {
         offsets,
-        typed: u32::from(typed),
+        typed,
         arch: kernel::ARCH,
         ..Config::UNSET
     };
@@ -76,7 +77,9 @@ fn load(
     for (map, rows) in layout::capacities(64) {
         loader.map_max_entries(map, rows);
     }
-    let mut programs = loader.load(object).expect("make the maps");
+    let mut programs = loader
+        .load(&cast::link(object, &config))
+        .expect("make the maps");
     let program = programs.program_mut(name).expect("a program of this name");
     let info = |info: Result<ProgramInfo, ProgramError>| {
         info.expect("ask the kernel").verified_instruction_count()
@@ -127,19 +130,26 @@ fn programs(object: &[u8]) -> Vec<String> {
 
 /// Every set of fields that a kernel may have, as far as it differs from this one's, and whether
 /// its types can be followed.
-fn kernels() -> Vec<(String, (Offsets, bool))> {
+fn kernels() -> Vec<(String, (Offsets, u32))> {
     let offsets = kernel::offsets(None).expect("read the BTF");
     let rows = kernel::table(&offsets);
-    let typed = probe::has_typed_pointers();
+    let level = cast::level(&offsets);
     let mut kernels = vec![
-        ("all fields".to_owned(), (offsets, typed)),
-        ("no typed pointers".to_owned(), (offsets, false)),
-        ("no BTF".to_owned(), (Offsets::NONE, false)),
+        ("all fields".to_owned(), (offsets, level)),
+        ("no BTF".to_owned(), (Offsets::NONE, typed::NONE)),
     ];
+    for typed in typed::NONE..level {
+        kernels.push((format!("pointers {typed}"), (offsets, typed)));
+    }
     for at in 0..rows.len() {
         let mut rows = rows.clone();
         rows[at].1 = None;
         let offsets = kernel::from_table(&rows);
+        let typed = if offsets.casts() {
+            level
+        } else {
+            level.min(typed::OWN)
+        };
         kernels.push((format!("without {}", rows[at].0), (offsets, typed)));
     }
     kernels
@@ -168,7 +178,7 @@ fn every_program_by_itself_on_every_kernel() {
         assert!(names.iter().any(|n| n == name), "no {name} in {names:?}");
     }
     let kernels = kernels();
-    assert_eq!(kernels.len(), 3 + sockway_common::config::OFFSETS);
+    assert!(kernels.len() >= 2 + sockway_common::offsets::OFFSETS);
     for name in &names {
         if ITERATORS.contains(&name.as_str())
             && let Err(why) = existing::fields()

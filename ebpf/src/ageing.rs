@@ -9,7 +9,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_setsockopt;
 
-use crate::kernel::{self, Base};
+use crate::kernel::{self, Typed};
 
 /// `SOL_SOCKET` and `SO_KEEPALIVE` of include/uapi/asm-generic/socket.h.
 const SOL_SOCKET: i32 = 1;
@@ -29,7 +29,7 @@ const INTERVAL: u32 = 75;
 /// kernel waits for the interval whatever the answer (`net/ipv4/tcp_timer.c`
 /// `tcp_keepalive_timer`), so that is never longer than the idle time.
 #[inline(always)]
-pub(crate) fn keep(holder: *mut c_void, sock: impl Base) {
+pub(crate) fn keep<const L: u32>(holder: *mut c_void, sock: Typed<L>) {
     let idle = kernel::keepalive_idle();
     if idle == 0 || kernel::keeps_alive(sock) != Some(false) {
         return;

@@ -16,7 +16,7 @@ use sockway_common::direction::LOOK_TICKS;
 
 pub(crate) use backlog::{Backlog, backlog};
 pub(crate) use call::call;
-pub(crate) use field::{Base, Own, read};
+pub(crate) use field::{At, Own, Typed, read};
 pub(crate) use memory::is_short as memory_is_short;
 pub(crate) use socket::{
     cookie, ends, failed, file, file_nonblocking, had_urgent, has_storage, has_tcp_only_option,

@@ -11,7 +11,7 @@ use aya_ebpf::programs::{FEntryContext, FExitContext, RawTracePointContext};
 use sockway_common::pair::ReaderKey;
 use sockway_common::reader::{self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, SERVER, seen};
 
-use crate::kernel::Waits;
+use crate::kernel::{At, Waits};
 use crate::maps::WATCHED;
 use crate::{kernel, learning};
 
@@ -59,7 +59,7 @@ pub(crate) fn leaves(cookie: u64) -> bool {
 
 /// The row of a watched socket.
 #[inline(always)]
-fn row_of(sock: u64) -> Option<*mut ReaderKey> {
+fn row_of(sock: At) -> Option<*mut ReaderKey> {
     if !kernel::has_storage(sock) {
         return None;
     }
@@ -78,7 +78,7 @@ fn address(row: *mut ReaderKey) -> (ReaderKey, bool) {
 
 /// Both of a watched socket.
 #[inline(always)]
-fn watched(sock: u64) -> Option<(ReaderKey, bool)> {
+fn watched(sock: At) -> Option<(ReaderKey, bool)> {
     Some(address(row_of(sock)?))
 }
 
@@ -100,7 +100,7 @@ fn swap(row: *mut ReaderKey, now: u32) -> u32 {
 pub(crate) fn read(ctx: &RawTracePointContext) {
     let args = ctx.as_ptr().cast::<u64>();
     // SAFETY: the context is the array of the tracepoint's arguments; it has one.
-    let sock = unsafe { *args };
+    let sock = At::sock(unsafe { *args });
     let Some(watched) = row_of(sock) else {
         return;
     };
@@ -149,7 +149,7 @@ pub(crate) fn traced_end(ctx: &RawTracePointContext) {
     // SAFETY: the context is the array of the tracepoint's arguments; it has three.
     let [sock, result, _flags] = unsafe { *ctx.as_ptr().cast::<[u64; 3]>() };
     if found_nothing(result) {
-        ended(sock);
+        ended(At::sock(sock));
     }
 }
 
@@ -171,7 +171,7 @@ fn found_nothing(result: u64) -> bool {
 }
 
 #[inline(always)]
-fn ended(sock: u64) {
+fn ended(sock: At) {
     let Some(watched) = row_of(sock) else {
         return;
     };
@@ -193,7 +193,7 @@ pub(crate) fn ioctl(ctx: &FEntryContext) {
     if cmd != SIOCINQ {
         return;
     }
-    let Some((key, false)) = watched(ctx.arg(0)) else {
+    let Some((key, false)) = watched(At::sock(ctx.arg(0))) else {
         return;
     };
     learning::turned(&key, seen::FIONREAD);

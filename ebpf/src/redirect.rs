@@ -4,7 +4,7 @@
 //! cannot be had means TCP.
 
 mod app;
-mod peer;
+mod learn;
 mod renew;
 mod start;
 
@@ -16,7 +16,7 @@ use sockway_common::direction::{self, Step};
 use sockway_common::state::SockState;
 
 use crate::ends::field;
-use crate::kernel::Own;
+use crate::kernel::{At, Own};
 use crate::maps::SOCKETS;
 use crate::{account, kernel, sock};
 
@@ -64,7 +64,7 @@ pub(crate) fn run(ctx: &SkMsgContext) {
 #[cfg(feature = "bench")]
 #[inline(always)]
 fn blind(ctx: &SkMsgContext, sk: *mut core::ffi::c_void, state: &mut SockState, size: u32) {
-    if !own(sk, state).is_some_and(|own| peer::learn(own, state)) {
+    if !own(sk, state).is_some_and(|own| learn::learn(own, state)) {
         return account::by_tcp(state, size);
     }
     let _pass = SOCKETS.redirect_msg(ctx, state.peer_cookie, u64::from(BPF_F_INGRESS));
@@ -75,6 +75,12 @@ fn blind(ctx: &SkMsgContext, sk: *mut core::ffi::c_void, state: &mut SockState, 
 #[inline(always)]
 fn own(sk: *mut core::ffi::c_void, state: &SockState) -> Option<Own> {
     Own::of(sk, || state.sock)
+}
+
+/// The receiving socket; `state.peer_sock` is known.
+#[inline(always)]
+fn peer(state: &SockState) -> At {
+    At::sock(state.peer_sock)
 }
 
 /// False once the sending side is shut down or reset: the kernel asks this

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use sockway_common::config::UNKNOWN;
 use sockway_common::existing::{FIELDS, Fields};
+use sockway_common::offsets::UNKNOWN;
 
 use crate::Error;
 use crate::kernel::{self, Field, fields};

@@ -9,7 +9,7 @@ use aya::EbpfLoader;
 use aya::programs::{Program, RawTracePoint, SkMsg, SockOps};
 use sockway_common::config::Config;
 use sockway_common::layout::{self, program};
-use sockway_datapath::kernel;
+use sockway_datapath::{cast, kernel};
 
 /// Programs that every kernel takes.
 const PROGRAMS: [&str; 3] = [program::ESTABLISH, program::REDIRECT, program::READS];
@@ -18,14 +18,16 @@ const PROGRAMS: [&str; 3] = [program::ESTABLISH, program::REDIRECT, program::REA
 pub(crate) fn table(objects: &Path) -> Result<String> {
     let path = objects.join("sockway.o");
     let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let offsets = kernel::offsets(None)?;
     let config = Config {
-        offsets: kernel::offsets(None)?,
+        offsets,
+        typed: cast::level(&offsets),
         arch: kernel::ARCH,
         ..Config::UNSET
     };
     let mut object = EbpfLoader::new()
         .override_global(layout::CONFIG, &config, true)
-        .load(&bytes)
+        .load(&cast::link(&bytes, &config))
         .with_context(|| format!("load {}", path.display()))?;
     let mut table = format!(
         "{:<20}{:>14}{:>14}{:>24}\n",

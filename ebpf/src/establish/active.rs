@@ -28,7 +28,7 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
         return;
     };
     // SAFETY: a row stays readable and writable until the program ends (RCU). One that is
-    // evicted meanwhile may be another connection's: see `redirect::peer`.
+    // evicted meanwhile may be another connection's: see `redirect::learn`.
     let row = unsafe { &mut *row };
     account::local(row.hop);
     let Some(socket) = Socket::of(ctx) else {

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::bpf_sock_ops;
 use aya_ebpf::programs::SockOpsContext;
 use sockway_common::state::{SockState, flag};
 
-use crate::kernel::Backlog;
+use crate::kernel::{At, Backlog};
 use crate::maps::{PENDING, take_out};
 use crate::{account, kernel, readers, sock};
 
@@ -29,7 +29,7 @@ pub(super) fn closed(ops: *mut bpf_sock_ops) {
         if state.flags & flag::HELD == 0 {
             account::closed(state);
         }
-        if kernel::failed(state.sock) {
+        if kernel::failed(At::sock(state.sock)) {
             leave(state);
         }
     }
@@ -61,7 +61,8 @@ pub(super) fn segment(ops: *mut bpf_sock_ops) {
 /// itself says it once.
 #[inline(always)]
 fn leave(state: &mut SockState) {
-    if !matches!(kernel::backlog(state.sock), Backlog::Bytes(0)) || kernel::has_ulp(state.sock) {
+    let sock = At::sock(state.sock);
+    if !matches!(kernel::backlog(sock), Backlog::Bytes(0)) || kernel::has_ulp(sock) {
         return;
     }
     take_out(state.cookie);

@@ -11,6 +11,7 @@ use sockway_common::scope;
 use sockway_common::state::flag;
 
 use super::{Socket, insert, observe, set_callbacks};
+use crate::kernel::At;
 use crate::maps::PENDING;
 use crate::{account, ageing, kernel, readers};
 
@@ -26,7 +27,7 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
         return;
     };
     // SAFETY: a row stays readable and writable until the program ends (RCU). One that is
-    // evicted meanwhile may be another connection's: see `redirect::peer`.
+    // evicted meanwhile may be another connection's: see `redirect::learn`.
     let row = unsafe { &mut *row };
     if let Some(socket) = Socket::of(ctx) {
         if row.observe != 0 {
@@ -45,8 +46,8 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
 /// Brings the socket in and leaves its name for the connecting one.
 #[inline(always)]
 fn join(ctx: &SockOpsContext, socket: Socket, row: &mut PendingRow) -> Result<(), Reason> {
-    // As in `redirect::peer`.
-    if !kernel::may_be_a_pair(row.active_sock, socket.own) {
+    // As in `redirect::learn`.
+    if !kernel::may_be_a_pair(At::sock(row.active_sock), socket.own) {
         return Err(Reason::NoPeer);
     }
     if kernel::has_ulp(socket.own) {

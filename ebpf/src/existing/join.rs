@@ -11,6 +11,7 @@ use sockway_common::scope;
 use sockway_common::state::{SockState, flag, mode};
 
 use super::{Context, cookie, established, field, tcp_only};
+use crate::kernel::At;
 use crate::maps::{JOINS, SOCKETS, take_out};
 use crate::{account, ageing, kernel, readers, sock};
 
@@ -48,15 +49,16 @@ pub(crate) fn join(ctx: &Context) {
 /// Puts a socket into the sockhash; its sends stay on TCP.
 #[inline(always)]
 fn hold(sk: *mut c_void, sock: u64, cookie: u64, row: &JoinRow) -> Result<(), Reason> {
-    if kernel::has_ulp(sock) {
+    let at = At::sock(sock);
+    if kernel::has_ulp(at) {
         return Err(Reason::Ulp);
     }
     // In every scope: a reader that waits in a call which began before would
     // never see redirected bytes.
-    if kernel::nonblocking(sock) != Some(true) {
+    if kernel::nonblocking(at) != Some(true) {
         return Err(Reason::Blocking);
     }
-    if tcp_only(sock) {
+    if tcp_only(at) {
         return Err(Reason::Guarded);
     }
     let held_before = sock::get(sk)
@@ -89,7 +91,7 @@ fn hold(sk: *mut c_void, sock: u64, cookie: u64, row: &JoinRow) -> Result<(), Re
     let _told_of_its_end = set_callbacks(sk, BPF_SOCK_OPS_STATE_CB_FLAG);
     let is_active = row.flags & flag::ACTIVE != 0;
     if is_active == (row.hop == hop::APP) {
-        ageing::keep(sk, sock);
+        ageing::keep(sk, at);
     }
     if watched {
         readers::watch(cookie, &row.reader);
@@ -102,13 +104,14 @@ fn hold(sk: *mut c_void, sock: u64, cookie: u64, row: &JoinRow) -> Result<(), Re
 #[inline(always)]
 fn is_pair(sock: u64, row: &JoinRow) -> bool {
     let snd_nxt = |sock| kernel::read::<u32>(sock, field!(snd_nxt));
-    let (sent, received) = (snd_nxt(sock), kernel::rcv_nxt(sock));
+    let peer = At::sock(row.peer_sock);
+    let (sent, received) = (snd_nxt(sock), kernel::rcv_nxt(At::sock(sock)));
     sent.is_some()
         && received.is_some()
-        && sent == kernel::rcv_nxt(row.peer_sock)
+        && sent == kernel::rcv_nxt(peer)
         && received == snd_nxt(row.peer_sock)
         // Last: what was read was this socket's until now.
-        && kernel::cookie(row.peer_sock) == Some(row.peer_cookie)
+        && kernel::cookie(peer) == Some(row.peer_cookie)
 }
 
 /// The state of a socket that is not joined, new or as it was watched or held, with what

@@ -4,6 +4,7 @@ use sockway_common::addr::IpKey;
 use sockway_common::existing::{Seen, fact};
 
 use super::{Context, cookie, established, field, tcp_only};
+use crate::kernel::At;
 use crate::{kernel, sock};
 
 /// `AF_INET` of include/linux/socket.h.
@@ -20,7 +21,7 @@ fn address(sock: u64, family: u16, v4: u32, v6: u32) -> IpKey {
 
 #[inline(always)]
 fn inode(sock: u64) -> Option<u64> {
-    let inode: u64 = kernel::read(kernel::file(sock)?, field!(file_inode))?;
+    let inode: u64 = kernel::read(kernel::file(At::sock(sock))?.address(), field!(file_inode))?;
     kernel::read(inode, field!(inode_number))
 }
 
@@ -31,9 +32,10 @@ pub(crate) fn look(ctx: &Context) {
     if sk.is_null() || !established(sock) {
         return;
     }
+    let at = At::sock(sock);
     let family: u16 = kernel::read(sock, field!(family)).unwrap_or(0);
     let snd_nxt = kernel::read(sock, field!(snd_nxt)).unwrap_or(0);
-    let rcv_nxt = kernel::rcv_nxt(sock).unwrap_or(0);
+    let rcv_nxt = kernel::rcv_nxt(at).unwrap_or(0);
     let mut seen = Seen {
         cookie: cookie(sk),
         sock,
@@ -47,18 +49,18 @@ pub(crate) fn look(ctx: &Context) {
         )),
         snd_nxt,
         rcv_nxt,
-        uid: kernel::uid(sock).unwrap_or(u32::MAX),
+        uid: kernel::uid(at).unwrap_or(u32::MAX),
         facts: 0,
         flags: 0,
         pad: 0,
     };
-    if kernel::nonblocking(sock) == Some(true) {
+    if kernel::nonblocking(at) == Some(true) {
         seen.facts |= fact::NONBLOCKING;
     }
-    if kernel::has_ulp(sock) {
+    if kernel::has_ulp(at) {
         seen.facts |= fact::ULP;
     }
-    if tcp_only(sock) {
+    if tcp_only(at) {
         seen.facts |= fact::TCP_ONLY;
     }
     if let Some(state) = sock::get(sk) {

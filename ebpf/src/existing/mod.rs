@@ -18,6 +18,7 @@ use core::ffi::c_void;
 use sockway_common::existing::Fields;
 
 use crate::kernel;
+use crate::kernel::At;
 pub(crate) use join::join;
 pub(crate) use look::look;
 
@@ -103,6 +104,6 @@ fn established(sock: u64) -> bool {
 
 /// True where something about the socket is served by TCP's own queues only.
 #[inline(always)]
-fn tcp_only(sock: u64) -> bool {
+fn tcp_only(sock: At) -> bool {
     kernel::rcvlowat(sock) > 1 || kernel::has_tcp_only_option(sock) || kernel::had_urgent(sock)
 }

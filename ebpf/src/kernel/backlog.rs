@@ -1,9 +1,10 @@
 //! A reader's redirected queue.
 
-use sockway_common::config::UNKNOWN;
+use sockway_common::cast;
+use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::read;
+use super::field::{At, Typed, read};
 
 /// Tag bits of `sk_user_data`, include/net/sock.h `SK_USER_DATA_PTRMASK`.
 const USER_DATA_TAGS: u64 = 7;
@@ -25,11 +26,11 @@ pub(crate) enum Backlog {
 
 /// Redirected bytes that wait at a socket.
 #[inline(always)]
-pub(crate) fn backlog(sock: u64) -> Backlog {
+pub(crate) fn backlog<const L: u32>(sock: Typed<L>) -> Backlog {
     if config!(offsets.sk_user_data) == UNKNOWN {
         return Backlog::Unknown;
     }
-    let Some(data) = read::<u64>(sock, config!(offsets.sk_user_data)) else {
+    let Some(data) = sock.get::<u64>(config!(offsets.sk_user_data)) else {
         return Backlog::Gone;
     };
     let psock = data & !USER_DATA_TAGS;
@@ -37,7 +38,8 @@ pub(crate) fn backlog(sock: u64) -> Backlog {
         return Backlog::Gone;
     }
     if config!(offsets.psock_msg_tot_len) != UNKNOWN {
-        return match read(psock, config!(offsets.psock_msg_tot_len)) {
+        let psock = At::new::<{ cast::PSOCK }>(psock);
+        return match psock.get(config!(offsets.psock_msg_tot_len)) {
             Some(bytes) => Backlog::Bytes(bytes),
             None => Backlog::Gone,
         };

@@ -1,10 +1,13 @@
 //! The system call that the current task is in.
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
-use sockway_common::config::UNKNOWN;
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
+};
+use sockway_common::config::typed;
+use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::{Base as _, load, read, read_into};
+use super::field::{load, read, read_into, read_or};
 
 /// Extra words at the top of the kernel stack: none, or two on x86-64 kernels
 /// with FRED (`arch/x86/include/asm/thread_info.h` `TOP_OF_KERNEL_STACK_PADDING`).
@@ -35,12 +38,20 @@ pub(crate) fn call() -> Call {
         config!(offsets.regs_mode),
         config!(offsets.regs_call),
     );
-    let Some(stack) = stack() else {
-        return call;
-    };
     if size == UNKNOWN || mode == UNKNOWN || number == UNKNOWN {
         return call;
     }
+    if config!(typed) >= typed::ANY {
+        let regs = registers();
+        if u32::from(load::<u16>(regs, mode)) & config!(arch.mode_mask) == config!(arch.mode_user) {
+            call.regs = regs;
+            call.number = load(regs, number);
+        }
+        return call;
+    }
+    let Some(stack) = stack() else {
+        return call;
+    };
     let first = mode.min(number);
     let top = stack.wrapping_add(u64::from(config!(arch.stack_size)));
     for padding in STACK_PADDINGS {
@@ -60,6 +71,16 @@ pub(crate) fn call() -> Call {
     call
 }
 
+/// The registers that the current task entered the kernel with.
+#[inline(always)]
+fn registers() -> u64 {
+    // SAFETY: the helper takes nothing and gives the running task. Kernel 5.11 (3ca1032ab7ab).
+    let task = unsafe { bpf_get_current_task_btf() };
+    // SAFETY: of that task. Kernel 5.15 (dd6e10fbd9fb).
+    let regs = unsafe { bpf_task_pt_regs(task) };
+    regs.cast_unsigned()
+}
+
 /// The lower half of the word at an offset.
 #[inline(always)]
 fn word(words: Words, at: u32) -> u32 {
@@ -74,7 +95,7 @@ fn word(words: Words, at: u32) -> u32 {
 /// The base of the current task's kernel stack.
 #[inline(always)]
 fn stack() -> Option<u64> {
-    if config!(typed) == 0 {
+    if config!(typed) < typed::OWN {
         // SAFETY: the helper takes nothing and gives the running task's address.
         return read(
             unsafe { bpf_get_current_task() },
@@ -83,7 +104,10 @@ fn stack() -> Option<u64> {
     }
     // SAFETY: the helper takes nothing and gives the running task. Kernel 5.11 (3ca1032ab7ab).
     let task = unsafe { bpf_get_current_task_btf() };
-    load(task as u64, config!(offsets.task_stack))
+    if config!(offsets.task_stack) == UNKNOWN {
+        return None;
+    }
+    Some(load(task as u64, config!(offsets.task_stack)))
 }
 
 #[inline(always)]
@@ -137,6 +161,12 @@ impl Call {
     /// The lower half of an argument: flags are an int.
     #[inline(always)]
     fn argument(&self, offset: u32) -> u32 {
-        low_half(self.regs.get_or(offset, 0))
+        if offset == UNKNOWN || self.regs == 0 {
+            return 0;
+        }
+        if config!(typed) >= typed::ANY {
+            return low_half(load(self.regs, offset));
+        }
+        low_half(read_or(self.regs, offset, 0))
     }
 }

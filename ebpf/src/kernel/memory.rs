@@ -1,9 +1,10 @@
 //! Memory that runs short: of all TCP on the node, or of a reader's pod.
 
-use sockway_common::config::UNKNOWN;
+use sockway_common::cast;
+use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::{Base, Own, read};
+use super::field::{At, Own, read, read_or};
 
 /// Room below a memory limit that counts as enough, pages: what a direction may have in flight.
 const MEMORY_ROOM: u64 = 256;
@@ -44,51 +45,38 @@ fn under_pressure(sender: Own) -> Option<bool> {
 /// a cgroup around it, and holds hardly any file's pages which the kernel could take back.
 #[inline(never)]
 fn pod_is_full(sock: u64) -> bool {
-    let memcg = sock.get_or(config!(offsets.sk_memcg), 0) & !MEMCG_FLAGS;
+    // No cast: the verifier lets nobody take flags off a pointer.
+    let memcg = read_or(sock, config!(offsets.sk_memcg), 0_u64) & !MEMCG_FLAGS;
     if memcg == 0 || config!(offsets.memcg_memory) == UNKNOWN {
         return false;
     }
-    let mut counter = memcg + u64::from(config!(offsets.memcg_memory));
+    let counter = memcg + u64::from(config!(offsets.memcg_memory));
+    let mut counter = At::new::<{ cast::PAGE_COUNTER }>(counter);
     for _ in 0..MEMORY_LEVELS {
         let usage: u64 = counter.get_or(config!(offsets.counter_usage), 0);
-        let (max, parent) = limit(counter);
+        let max: u64 = counter.get_or(config!(offsets.counter_max), u64::MAX);
         if usage.saturating_add(MEMORY_ROOM) > max {
             return file_pages(memcg) < MEMORY_ROOM;
         }
-        counter = parent;
-        if counter == 0 {
+        let Some(parent) = counter.follow(config!(offsets.counter_parent)) else {
             break;
-        }
+        };
+        counter = parent;
     }
     false
-}
-
-/// `(max, parent)` of a counter, in one read where they lie side by side.
-#[inline(always)]
-fn limit(counter: u64) -> (u64, u64) {
-    let (max, parent) = (
-        config!(offsets.counter_max),
-        config!(offsets.counter_parent),
-    );
-    if parent == max.wrapping_add(8) {
-        let [max, parent] = counter.get_or(max, [u64::MAX, 0]);
-        return (max, parent);
-    }
-    let max = counter.get_or(max, u64::MAX);
-    (max, counter.get_or(parent, 0))
 }
 
 /// Pages of files that a memory cgroup holds on the first NUMA node: the array of nodes is no
 /// longer than there are any.
 #[inline(always)]
 fn file_pages(memcg: u64) -> u64 {
-    let node: u64 = memcg.get_or(config!(offsets.memcg_nodeinfo), 0);
+    let node: u64 = read_or(memcg, config!(offsets.memcg_nodeinfo), 0);
     let lists = config!(offsets.memcg_lru);
     let mut pages = 0u64;
     if lists == UNKNOWN {
         return pages;
     }
-    let mut add = |at: u32| pages = pages.saturating_add(node.get_or(at, 0_u64));
+    let mut add = |at: u32| pages = pages.saturating_add(read_or(node, at, 0_u64));
     for zone in 0..ZONES {
         for list in LRU_FILES {
             add(lists + (zone * LRU_LISTS + list) * 8);

@@ -2,11 +2,12 @@
 
 use core::ffi::c_void;
 
-use sockway_common::config::UNKNOWN;
+use sockway_common::cast;
 use sockway_common::flow::{self, Ends};
+use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::{Base, read};
+use super::field::{At, Typed};
 
 /// `O_NONBLOCK` of `struct file.f_flags`, include/uapi/asm-generic/fcntl.h
 /// (the same on x86-64 and arm64).
@@ -23,26 +24,28 @@ const KEEPALIVE_FLAG: u64 = 1 << 3;
 /// whose `sk` the context itself hides.
 #[inline(always)]
 pub(crate) fn sops_sock(ctx: *mut c_void) -> Option<u64> {
-    read(ctx as u64, config!(offsets.sops_sk))
+    At::new::<{ cast::SOCK_OPS }>(ctx as u64).get(config!(offsets.sops_sk))
 }
 
 /// `(client's, server's)` initial sequence numbers of a request socket.
 #[inline(always)]
 pub(crate) fn request_isns(sock: u64) -> Option<(u32, u32)> {
-    let client = read(sock, config!(offsets.req_rcv_isn))?;
-    let server = read(sock, config!(offsets.req_snt_isn))?;
+    let request = At::new::<{ cast::TCP_REQUEST_SOCK }>(sock);
+    let client = request.get(config!(offsets.req_rcv_isn))?;
+    let server = request.get(config!(offsets.req_snt_isn))?;
     Some((client, server))
 }
 
 /// The `struct sock` of a `struct socket`.
 #[inline(always)]
-pub(crate) fn sock_of(socket: u64) -> Option<u64> {
-    read(socket, config!(offsets.socket_sk))
+pub(crate) fn sock_of(socket: u64) -> Option<At> {
+    let sock = At::new::<{ cast::SOCKET }>(socket).get(config!(offsets.socket_sk))?;
+    Some(At::sock(sock))
 }
 
 #[inline(always)]
-pub(crate) fn cookie(sock: u64) -> Option<u64> {
-    read(sock, config!(offsets.sk_cookie))
+pub(crate) fn cookie<const L: u32>(sock: Typed<L>) -> Option<u64> {
+    sock.get(config!(offsets.sk_cookie))
 }
 
 /// The socket's `struct file`; `None` while it has none (not accepted yet) or where the
@@ -50,20 +53,20 @@ pub(crate) fn cookie(sock: u64) -> Option<u64> {
 ///
 /// A socket keeps its file for as long as it has one.
 #[inline(always)]
-pub(crate) fn file<B: Base>(sock: B) -> Option<B> {
+pub(crate) fn file<const L: u32>(sock: Typed<L>) -> Option<Typed<L>> {
     let socket = sock.follow(config!(offsets.sk_socket))?;
     socket.follow(config!(offsets.socket_file))
 }
 
 /// Whether the socket's file has `O_NONBLOCK`; `None` as for [`file`].
 #[inline(always)]
-pub(crate) fn nonblocking(sock: impl Base) -> Option<bool> {
+pub(crate) fn nonblocking<const L: u32>(sock: Typed<L>) -> Option<bool> {
     file_nonblocking(file(sock)?)
 }
 
 /// Whether a file has `O_NONBLOCK`.
 #[inline(always)]
-pub(crate) fn file_nonblocking(file: impl Base) -> Option<bool> {
+pub(crate) fn file_nonblocking<const L: u32>(file: Typed<L>) -> Option<bool> {
     let flags: u32 = file.get(config!(offsets.file_flags))?;
     Some(flags & O_NONBLOCK != 0)
 }
@@ -75,22 +78,22 @@ pub(crate) fn file_nonblocking(file: impl Base) -> Option<bool> {
 /// are not among those before 6.13 (and late 6.1.y and 6.12.y): once read they were given back without having been
 /// charged, and a pod whose count falls below zero has its processes killed (seen on 5.10).
 #[inline(always)]
-pub(crate) fn is_accepted(sock: u64) -> bool {
+pub(crate) fn is_accepted<const L: u32>(sock: Typed<L>) -> bool {
     sock.get_or(config!(offsets.sk_socket), u64::MAX) != 0
 }
 
 /// Bytes in a socket's TCP queue that were not read.
 #[inline(always)]
-pub(crate) fn unread(sock: u64) -> Option<u32> {
-    let copied: u32 = read(sock, config!(offsets.tcp_copied_seq))?;
-    let next: u32 = read(sock, config!(offsets.tcp_rcv_nxt))?;
+pub(crate) fn unread<const L: u32>(sock: Typed<L>) -> Option<u32> {
+    let copied: u32 = sock.get(config!(offsets.tcp_copied_seq))?;
+    let next: u32 = sock.get(config!(offsets.tcp_rcv_nxt))?;
     Some(next.wrapping_sub(copied))
 }
 
 /// True where the socket has an option that only TCP's own queues serve: a time
 /// stamp with the data, completions of `MSG_ZEROCOPY`, `SO_PEEK_OFF`, `TCP_INQ`.
 #[inline(always)]
-pub(crate) fn has_tcp_only_option(sock: impl Base) -> bool {
+pub(crate) fn has_tcp_only_option<const L: u32>(sock: Typed<L>) -> bool {
     let flags = sock.get_or(config!(offsets.sk_flags), 0_u64);
     // The lower half holds all of `SO_TIMESTAMPING`'s flags that 5.10 knows.
     let stamps = sock.get_or(config!(offsets.sk_tsflags), 0_u16);
@@ -100,7 +103,7 @@ pub(crate) fn has_tcp_only_option(sock: impl Base) -> bool {
 
 /// `TCP_INQ`, one bit of a byte.
 #[inline(always)]
-fn has_inq(sock: impl Base) -> bool {
+fn has_inq<const L: u32>(sock: Typed<L>) -> bool {
     let bit = config!(offsets.tcp_recvmsg_inq_bit);
     if bit == UNKNOWN {
         return false;
@@ -111,49 +114,52 @@ fn has_inq(sock: impl Base) -> bool {
 
 /// True where urgent data ever came to the socket.
 #[inline(always)]
-pub(crate) fn had_urgent(sock: u64) -> bool {
+pub(crate) fn had_urgent<const L: u32>(sock: Typed<L>) -> bool {
     sock.get_or(config!(offsets.tcp_urg_seq), 0_u32) != 0
 }
 
 /// True where the connection ended with an error (reset, timed out).
 #[inline(always)]
-pub(crate) fn failed(sock: u64) -> bool {
+pub(crate) fn failed<const L: u32>(sock: Typed<L>) -> bool {
     sock.get_or(config!(offsets.sk_err), 0_u32) != 0
 }
 
 /// `SO_RCVLOWAT`; 1 where the kernel cannot be asked.
 #[inline(always)]
-pub(crate) fn rcvlowat(sock: u64) -> u32 {
+pub(crate) fn rcvlowat<const L: u32>(sock: Typed<L>) -> u32 {
     sock.get_or(config!(offsets.sk_rcvlowat), 1)
 }
 
 /// The socket owner's uid, which Istio's rules tell Envoy by.
 #[inline(always)]
-pub(crate) fn uid(sock: impl Base) -> Option<u32> {
+pub(crate) fn uid<const L: u32>(sock: Typed<L>) -> Option<u32> {
     sock.get(config!(offsets.sk_uid))
 }
 
 /// Whether the socket has `SO_KEEPALIVE`.
 #[inline(always)]
-pub(crate) fn keeps_alive(sock: impl Base) -> Option<bool> {
+pub(crate) fn keeps_alive<const L: u32>(sock: Typed<L>) -> Option<bool> {
     let flags: u64 = sock.get(config!(offsets.sk_flags))?;
     Some(flags & KEEPALIVE_FLAG != 0)
 }
 
 /// True where the socket has an upper-layer protocol (kTLS, MPTCP).
 #[inline(always)]
-pub(crate) fn has_ulp(sock: impl Base) -> bool {
+pub(crate) fn has_ulp<const L: u32>(sock: Typed<L>) -> bool {
     sock.get_or(config!(offsets.icsk_ulp_ops), 0_u64) != 0
 }
 
 #[inline(always)]
-pub(crate) fn rcv_nxt(sock: u64) -> Option<u32> {
-    read(sock, config!(offsets.tcp_rcv_nxt))
+pub(crate) fn rcv_nxt<const L: u32>(sock: Typed<L>) -> Option<u32> {
+    sock.get(config!(offsets.tcp_rcv_nxt))
 }
 
 /// False where two sockets are seen not to be the ends of one connection.
 #[inline(always)]
-pub(crate) fn may_be_a_pair(sender: impl Base, receiver: impl Base) -> bool {
+pub(crate) fn may_be_a_pair<const S: u32, const R: u32>(
+    sender: Typed<S>,
+    receiver: Typed<R>,
+) -> bool {
     let (una, written, next) = (
         config!(offsets.tcp_snd_una),
         config!(offsets.tcp_write_seq),
@@ -171,7 +177,10 @@ pub(crate) fn may_be_a_pair(sender: impl Base, receiver: impl Base) -> bool {
 
 /// How far the bytes of one direction are.
 #[inline(always)]
-pub(crate) fn ends(sender: impl Base, receiver: impl Base) -> Option<Ends> {
+pub(crate) fn ends<const S: u32, const R: u32>(
+    sender: Typed<S>,
+    receiver: Typed<R>,
+) -> Option<Ends> {
     Some(Ends {
         snd_una: sender.get(config!(offsets.tcp_snd_una))?,
         write_seq: sender.get(config!(offsets.tcp_write_seq))?,
@@ -184,15 +193,15 @@ pub(crate) fn ends(sender: impl Base, receiver: impl Base) -> Option<Ends> {
 
 /// `(sk_rcvbuf, sk_rmem_alloc)` of a reader, bytes.
 #[inline(always)]
-pub(crate) fn receive_buffer(sock: u64) -> Option<(u32, u32)> {
-    let rcvbuf = read(sock, config!(offsets.sk_rcvbuf))?;
-    let rmem = read(sock, config!(offsets.sk_rmem_alloc))?;
+pub(crate) fn receive_buffer<const L: u32>(sock: Typed<L>) -> Option<(u32, u32)> {
+    let rcvbuf = sock.get(config!(offsets.sk_rcvbuf))?;
+    let rmem = sock.get(config!(offsets.sk_rmem_alloc))?;
     Some((rcvbuf, rmem))
 }
 
 /// True where the socket has socket storage of any program: cheap to ask, so
 /// that sockets nobody watches cost one read.
 #[inline(always)]
-pub(crate) fn has_storage(sock: u64) -> bool {
+pub(crate) fn has_storage<const L: u32>(sock: Typed<L>) -> bool {
     sock.get_or(config!(offsets.sk_bpf_storage), 0_u64) != 0
 }

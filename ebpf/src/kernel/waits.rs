@@ -1,8 +1,8 @@
 //! How an application waits for a socket.
 
-use sockway_common::config::UNKNOWN;
+use sockway_common::offsets::UNKNOWN;
 
-use super::field::read;
+use super::field::{At, read};
 use super::{config, file};
 
 /// Epoll sets of a file that are looked at.
@@ -24,17 +24,17 @@ pub(crate) enum Waits {
 
 /// Asks the epoll sets that the socket's file is in.
 #[inline(always)]
-pub(crate) fn waits(sock: u64) -> Waits {
+pub(crate) fn waits(sock: At) -> Waits {
     sets(sock).unwrap_or(Waits::Unknown)
 }
 
 #[inline(always)]
-fn sets(sock: u64) -> Option<Waits> {
+fn sets(sock: At) -> Option<Waits> {
     let (link, events) = (config!(offsets.epitem_link), config!(offsets.epitem_events));
     if link == UNKNOWN || events == UNKNOWN {
         return None;
     }
-    let file = file(sock)?;
+    let file = file(sock)?.address();
     // A list that ends with null behind a pointer; until 5.10 a ring in the file itself.
     let (head, end) = if config!(offsets.file_ep) != UNKNOWN {
         (read(file, config!(offsets.file_ep))?, 0)

@@ -3,12 +3,14 @@
 
 use core::ffi::c_void;
 
+use sockway_common::cast;
 use sockway_common::counters::Reason;
 use sockway_common::reader::{ReaderRow, seen};
 use sockway_common::scope;
 use sockway_common::state::{SockState, flag};
 
-use super::{go_tcp, own};
+use super::{go_tcp, own, peer};
+use crate::kernel::At;
 use crate::{kernel, learning, readers};
 
 /// `MSG_OOB` of include/linux/socket.h.
@@ -39,7 +41,7 @@ fn ulp_appeared(sk: *mut c_void, state: &mut SockState, is_app: bool) -> bool {
     let appeared = if is_app {
         own(sk, state).is_none_or(kernel::has_ulp)
     } else {
-        kernel::has_ulp(state.peer_sock)
+        kernel::has_ulp(peer(state))
     };
     if appeared {
         go_tcp(state, Reason::Ulp, true);
@@ -52,12 +54,13 @@ fn ulp_appeared(sk: *mut c_void, state: &mut SockState, is_app: bool) -> bool {
 fn reader_changed(state: &mut SockState) -> bool {
     if state.peer_file == 0 {
         // Not accepted yet when this was looked at last.
-        state.peer_file = kernel::file(state.peer_sock).unwrap_or(0);
+        state.peer_file = kernel::file(peer(state)).map_or(0, At::address);
     }
     // The file may be gone and its memory another's: only the socket itself can tell.
-    if kernel::file_nonblocking(state.peer_file) == Some(false)
-        && kernel::nonblocking(state.peer_sock) == Some(false)
-        && kernel::cookie(state.peer_sock) == Some(state.peer_cookie)
+    if state.peer_file != 0
+        && kernel::file_nonblocking(At::new::<{ cast::FILE }>(state.peer_file)) == Some(false)
+        && kernel::nonblocking(peer(state)) == Some(false)
+        && kernel::cookie(peer(state)) == Some(state.peer_cookie)
     {
         learning::turned(&state.reader, seen::BLOCKING);
         leave(state, Reason::Blocking);
@@ -104,9 +107,9 @@ pub(super) fn turned(state: &mut SockState) -> Option<Reason> {
             return Some(learning::unfit_reason(row));
         }
     }
-    let what = if kernel::rcvlowat(state.peer_sock) > 1 {
+    let what = if kernel::rcvlowat(peer(state)) > 1 {
         seen::RCVLOWAT
-    } else if kernel::has_tcp_only_option(state.peer_sock) {
+    } else if kernel::has_tcp_only_option(peer(state)) {
         seen::TCP_ONLY
     } else {
         return None;

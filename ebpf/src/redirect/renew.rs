@@ -7,7 +7,7 @@ use sockway_common::direction;
 use sockway_common::scope;
 use sockway_common::state::{SockState, flag};
 
-use super::{app, go_tcp, own};
+use super::{app, go_tcp, own, peer};
 use crate::kernel;
 use crate::kernel::Backlog;
 
@@ -19,7 +19,7 @@ use crate::kernel::Backlog;
 /// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`, 5.10 to 7.2), where TCP lets the sender wait.
 #[inline(never)]
 pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32) -> bool {
-    match kernel::cookie(state.peer_sock) {
+    match kernel::cookie(peer(state)) {
         Some(cookie) if cookie == state.peer_cookie => {}
         Some(_) => {
             go_tcp(state, Reason::PeerGone, true);
@@ -42,7 +42,7 @@ pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32)
     if direction::has_credit(state, size) {
         return true;
     }
-    let bytes = match kernel::backlog(state.peer_sock) {
+    let bytes = match kernel::backlog(peer(state)) {
         Backlog::Bytes(bytes) => bytes,
         Backlog::Long => state.unread_bytes,
         Backlog::Gone => {
@@ -51,7 +51,7 @@ pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32)
         }
         Backlog::Unknown => return renew_blind(state),
     };
-    let Some(buffer) = kernel::receive_buffer(state.peer_sock) else {
+    let Some(buffer) = kernel::receive_buffer(peer(state)) else {
         return renew_blind(state);
     };
     if direction::renew(state, bytes, buffer, kernel::backlog_limit(), size) {

@@ -8,7 +8,7 @@ use sockway_common::reader::seen;
 use sockway_common::scope;
 use sockway_common::state::{SockState, flag};
 
-use super::{own, peer};
+use super::{learn, own, peer};
 use crate::kernel::Own;
 use crate::{account, kernel, learning};
 
@@ -43,10 +43,10 @@ pub(super) fn start(sk: *mut c_void, state: &mut SockState) -> bool {
 /// The rules, cheapest first. An error says why not, and whether for ever.
 #[inline(always)]
 fn check(own: Own, state: &mut SockState, first: bool) -> Result<(), (Reason, bool)> {
-    if !peer::learn(own, state) {
+    if !learn::learn(own, state) {
         return Err((Reason::NoPeer, false));
     }
-    if state.flags & flag::ACTIVE != 0 && !kernel::is_accepted(state.peer_sock) {
+    if state.flags & flag::ACTIVE != 0 && !kernel::is_accepted(peer(state)) {
         return Err((Reason::Unaccepted, false));
     }
     if state.scope == scope::AUTO {
@@ -58,14 +58,14 @@ fn check(own: Own, state: &mut SockState, first: bool) -> Result<(), (Reason, bo
     if first {
         return Ok(());
     }
-    if kernel::cookie(state.peer_sock) != Some(state.peer_cookie) {
+    if kernel::cookie(peer(state)) != Some(state.peer_cookie) {
         return Err((Reason::PeerGone, true));
     }
     // `renew` would refuse too, but then the next send would look again.
     if kernel::memory_is_short(own, state.peer_sock) {
         return Err((Reason::Memory, false));
     }
-    direction::order(kernel::ends(own, state.peer_sock))
+    direction::order(kernel::ends(own, peer(state)))
 }
 
 /// Rule 3: only sockets that can take it.

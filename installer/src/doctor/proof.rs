@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
-use sockway_common::config::Offsets;
 use sockway_common::counters::{Reason, Stats};
+use sockway_common::offsets::Offsets;
 use sockway_datapath::kernel;
 
 use super::{Finding, Verdict, scene};

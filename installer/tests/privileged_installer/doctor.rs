@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use sockway_common::config::OFFSETS;
+use sockway_common::offsets::OFFSETS;
 
 use super::foreign::Exclusive;
 use super::node::{CONFLIST, Node, text};
@@ -257,6 +257,10 @@ fn a_kernel_that_is_not_what_its_btf_says() {
         ("skc_cookiX", "skc_family"),
     ]);
     assert_refused(&node, "redirect", "crossed lo");
+    // The verifier that knows a pointer's type sees the lie, and is given programs that do without.
+    let report = node.json(&["doctor"], 6);
+    let (_, said) = found(&report["proof"]["steps"], "load");
+    assert!(said.ends_with("by a helper"), "{said}");
     drop(btf);
     node.run(&["doctor"], 0);
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use sockway_common::config::typed;
 use sockway_datapath::{Datapath, InstallOptions, Pins, kernel, stats};
 
 use self::checks::{Place, Seen, ok};
@@ -33,6 +34,15 @@ pub fn run(pins: &Pins, cgroup: &Path, backlog_limit: u32) -> Proof {
     proof
 }
 
+/// How, by what the kernel lets programs follow.
+const fn how(level: u32) -> &'static str {
+    match level {
+        typed::NONE => "by a helper",
+        typed::OWN => "by plain loads where they are the sender's own, else by a helper",
+        _ => "by plain loads",
+    }
+}
+
 fn steps(pins: &Pins, cgroup: &Path, backlog_limit: u32, proof: &mut Proof) -> Result<(), Finding> {
     let mut options = InstallOptions::new(pins.clone(), cgroup.to_owned());
     options.backlog_limit = backlog_limit;
@@ -55,7 +65,11 @@ fn steps(pins: &Pins, cgroup: &Path, backlog_limit: u32, proof: &mut Proof) -> R
         proof.steps.push(Finding::new(name, verdict, found));
         Ok(())
     };
-    note("load", Ok(ok("every program verified and attached")))?;
+    let text = format!(
+        "every program verified and attached; kernel fields are read {}",
+        how(report.typed)
+    );
+    note("load", Ok(ok(text)))?;
     let listener = place.prepare().map_err(|e| failed("join", &e))?;
     note("join", place.join(&listener))?;
     let mut wire = checks::open(&listener).map_err(|e| failed("redirect", &e))?;

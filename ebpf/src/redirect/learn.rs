@@ -2,7 +2,7 @@
 
 use sockway_common::state::SockState;
 
-use crate::kernel::{self, Own};
+use crate::kernel::{self, At, Own};
 use crate::maps::PENDING;
 
 /// True where the other end is known, or is named by now in the row of `pending`, which then
@@ -28,7 +28,7 @@ pub(super) fn learn(own: Own, state: &mut SockState) -> bool {
         return false;
     }
     // A row that was evicted while an end held it may have become another connection's.
-    if !kernel::may_be_a_pair(own, sock) {
+    if !kernel::may_be_a_pair(own, At::sock(sock)) {
         return false;
     }
     let _done = PENDING.remove(state.pending);

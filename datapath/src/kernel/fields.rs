@@ -1,0 +1,150 @@
+//! Which kernel fields the programs read, and their offsets as a table.
+
+use sockway_common::cast;
+use sockway_common::offsets::{Offsets, UNKNOWN};
+
+/// One kernel field: its type, its path in it, and where its offset goes.
+pub(crate) struct Field<T> {
+    pub(crate) of: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) slot: fn(&mut T) -> &mut u32,
+}
+
+macro_rules! fields {
+    ($($of:literal $path:expr => $slot:ident),+ $(,)?) => {
+        [$($crate::kernel::Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
+    };
+}
+pub(crate) use fields;
+
+/// What is no plain field: its name in [`table`], and where it goes.
+pub(super) type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
+
+/// Every one of them.
+pub(super) const OTHERS: [Other; 4 + cast::TYPES.len()] = [
+    ("sizeof lru_gen_folio.nr_pages", |o| {
+        &mut o.memcg_generations_size
+    }),
+    ("sizeof pt_regs", |o| &mut o.regs_size),
+    ("bit of tcp_sock.recvmsg_inq", |o| {
+        &mut o.tcp_recvmsg_inq_bit
+    }),
+    ("id of bpf_rdonly_cast()", |o| &mut o.cast_function),
+    ("id of tcp_sock", |o| &mut o.cast_types[0]),
+    ("id of tcp_request_sock", |o| &mut o.cast_types[1]),
+    ("id of bpf_sock_ops_kern", |o| &mut o.cast_types[2]),
+    ("id of file", |o| &mut o.cast_types[3]),
+    ("id of sk_psock", |o| &mut o.cast_types[4]),
+    ("id of page_counter", |o| &mut o.cast_types[5]),
+    ("id of socket", |o| &mut o.cast_types[6]),
+];
+
+/// Every field that the programs read.
+pub(super) const FIELDS: [Field<Offsets>; sockway_common::offsets::OFFSETS - OTHERS.len()] = fields![
+    "bpf_sock_ops_kern" "sk" => sops_sk,
+    "tcp_request_sock" "rcv_isn" => req_rcv_isn,
+    "tcp_request_sock" "snt_isn" => req_snt_isn,
+    "sock" "sk_user_data" => sk_user_data,
+    "sock" "sk_socket" => sk_socket,
+    "sock" "__sk_common.skc_cookie" => sk_cookie,
+    "sock" "sk_lock.owned" => sk_lock_owned,
+    "sock" "sk_rcvlowat" => sk_rcvlowat,
+    "sock" "sk_rcvbuf" => sk_rcvbuf,
+    "sock" "sk_backlog.rmem_alloc" => sk_rmem_alloc,
+    "sock" "sk_bpf_storage" => sk_bpf_storage,
+    "sock" "__sk_common.skc_flags" => sk_flags,
+    "sock" "sk_uid" => sk_uid,
+    "socket" "sk" => socket_sk,
+    "socket" "file" => socket_file,
+    "file" "f_flags" => file_flags,
+    "file" "f_ep" => file_ep,
+    "file" "f_ep_links" => file_ep_links,
+    "epitem" "fllink" => epitem_link,
+    "epitem" "event.events" => epitem_events,
+    "sk_psock" "ingress_msg" => psock_ingress_msg,
+    "sk_psock" "msg_tot_len" => psock_msg_tot_len,
+    "sk_msg" "list" => msg_list,
+    "sk_msg" "sg.size" => msg_size,
+    "tcp_sock" "copied_seq" => tcp_copied_seq,
+    "tcp_sock" "rcv_nxt" => tcp_rcv_nxt,
+    "tcp_sock" "snd_una" => tcp_snd_una,
+    "tcp_sock" "write_seq" => tcp_write_seq,
+    "sock" "sk_tsflags" => sk_tsflags,
+    "sock" "sk_peek_off" => sk_peek_off,
+    "sock" "sk_err" => sk_err,
+    "sock" "__sk_common.skc_prot" => sk_prot,
+    "proto" "memory_pressure" => proto_memory_pressure,
+    "sock" "sk_memcg" => sk_memcg,
+    "mem_cgroup" "memory" => memcg_memory,
+    "mem_cgroup" "nodeinfo" => memcg_nodeinfo,
+    "mem_cgroup_per_node" "lru_zone_size" => memcg_lru,
+    "mem_cgroup_per_node" GENERATIONS => memcg_generations,
+    "page_counter" "usage" => counter_usage,
+    "page_counter" "max" => counter_max,
+    "page_counter" "parent" => counter_parent,
+    "tcp_sock" "urg_seq" => tcp_urg_seq,
+    "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
+    "task_struct" "stack" => task_stack,
+    "pt_regs" REGS_CALL => regs_call,
+    "pt_regs" REGS_MODE => regs_mode,
+    "pt_regs" REGS_THIRD => regs_third,
+    "pt_regs" REGS_FOURTH => regs_fourth,
+];
+
+/// An array of three dimensions, which BTF may show as one of one.
+pub(super) const GENERATIONS: &str = "lruvec.lrugen.nr_pages";
+
+/// The fields of `pt_regs` that tell a system call, by architecture.
+#[cfg(target_arch = "aarch64")]
+const REGS_CALL: &str = "syscallno";
+#[cfg(target_arch = "aarch64")]
+const REGS_MODE: &str = "pstate";
+#[cfg(target_arch = "aarch64")]
+const REGS_THIRD: &str = "regs[2]";
+#[cfg(target_arch = "aarch64")]
+const REGS_FOURTH: &str = "regs[3]";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_CALL: &str = "orig_ax";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_MODE: &str = "cs";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_THIRD: &str = "dx";
+#[cfg(not(target_arch = "aarch64"))]
+const REGS_FOURTH: &str = "r10";
+
+/// Every field as `type.path`, with its offset in bytes; `None` where the kernel lacks it.
+/// The last rows are what is no plain field: sizes, the offset of a bit, in bits, and ids of types.
+#[must_use]
+pub fn table(offsets: &Offsets) -> Vec<(String, Option<u32>)> {
+    let mut offsets = *offsets;
+    let known = |value: u32| (value != UNKNOWN).then_some(value);
+    let mut rows: Vec<_> = FIELDS
+        .iter()
+        .map(|Field { of, path, slot }| (format!("{of}.{path}"), known(*slot(&mut offsets))))
+        .collect();
+    for (name, slot) in OTHERS {
+        rows.push((name.to_owned(), known(*slot(&mut offsets))));
+    }
+    rows
+}
+
+/// The offsets that [`table`] shows; rows of other names are left out.
+#[must_use]
+pub fn from_table(rows: &[(String, Option<u32>)]) -> Offsets {
+    let mut offsets = Offsets::NONE;
+    let value = |name: &str| rows.iter().find(|row| row.0 == name).and_then(|row| row.1);
+    for Field { of, path, slot } in &FIELDS {
+        *slot(&mut offsets) = value(&format!("{of}.{path}")).unwrap_or(UNKNOWN);
+    }
+    for (name, slot) in OTHERS {
+        *slot(&mut offsets) = value(name).unwrap_or(UNKNOWN);
+    }
+    offsets
+}
+
+/// Fields that this kernel lacks, as `type.path`.
+#[must_use]
+pub fn missing(offsets: &Offsets) -> Vec<String> {
+    let rows = table(offsets).into_iter().filter(|row| row.1.is_none());
+    rows.map(|row| row.0).collect()
+}

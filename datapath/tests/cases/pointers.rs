@@ -1,0 +1,23 @@
+//! How kernel fields are read on this kernel.
+
+use sockway_common::config::typed;
+use sockway_datapath::{cast, host, kernel};
+
+use crate::support::bpffs::privileged;
+
+#[test]
+fn fields_are_read_by_plain_loads_where_the_kernel_can() {
+    if !privileged("fields_are_read_by_plain_loads") {
+        return;
+    }
+    let release = host::kernel_release();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    let mut number = || numbers.next().expect("two numbers").expect("a number");
+    let wanted = match (number(), number()) {
+        version if version >= (6, 2) => typed::ANY,
+        version if version >= (5, 11) => typed::OWN,
+        _ => typed::NONE,
+    };
+    let offsets = kernel::offsets(None).expect("read the BTF");
+    assert_eq!(cast::level(&offsets), wanted, "on {release}");
+}
