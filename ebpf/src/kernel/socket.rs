@@ -7,7 +7,7 @@ use sockway_common::flow::{self, Ends};
 use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::{At, Typed};
+use super::field::{At, Own, Typed, read_or};
 
 /// `O_NONBLOCK` of `struct file.f_flags`, include/uapi/asm-generic/fcntl.h
 /// (the same on x86-64 and arm64).
@@ -175,19 +175,25 @@ pub(crate) fn may_be_a_pair<const S: u32, const R: u32>(
     )
 }
 
-/// How far the bytes of one direction are.
+/// How far the bytes of one direction are; `receiver`: where that socket lies.
 #[inline(always)]
-pub(crate) fn ends<const S: u32, const R: u32>(
-    sender: Typed<S>,
-    receiver: Typed<R>,
-) -> Option<Ends> {
+pub(crate) fn ends(sender: Own, receiver: u64) -> Option<Ends> {
+    if config!(offsets.sk_lock_owned) == UNKNOWN {
+        return None;
+    }
+    let at = At::sock(receiver);
+    let copied_seq: u32 = at.get(config!(offsets.tcp_copied_seq))?;
+    let rcv_nxt: u32 = at.get(config!(offsets.tcp_rcv_nxt))?;
+    // Read last: a reader seen outside its call now begins its next call anew. arm64 may let
+    // one load pass another, but none whose address needs the other's value. Where the two
+    // differ, which may change the address by some bytes, it does not matter any more what is read.
+    let last = receiver.wrapping_add(u64::from((copied_seq ^ rcv_nxt) & 7));
     Some(Ends {
         snd_una: sender.get(config!(offsets.tcp_snd_una))?,
         write_seq: sender.get(config!(offsets.tcp_write_seq))?,
-        copied_seq: receiver.get(config!(offsets.tcp_copied_seq))?,
-        rcv_nxt: receiver.get(config!(offsets.tcp_rcv_nxt))?,
-        // Read last: a reader seen outside its call now begins its next call anew.
-        owned: receiver.get(config!(offsets.sk_lock_owned))?,
+        copied_seq,
+        rcv_nxt,
+        owned: read_or(last, config!(offsets.sk_lock_owned), 1),
     })
 }
 

@@ -65,7 +65,7 @@ fn check(own: Own, state: &mut SockState, first: bool) -> Result<(), (Reason, bo
     if kernel::memory_is_short(own, state.peer_sock) {
         return Err((Reason::Memory, false));
     }
-    direction::order(kernel::ends(own, peer(state)))
+    direction::order(kernel::ends(own, state.peer_sock))
 }
 
 /// Rule 3: only sockets that can take it.
