@@ -1,6 +1,6 @@
 //! Casts of addresses to types of the kernel, which neither rustc nor aya can express.
 //!
-//! The programs hold [`PLACEHOLDER`] wherever they cast. Where the kernel has the kfunc
+//! The programs hold `r2 = MARK | index`, `r0 = r1` wherever they cast `r1` ([`MARK`]). Where the kernel has the kfunc
 //! `bpf_rdonly_cast` (6.2, commit a35b9af4ec2c), user space makes a call of it before
 //! the programs are loaded. The verifier turns that into a move again
 //! (`kernel/bpf/verifier.c` `fixup_kfunc_call`), so a cast costs nothing, and fields behind the

@@ -99,8 +99,7 @@ pub struct Reader {
 pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
     let Reader { cost, rcvbuf, rmem } = *reader;
     let charge = charge(size);
-    let twice = rcvbuf.saturating_mul(2);
-    let limit = if twice < limit { twice } else { limit };
+    let limit = least(rcvbuf.saturating_mul(2), limit);
     let half = rcvbuf / 2;
     let buffer = if rmem == 0 { rcvbuf } else { half };
     if cost + charge as u64 > limit as u64 || rmem as u64 + size as u64 > buffer as u64 {
@@ -112,9 +111,14 @@ pub const fn credit(reader: &Reader, limit: u32, size: u32) -> Option<u32> {
     )]
     let left = limit - cost as u32;
     let room = half.saturating_sub(rmem);
-    let credit = if room < left { room } else { left };
-    let credit = if credit < SLICE { credit } else { SLICE };
+    let credit = least(least(room, left), SLICE);
     Some(if credit < charge { charge } else { credit })
+}
+
+/// `Ord::min` is not const.
+#[inline(always)]
+const fn least(a: u32, b: u32) -> u32 {
+    if a < b { a } else { b }
 }
 
 /// What a message takes from the credit.

@@ -84,11 +84,10 @@ pub fn level(offsets: &Offsets) -> u32 {
     if !probe::has_typed_pointers() {
         return typed::NONE;
     }
-    let registers = [ProgramType::SkMsg, ProgramType::RawTracePoint]
-        .into_iter()
-        .all(|kind| probe::has(kind, BpfHelper::BPF_FUNC_task_pt_regs));
-    if registers
-        && offsets.casts()
+    if offsets.casts()
+        && [ProgramType::SkMsg, ProgramType::RawTracePoint]
+            .into_iter()
+            .all(|kind| probe::has(kind, BpfHelper::BPF_FUNC_task_pt_regs))
         && [SOCK_OPS, SK_MSG, RAW_TRACEPOINT]
             .into_iter()
             .all(|kind| takes_casts(kind, offsets))

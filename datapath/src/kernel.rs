@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use btfparse::{Offset, Readable, TypeInformation, TypeVariant};
-use sockway_common::cast;
-use sockway_common::config::Arch;
+use sockway_common::cast::{FUNCTION, TYPES};
+use sockway_common::config::{Arch, Config};
 use sockway_common::offsets::{Offsets, UNKNOWN};
 
-use crate::Error;
+use crate::{Error, cast};
 use fields::{FIELDS, GENERATIONS};
 
 mod fields;
@@ -31,6 +31,17 @@ impl Readable for Bytes {
         })?;
         buffer.copy_from_slice(bytes);
         Ok(())
+    }
+}
+
+/// What programs are told of the kernel that these offsets are of; the rest as it is by default.
+#[must_use]
+pub fn config(offsets: Offsets) -> Config {
+    Config {
+        offsets,
+        typed: cast::level(&offsets),
+        arch: ARCH,
+        ..Config::UNSET
     }
 }
 
@@ -71,10 +82,10 @@ pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
     let generations = node.and_then(|id| types.offset_of(id, GENERATIONS).ok());
     let generations = generations.and_then(|(id, _)| size(id));
     offsets.memcg_generations_size = generations.unwrap_or(UNKNOWN);
-    for (slot, name) in offsets.cast_types.iter_mut().zip(cast::TYPES) {
+    for (slot, name) in offsets.cast_types.iter_mut().zip(TYPES) {
         *slot = structure(&types, name).unwrap_or(UNKNOWN);
     }
-    offsets.cast_function = function(&types, cast::FUNCTION).unwrap_or(UNKNOWN);
+    offsets.cast_function = function(&types, FUNCTION).unwrap_or(UNKNOWN);
     Ok(offsets)
 }
 
@@ -225,6 +236,7 @@ mod tests {
         for (_, slot) in OTHERS {
             *slot(&mut all) = 168;
         }
+        all.cast_types.fill(168);
         assert_eq!(missing(&all), Vec::<String>::new());
         assert_eq!(missing(&Offsets::NONE).len(), OFFSETS);
         let mut rows = table(&all);

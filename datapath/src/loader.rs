@@ -134,12 +134,9 @@ impl Datapath {
             None => kernel::offsets(None)?,
         };
         let config = Config {
-            offsets,
             backlog_limit: *backlog_limit,
             keepalive_idle: *keepalive_idle,
-            typed: cast::level(&offsets),
-            arch: kernel::ARCH,
-            ..Config::UNSET
+            ..kernel::config(offsets)
         };
         #[cfg(feature = "bench")]
         let (config, bytes) = match &options.object {

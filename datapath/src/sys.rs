@@ -118,6 +118,13 @@ fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<libc::c_long> {
     }
 }
 
+/// A command that makes a descriptor.
+fn descriptor<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
+    let fd = RawFd::try_from(bpf(command, attr)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 fn number(fd: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(fd.as_raw_fd()).map_err(io::Error::other)
 }
@@ -133,9 +140,7 @@ pub(crate) fn object_at(path: &Path) -> io::Result<OwnedFd> {
         pathname: name.as_ptr() as u64,
         ..ObjGet::default()
     };
-    let fd = RawFd::try_from(bpf(BPF_OBJ_GET, &mut attr)?).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    descriptor(BPF_OBJ_GET, &mut attr)
 }
 
 /// Whether the kernel takes a program of a kind (`enum bpf_prog_type`), which is given back at once.
@@ -150,15 +155,7 @@ pub(crate) fn takes(kind: u32, instructions: &[[u8; 8]]) -> bool {
         license: c"GPL".as_ptr() as u64,
         ..ProgLoad::default()
     };
-    let Some(fd) = bpf(BPF_PROG_LOAD, &mut attr)
-        .ok()
-        .and_then(|fd| RawFd::try_from(fd).ok())
-    else {
-        return false;
-    };
-    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
-    drop(unsafe { OwnedFd::from_raw_fd(fd) });
-    true
+    descriptor(BPF_PROG_LOAD, &mut attr).is_ok()
 }
 
 /// What the kernel says about a link.

@@ -1,7 +1,7 @@
 //! Which kernel fields the programs read, and their offsets as a table.
 
 use sockway_common::cast;
-use sockway_common::offsets::{Offsets, UNKNOWN};
+use sockway_common::offsets::{OFFSETS, Offsets, UNKNOWN};
 
 /// One kernel field: its type, its path in it, and where its offset goes.
 pub(crate) struct Field<T> {
@@ -20,8 +20,8 @@ pub(crate) use fields;
 /// What is no plain field: its name in [`table`], and where it goes.
 pub(super) type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
 
-/// Every one of them.
-pub(super) const OTHERS: [Other; 4 + cast::TYPES.len()] = [
+/// Every one of them but the ids of [`cast::TYPES`].
+pub(super) const OTHERS: [Other; 4] = [
     ("sizeof lru_gen_folio.nr_pages", |o| {
         &mut o.memcg_generations_size
     }),
@@ -30,17 +30,10 @@ pub(super) const OTHERS: [Other; 4 + cast::TYPES.len()] = [
         &mut o.tcp_recvmsg_inq_bit
     }),
     ("id of bpf_rdonly_cast()", |o| &mut o.cast_function),
-    ("id of tcp_sock", |o| &mut o.cast_types[0]),
-    ("id of tcp_request_sock", |o| &mut o.cast_types[1]),
-    ("id of bpf_sock_ops_kern", |o| &mut o.cast_types[2]),
-    ("id of file", |o| &mut o.cast_types[3]),
-    ("id of sk_psock", |o| &mut o.cast_types[4]),
-    ("id of page_counter", |o| &mut o.cast_types[5]),
-    ("id of socket", |o| &mut o.cast_types[6]),
 ];
 
 /// Every field that the programs read.
-pub(super) const FIELDS: [Field<Offsets>; sockway_common::offsets::OFFSETS - OTHERS.len()] = fields![
+pub(super) const FIELDS: [Field<Offsets>; OFFSETS - OTHERS.len() - cast::TYPES.len()] = fields![
     "bpf_sock_ops_kern" "sk" => sops_sk,
     "tcp_request_sock" "rcv_isn" => req_rcv_isn,
     "tcp_request_sock" "snt_isn" => req_snt_isn,
@@ -118,13 +111,8 @@ const REGS_FOURTH: &str = "r10";
 pub fn table(offsets: &Offsets) -> Vec<(String, Option<u32>)> {
     let mut offsets = *offsets;
     let known = |value: u32| (value != UNKNOWN).then_some(value);
-    let mut rows: Vec<_> = FIELDS
-        .iter()
-        .map(|Field { of, path, slot }| (format!("{of}.{path}"), known(*slot(&mut offsets))))
-        .collect();
-    for (name, slot) in OTHERS {
-        rows.push((name.to_owned(), known(*slot(&mut offsets))));
-    }
+    let mut rows = Vec::with_capacity(OFFSETS);
+    each(&mut offsets, |name, slot| rows.push((name, known(*slot))));
     rows
 }
 
@@ -132,14 +120,24 @@ pub fn table(offsets: &Offsets) -> Vec<(String, Option<u32>)> {
 #[must_use]
 pub fn from_table(rows: &[(String, Option<u32>)]) -> Offsets {
     let mut offsets = Offsets::NONE;
-    let value = |name: &str| rows.iter().find(|row| row.0 == name).and_then(|row| row.1);
+    each(&mut offsets, |name, slot| {
+        let row = rows.iter().find(|row| row.0 == name);
+        *slot = row.and_then(|row| row.1).unwrap_or(UNKNOWN);
+    });
+    offsets
+}
+
+/// Goes through every number of the offsets, with its name in [`table`].
+fn each(offsets: &mut Offsets, mut with: impl FnMut(String, &mut u32)) {
     for Field { of, path, slot } in &FIELDS {
-        *slot(&mut offsets) = value(&format!("{of}.{path}")).unwrap_or(UNKNOWN);
+        with(format!("{of}.{path}"), slot(offsets));
     }
     for (name, slot) in OTHERS {
-        *slot(&mut offsets) = value(name).unwrap_or(UNKNOWN);
+        with(name.to_owned(), slot(offsets));
     }
-    offsets
+    for (name, slot) in cast::TYPES.iter().zip(&mut offsets.cast_types) {
+        with(format!("id of {name}"), slot);
+    }
 }
 
 /// Fields that this kernel lacks, as `type.path`.

@@ -7,7 +7,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use aya::EbpfLoader;
 use aya::programs::{Program, RawTracePoint, SkMsg, SockOps};
-use sockway_common::config::Config;
 use sockway_common::layout::{self, program};
 use sockway_datapath::{cast, kernel};
 
@@ -18,13 +17,7 @@ const PROGRAMS: [&str; 3] = [program::ESTABLISH, program::REDIRECT, program::REA
 pub(crate) fn table(objects: &Path) -> Result<String> {
     let path = objects.join("sockway.o");
     let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let offsets = kernel::offsets(None)?;
-    let config = Config {
-        offsets,
-        typed: cast::level(&offsets),
-        arch: kernel::ARCH,
-        ..Config::UNSET
-    };
+    let config = kernel::config(kernel::offsets(None)?);
     let mut object = EbpfLoader::new()
         .override_global(layout::CONFIG, &config, true)
         .load(&cast::link(&bytes, &config))

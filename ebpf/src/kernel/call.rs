@@ -1,5 +1,6 @@
 //! The system call that the current task is in.
 
+use aya_ebpf::bindings::task_struct;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_get_current_task_btf, bpf_task_pt_regs,
 };
@@ -74,11 +75,17 @@ pub(crate) fn call() -> Call {
 /// The registers that the current task entered the kernel with.
 #[inline(always)]
 fn registers() -> u64 {
-    // SAFETY: the helper takes nothing and gives the running task. Kernel 5.11 (3ca1032ab7ab).
-    let task = unsafe { bpf_get_current_task_btf() };
-    // SAFETY: of that task. Kernel 5.15 (dd6e10fbd9fb).
-    let regs = unsafe { bpf_task_pt_regs(task) };
+    // SAFETY: the helper takes a task that the verifier knows, which the running one is, and
+    // only computes an address. Kernel 5.15 (dd6e10fbd9fb).
+    let regs = unsafe { bpf_task_pt_regs(task()) };
     regs.cast_unsigned()
+}
+
+/// The running task, as a pointer whose type the verifier knows.
+#[inline(always)]
+fn task() -> *mut task_struct {
+    // SAFETY: the helper takes nothing and gives the running task. Kernel 5.11 (3ca1032ab7ab).
+    unsafe { bpf_get_current_task_btf() }
 }
 
 /// The lower half of the word at an offset.
@@ -102,8 +109,7 @@ fn stack() -> Option<u64> {
             config!(offsets.task_stack),
         );
     }
-    // SAFETY: the helper takes nothing and gives the running task. Kernel 5.11 (3ca1032ab7ab).
-    let task = unsafe { bpf_get_current_task_btf() };
+    let task = task();
     if config!(offsets.task_stack) == UNKNOWN {
         return None;
     }

@@ -110,8 +110,8 @@ impl At {
             return Self(address);
         }
         let pointer: u64;
-        // SAFETY: moves a number, and tells the compiler so; user space makes it a cast that
-        // uses the registers of a call (`sockway_common::cast`).
+        // SAFETY: touches no memory and only registers that are named here, which are all that a
+        // call may change: user space makes it one (`sockway_common::cast`). As it stands it moves a number.
         unsafe {
             asm!(
                 "r2 = {mark}",

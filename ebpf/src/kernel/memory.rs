@@ -1,13 +1,14 @@
 //! Memory that runs short: of all TCP on the node, or of a reader's pod.
 
 use sockway_common::cast;
+use sockway_common::flow::SLICE;
 use sockway_common::offsets::UNKNOWN;
 
 use super::config;
 use super::field::{At, Own, read, read_or};
 
 /// Room below a memory limit that counts as enough, pages: what a direction may have in flight.
-const MEMORY_ROOM: u64 = 256;
+const MEMORY_ROOM: u64 = SLICE as u64 / 4096;
 
 /// Limits that are looked at: of a container, and of what it is in.
 const MEMORY_LEVELS: u32 = 6;
