@@ -35,10 +35,24 @@ impl IpKey {
         Self(words)
     }
 
+    /// The four `__be32` words as they lie in memory.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(self) -> [u32; 4] {
+        self.0
+    }
+
     #[inline(always)]
     const fn is(self, other: Self) -> bool {
         let (a, b) = (self.0, other.0);
         a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3]
+    }
+
+    /// An IPv4 address, mapped.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_v4(self) -> bool {
+        self.0[0] == 0 && self.0[1] == 0 && self.0[2] == MAPPED
     }
 
     /// 127.0.0.1 or `::1`: where Istio's REDIRECT leads a pod's own connections.

@@ -1,6 +1,7 @@
 //! What user space tells the programs at load time: kernel offsets and knobs.
 
 use crate::offsets::{OFFSETS, Offsets};
+use crate::policy::fionread;
 
 /// The programs' read-only global.
 #[repr(C)]
@@ -14,9 +15,11 @@ pub struct Config {
     pub blind: u32,
     /// Total bytes a direction may redirect where the backlog cannot be looked at.
     pub total_cap: u32,
-    /// Seconds without a packet after which Envoy's end of a joined connection
-    /// probes by TCP keepalive; 0: never.
-    pub keepalive_idle: u32,
+    /// How long a direction is redirected at most until one message goes by TCP, seconds; 0: for
+    /// ever.
+    pub tcp_every: u32,
+    /// How this kernel answers `FIONREAD`: one of [`crate::policy::fionread`].
+    pub fionread: u32,
     /// Which pointers programs may follow because the verifier knows their types: one of [`typed`].
     pub typed: u32,
     /// How system calls look on this architecture.
@@ -75,21 +78,20 @@ impl Arch {
 pub const DEFAULT_BACKLOG_LIMIT: u32 = 16 << 20;
 /// Default of [`Config::total_cap`]: 1 MiB.
 pub const DEFAULT_TOTAL_CAP: u32 = 1 << 20;
-/// Largest [`Config::keepalive_idle`] that is chosen unasked: an hour.
-pub const DEFAULT_KEEPALIVE_IDLE: u32 = 3600;
+/// Longest time between two messages by TCP that is chosen unasked, seconds: an hour.
+pub const DEFAULT_TCP_EVERY: u32 = 3600;
 
-/// [`Config::keepalive_idle`] for a node whose conntrack forgets established
-/// connections after `conntrack_timeout` seconds: early enough for three probes
-/// to be lost, and never more often than every 30 s.
+/// Seconds between two messages by TCP on a node whose conntrack forgets established connections
+/// after `conntrack_timeout` seconds: early enough for three to be lost.
 #[must_use]
-pub const fn keepalive_idle(conntrack_timeout: u32) -> u32 {
-    let idle = conntrack_timeout / 4;
-    if idle > DEFAULT_KEEPALIVE_IDLE {
-        DEFAULT_KEEPALIVE_IDLE
-    } else if idle < 30 {
-        30
+pub const fn tcp_every(conntrack_timeout: u32) -> u32 {
+    let every = conntrack_timeout / 4;
+    if every > DEFAULT_TCP_EVERY {
+        DEFAULT_TCP_EVERY
+    } else if every == 0 {
+        1
     } else {
-        idle
+        every
     }
 }
 
@@ -100,7 +102,8 @@ impl Config {
         backlog_limit: DEFAULT_BACKLOG_LIMIT,
         blind: 0,
         total_cap: DEFAULT_TOTAL_CAP,
-        keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
+        tcp_every: 0,
+        fionread: fionread::WRONG_UNSEEN,
         typed: typed::NONE,
         arch: Arch::X86_64,
     };
@@ -109,16 +112,17 @@ impl Config {
 #[cfg(feature = "user")]
 crate::impl_pod!(Arch, Config);
 
-const _: () = assert!(size_of::<Config>() == (OFFSETS + 5 + 11) * 4);
+const _: () = assert!(size_of::<Config>() == (OFFSETS + 6 + 11) * 4);
 
 #[cfg(test)]
 mod tests {
-    use super::keepalive_idle;
+    use super::tcp_every;
 
     #[test]
-    fn probes_come_well_before_conntrack_forgets() {
-        assert_eq!(keepalive_idle(432_000), 3600, "the kernel's default");
-        assert_eq!(keepalive_idle(900), 225);
-        assert_eq!(keepalive_idle(10), 30, "never a storm");
+    fn a_message_goes_by_tcp_well_before_conntrack_forgets() {
+        assert_eq!(tcp_every(432_000), 3600, "the kernel's default");
+        assert_eq!(tcp_every(900), 225);
+        assert_eq!(tcp_every(10), 2);
+        assert_eq!(tcp_every(0), 1, "never for ever");
     }
 }

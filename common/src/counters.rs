@@ -12,9 +12,9 @@ pub enum Reason {
     Order,
     /// The reader is behind by more than the limit.
     Backlog,
-    /// An application's socket blocks.
+    /// The reader's socket blocks.
     Blocking,
-    /// An application uses what only TCP's own queues serve ([`crate::reader::seen`]).
+    /// The reader uses what only TCP's own queues serve ([`crate::program::sign`]).
     Guarded,
     /// The socket has an upper-layer protocol (kTLS, MPTCP).
     Ulp,
@@ -24,16 +24,22 @@ pub enum Reason {
     PeerGone,
     /// The kernel refused the socket or a map was full.
     NotInserted,
-    /// The address of an application is watched on TCP first.
+    /// The reader's program is not known yet, or takes a short read for the end.
     Observed,
     /// All TCP of the node is short of memory, or the reader's pod is at its memory limit.
     Memory,
     /// The other end was not accepted yet.
     Unaccepted,
+    /// A message that goes by TCP from time to time.
+    Checked,
+    /// The other end came in late, and a read may be under way that began before.
+    Closed,
+    /// The node or the pod was switched off.
+    Off,
 }
 
 /// How many [`Reason`]s there are.
-pub const REASONS: usize = 12;
+pub const REASONS: usize = 15;
 
 impl Reason {
     /// Every reason, in the order of their numbers.
@@ -50,6 +56,9 @@ impl Reason {
         Self::Observed,
         Self::Memory,
         Self::Unaccepted,
+        Self::Checked,
+        Self::Closed,
+        Self::Off,
     ];
 
     /// The word for a reason in output.
@@ -68,6 +77,9 @@ impl Reason {
             Self::Observed => "observed",
             Self::Memory => "memory",
             Self::Unaccepted => "unaccepted",
+            Self::Checked => "checked",
+            Self::Closed => "closed",
+            Self::Off => "off",
         }
     }
 
@@ -78,19 +90,22 @@ impl Reason {
             Self::NoPeer => "the other end was not joined yet when the bytes were sent",
             Self::Order => "earlier bytes of the direction were still on their way by TCP",
             Self::Backlog => "the reader is behind by more than the limit",
-            Self::Blocking => "the application's socket blocks",
+            Self::Blocking => "the program's socket blocks",
             Self::Guarded => {
-                "the application uses what only TCP serves (splice, io_uring, urgent data, some options)"
+                "the program uses what only TCP serves (splice, io_uring, urgent data, some options)"
             }
             Self::Ulp => "the socket has an upper-layer protocol (kTLS, MPTCP)",
             Self::Scope => "the scope of a pod leaves the hop out",
             Self::PeerGone => "the other end had left the sockhash",
             Self::NotInserted => "the kernel refused the socket, or a map was full",
-            Self::Observed => "the application's address is watched on TCP first",
+            Self::Observed => "the program is not known yet, or takes a short read for the end",
             Self::Memory => {
                 "the node's TCP memory was short (sysctl net.ipv4.tcp_mem), or the reader's pod at its limit"
             }
             Self::Unaccepted => "the other end had not been accepted yet when the bytes were sent",
+            Self::Checked => "one message goes by TCP from time to time, for conntrack and policy",
+            Self::Closed => "the other end came in late and was not seen at rest yet",
+            Self::Off => "the node or the pod was switched off",
         }
     }
 }
@@ -103,17 +118,25 @@ pub struct Stats {
     pub syns: [u64; hop::COUNT],
     /// Active ends found to have their passive end on this node, by [`hop`].
     pub local: [u64; hop::COUNT],
-    /// Connections of which both ends were joined, by [`hop`].
+    /// Connections of which both ends were found, by [`hop`].
     pub paired: [u64; hop::COUNT],
-    /// Connections that qualified but were left to TCP as a whole, by [`Reason`].
+    /// Ends that came in when they were established, by [`hop`].
+    pub joined: [u64; hop::COUNT],
+    /// Ends that came in late, by [`hop`].
+    pub joined_late: [u64; hop::COUNT],
+    /// Ends that left the sockhash before they closed.
+    pub left_early: u64,
+    /// Ends that were left out when they were established, by [`Reason`].
     pub left: [u64; REASONS],
-    /// Redirected messages, by [`hop`].
-    pub redirected_messages: [u64; hop::COUNT],
-    /// Redirected bytes, by [`hop`].
-    pub redirected_bytes: [u64; hop::COUNT],
-    /// Messages of joined connections that went by TCP, by [`Reason`].
+    /// Redirected messages, by [`hop::direction`].
+    pub redirected_messages: [u64; hop::DIRECTIONS],
+    /// Redirected bytes, by [`hop::direction`].
+    pub redirected_bytes: [u64; hop::DIRECTIONS],
+    /// Payload bytes that ends which have closed were sent by TCP, by [`hop::direction`].
+    pub received_bytes: [u64; hop::DIRECTIONS],
+    /// Messages of joined ends that went by TCP, by [`Reason`].
     pub tcp_messages: [u64; REASONS],
-    /// Bytes of joined connections that went by TCP, by [`Reason`].
+    /// Bytes that went by TCP, by [`Reason`]: of joined ends as they are sent, of others when they close.
     pub tcp_bytes: [u64; REASONS],
     /// Times a direction went from TCP back to redirection.
     pub resumed: u64,
@@ -133,9 +156,13 @@ impl Stats {
             syns,
             local,
             paired,
+            joined,
+            joined_late,
+            left_early,
             left,
             redirected_messages,
             redirected_bytes,
+            received_bytes,
             tcp_messages,
             tcp_bytes,
             resumed,
@@ -144,9 +171,13 @@ impl Stats {
         sum(&mut self.syns, syns);
         sum(&mut self.local, local);
         sum(&mut self.paired, paired);
+        sum(&mut self.joined, joined);
+        sum(&mut self.joined_late, joined_late);
+        self.left_early += left_early;
         sum(&mut self.left, left);
         sum(&mut self.redirected_messages, redirected_messages);
         sum(&mut self.redirected_bytes, redirected_bytes);
+        sum(&mut self.received_bytes, received_bytes);
         sum(&mut self.tcp_messages, tcp_messages);
         sum(&mut self.tcp_bytes, tcp_bytes);
         self.resumed += resumed;
@@ -157,7 +188,8 @@ impl Stats {
 #[cfg(feature = "user")]
 crate::impl_pod!(Stats);
 
-const _: () = assert!(size_of::<Stats>() == (5 * hop::COUNT + 3 * REASONS + 2) * 8);
+const _: () =
+    assert!(size_of::<Stats>() == (5 * hop::COUNT + 3 * hop::DIRECTIONS + 3 * REASONS + 3) * 8);
 
 #[cfg(test)]
 mod tests {

@@ -53,13 +53,18 @@ pub const fn is_first(state: &SockState) -> bool {
     state.mode == mode::UNDECIDED
 }
 
-/// The direction is redirected from here on, once there is credit.
+/// The direction is redirected from here on, once there is credit; `now`: seconds since the
+/// machine started.
 #[inline(always)]
-pub const fn begin(state: &mut SockState) {
+pub const fn begin(state: &mut SockState, now: u32) {
     state.mode = mode::REDIRECT;
+    state.begun = now;
     state.credit = 0;
     state.backoff = 0;
-    state.smallest = u32::MAX;
+    // Else messages wait that were redirected before it went by TCP, or was about to.
+    if state.unread_messages == 0 {
+        state.smallest = u32::MAX;
+    }
 }
 
 /// The direction goes by TCP from here on; `always`: until the connection ends.
@@ -112,6 +117,27 @@ pub const fn renew(
         }
         None => false,
     }
+}
+
+/// Something changed that the direction depends on: this send looks at it in full. `joins`: how
+/// often the sender came in late ([`crate::end::EndRow::joins`]). What it sent while it was out went
+/// by TCP, unseen.
+#[inline(always)]
+pub const fn look_again(state: &mut SockState, joins: u8) {
+    state.credit = 0;
+    state.skip = 0;
+    if state.joins != joins {
+        state.joins = joins;
+        leave(state, state.mode == mode::TCP_ALWAYS);
+    }
+}
+
+/// Whether one message has to go by TCP: bytes that are redirected are no packets, by which
+/// conntrack would keep the connection and policy would see it. `now`, `every`: seconds.
+#[inline(always)]
+#[must_use]
+pub const fn is_due_by_tcp(state: &SockState, now: u32, every: u32) -> bool {
+    every != 0 && now.wrapping_sub(state.begun) >= every
 }
 
 /// Where the backlog cannot be seen: one total for the connection, then never again.

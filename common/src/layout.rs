@@ -2,27 +2,31 @@
 
 /// Version of the maps' layout. Part of the pin directory's name: programs and
 /// user space of different layouts never share a map.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Name of the directory under the bpffs root that holds this layout's pins.
-pub const PIN_DIR: &str = "v3";
+pub const PIN_DIR: &str = "v4";
 
 /// Addresses of registered pods: [`crate::addr::IpKey`] -> [`crate::pod::PodRow`], hash.
 pub const PODS: &str = "pods";
 /// Attachments: [`crate::pod::OwnerKey`] -> [`crate::pod::SandboxRow`], hash; user space only.
 pub const SANDBOXES: &str = "sandboxes";
-/// Connections being set up, until the active end knows the passive one: [`crate::pair::SeqKey`] -> [`crate::pair::PendingRow`], LRU hash.
+/// Connections being set up: [`crate::pair::SeqKey`] -> [`crate::pair::PendingRow`], LRU hash.
 pub const PENDING: &str = "pending";
 /// Sockets that redirect and are redirected to: cookie (u64) -> socket, sockhash.
 pub const SOCKETS: &str = "sockets";
 /// Per-socket state: [`crate::state::SockState`], socket storage.
 pub const STATE: &str = "state";
-/// What is known of applications: [`crate::pair::ReaderKey`] -> [`crate::reader::ReaderRow`], LRU hash.
-pub const READERS: &str = "readers";
-/// Application sockets that the guards know: cookie (u64) -> [`crate::pair::ReaderKey`], LRU hash.
-pub const WATCHED: &str = "watched";
-/// How learning goes: u64 by [`crate::reader::signal`], array.
-pub const LEARNING: &str = "learning";
+/// What is known of programs: [`crate::program::ProgramKey`] -> [`crate::program::ProgramRow`], LRU hash.
+pub const PROGRAMS: &str = "programs";
+/// Both ends of every connection that may take part: cookie (u64) -> [`crate::end::EndRow`], hash.
+pub const ENDS: &str = "ends";
+/// Executables of sockets that are connecting: cookie (u64) -> [`crate::program::ProgramKey`], LRU hash.
+pub const DIALLING: &str = "dialling";
+/// What user space is told: [`crate::end::Event`], ring buffer.
+pub const EVENTS: &str = "events";
+/// How things are: u64 by [`crate::signal`], array.
+pub const SIGNALS: &str = "signals";
 /// Sums: one [`crate::counters::Stats`] per CPU, per-CPU array.
 pub const STATS: &str = "stats";
 /// Sums by pod: [`crate::addr::IpKey`] -> [`crate::pod::PodStats`], LRU per-CPU hash.
@@ -35,8 +39,9 @@ pub const CALLS: &str = "calls";
 pub const LOADED: &str = "loaded";
 
 /// Every map, in the order in which they are pinned.
-pub const MAPS: [&str; 11] = [
-    PODS, SANDBOXES, PENDING, SOCKETS, STATE, READERS, WATCHED, LEARNING, STATS, POD_STATS, CALLS,
+pub const MAPS: [&str; 13] = [
+    PODS, SANDBOXES, PENDING, SOCKETS, STATE, PROGRAMS, ENDS, DIALLING, EVENTS, SIGNALS, STATS,
+    POD_STATS, CALLS,
 ];
 
 /// Rows of [`PODS`] and [`SANDBOXES`].
@@ -47,23 +52,24 @@ pub const MAX_CONNECTIONS: u32 = 131_072;
 pub const MAX_PENDING: usize = MAX_CONNECTIONS as usize;
 /// Rows of [`SOCKETS`], by [`capacities`]: two per connection.
 pub const MAX_SOCKETS: usize = MAX_CONNECTIONS as usize * 2;
-/// Rows of [`READERS`].
-pub const MAX_READERS: usize = 16_384;
-/// Rows of [`WATCHED`], by [`capacities`].
-pub const MAX_WATCHED: usize = MAX_CONNECTIONS as usize / 2;
+/// Rows of [`PROGRAMS`].
+pub const MAX_PROGRAMS: usize = 16_384;
+/// Rows of [`ENDS`], by [`capacities`]: two per connection.
+pub const MAX_ENDS: usize = MAX_CONNECTIONS as usize * 2;
+/// Rows of [`DIALLING`].
+pub const MAX_DIALLING: usize = 8_192;
+/// Size of [`EVENTS`], bytes: 8 192 events with their heads.
+pub const EVENTS_SIZE: usize = 256 << 10;
 /// Rows of [`POD_STATS`].
 pub const MAX_POD_STATS: usize = 4_096;
 
 /// Rows of the maps that grow with the number of connections at a time.
-///
-/// Half as many applications' sockets as connections: a request through two sidecars is three
-/// connections, two of them with an application.
 #[must_use]
 pub const fn capacities(connections: u32) -> [(&'static str, u32); 3] {
     [
         (SOCKETS, connections.saturating_mul(2)),
         (PENDING, connections),
-        (WATCHED, connections / 2),
+        (ENDS, connections.saturating_mul(2)),
     ]
 }
 
@@ -73,7 +79,9 @@ pub mod program {
     pub const ESTABLISH: &str = "sockway_establish";
     /// `sk_msg`: redirects.
     pub const REDIRECT: &str = "sockway_redirect";
-    /// Raw tracepoint `tcp_rcv_space_adjust`: sees how applications read.
+    /// `sched_cls`, run by user space: brings ends in late, and lets them out ([`crate::order`]).
+    pub const LATE: &str = "sockway_late";
+    /// Raw tracepoint `tcp_rcv_space_adjust`: sees how programs read.
     pub const READS: &str = "sockway_reads";
     /// Raw tracepoint `sock_recv_length` (6.3): sees who reads until there is nothing more.
     pub const ENDS: &str = "sockway_ends";
@@ -81,6 +89,8 @@ pub mod program {
     pub const ENDS_V4: &str = "sockway_ends_v4";
     /// fexit of `inet6_recvmsg`: the same before 6.3.
     pub const ENDS_V6: &str = "sockway_ends_v6";
+    /// Raw tracepoint `inet_sk_error_report` (5.14): sees sockets that have an error to tell.
+    pub const ERRORS: &str = "sockway_errors";
     /// fentry of `tcp_ioctl`: sees who asks FIONREAD.
     pub const GUARD_IOCTL: &str = "sockway_ioctl";
     /// fentry of `tcp_bpf_ioctl`: the same on joined sockets, where the kernel has it (6.18 and

@@ -10,14 +10,18 @@ pub mod cast;
 pub mod config;
 pub mod counters;
 pub mod direction;
-pub mod existing;
+pub mod end;
 pub mod flow;
 pub mod layout;
 pub mod offsets;
+pub mod order;
 pub mod pair;
+pub mod part;
 pub mod pod;
-pub mod reader;
+pub mod policy;
+pub mod program;
 pub mod scope;
+pub mod signal;
 pub mod state;
 
 /// Implements aya's `Pod` for types that are plain old data.

@@ -116,6 +116,32 @@ pub struct Offsets {
     pub regs_third: u32,
     /// The system call's fourth argument in `pt_regs` (x86-64 `r10`, arm64 `regs[3]`).
     pub regs_fourth: u32,
+    /// `request_sock.__req_common.skc_listener`: `struct sock *`, in `struct sock` at the same place.
+    pub req_listener: u32,
+    /// `sock.__sk_common.skc_net.net`: `struct net *`.
+    pub sk_net: u32,
+    /// `net.ns.inum`: u32, the inode number of the network namespace.
+    pub net_inode: u32,
+    /// `tcp_sock.bytes_received`: u64, payload bytes.
+    pub tcp_bytes_received: u32,
+    /// `tcp_sock.bytes_acked`: u64, payload bytes.
+    pub tcp_bytes_acked: u32,
+    /// `sk_psock.refcnt`: u32.
+    pub psock_refcnt: u32,
+    /// `sk_psock.ingress_skb.qlen`: u32, packets that wait to become messages.
+    pub psock_ingress_skb: u32,
+    /// `task_struct.mm`: `struct mm_struct *`.
+    pub task_mm: u32,
+    /// `mm_struct.exe_file`: `struct file *`.
+    pub mm_exe: u32,
+    /// `file.f_inode`: `struct inode *`.
+    pub file_inode: u32,
+    /// `inode.i_ino`: unsigned long.
+    pub inode_number: u32,
+    /// `inode.i_sb`: `struct super_block *`.
+    pub inode_super: u32,
+    /// `super_block.s_dev`: u32.
+    pub super_device: u32,
     /// No offsets: the ids of [`cast::TYPES`] in the kernel's BTF.
     pub cast_types: [u32; cast::TYPES.len()],
     /// No offset: the id of [`cast::FUNCTION`] there.
@@ -123,7 +149,7 @@ pub struct Offsets {
 }
 
 /// How many offsets there are.
-pub const OFFSETS: usize = 52 + cast::TYPES.len();
+pub const OFFSETS: usize = 65 + cast::TYPES.len();
 
 impl Offsets {
     /// No kernel field known: a kernel without BTF.
@@ -179,6 +205,19 @@ impl Offsets {
         regs_mode: UNKNOWN,
         regs_third: UNKNOWN,
         regs_fourth: UNKNOWN,
+        req_listener: UNKNOWN,
+        sk_net: UNKNOWN,
+        net_inode: UNKNOWN,
+        tcp_bytes_received: UNKNOWN,
+        tcp_bytes_acked: UNKNOWN,
+        psock_refcnt: UNKNOWN,
+        psock_ingress_skb: UNKNOWN,
+        task_mm: UNKNOWN,
+        mm_exe: UNKNOWN,
+        file_inode: UNKNOWN,
+        inode_number: UNKNOWN,
+        inode_super: UNKNOWN,
+        super_device: UNKNOWN,
         cast_types: [UNKNOWN; cast::TYPES.len()],
         cast_function: UNKNOWN,
     };
@@ -194,6 +233,36 @@ impl Offsets {
     #[must_use]
     pub const fn sees_syns(&self) -> bool {
         known(&[self.sops_sk, self.req_rcv_isn, self.req_snt_isn])
+    }
+
+    /// It can be told which executable runs, and which listening socket a connection came to (rule 3).
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_programs(&self) -> bool {
+        known(&[
+            self.req_listener,
+            self.task_mm,
+            self.mm_exe,
+            self.file_inode,
+            self.inode_number,
+            self.inode_super,
+            self.super_device,
+        ])
+    }
+
+    /// Ends can come in late, and leave: it can be told where a socket is and whether it rests.
+    #[inline(always)]
+    #[must_use]
+    pub const fn sees_rest(&self) -> bool {
+        known(&[
+            self.sk_cookie,
+            self.sk_lock_owned,
+            self.sk_user_data,
+            self.psock_refcnt,
+            self.psock_ingress_skb,
+            self.sk_net,
+            self.net_inode,
+        ])
     }
 
     /// A socket's file can be looked at (rule 3).

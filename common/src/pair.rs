@@ -1,7 +1,8 @@
 //! Pairing the two ends of a connection, and who owns which end.
 
 use crate::addr::IpKey;
-use crate::pod::{OwnerKey, PodRow};
+use crate::pod::PodRow;
+use crate::program::ProgramKey;
 
 /// Key of `pending`: the two initial sequence numbers plus one, as the active end sees them.
 ///
@@ -16,53 +17,24 @@ pub struct SeqKey {
     pub passive_next: u32,
 }
 
-/// Value of `pending`: a connection whose passive end listens on this node. It stays until the
-/// active end has learnt from it who the passive one is.
+/// Value of `pending`: a connection whose passive end listens on this node, until that is
+/// established.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PendingRow {
-    /// Socket cookie of the active end once it is in the sockhash, else 0.
+    /// Socket cookie of the active end once it is established, else 0.
     pub active_cookie: u64,
     /// Kernel address of the active end's `struct sock`, 0 with `active_cookie`.
     pub active_sock: u64,
-    /// Socket cookie of the passive end once it is in the sockhash, else 0.
-    pub passive_cookie: u64,
-    /// Kernel address of the passive end's `struct sock`, 0 with `passive_cookie`.
-    pub passive_sock: u64,
-    /// What is known of the application's end, for hops that have one.
-    pub reader: ReaderKey,
+    /// The program that listens.
+    pub program: ProgramKey,
     /// The pod whose registration made the connection qualify.
     pub pod: IpKey,
     /// One of [`hop`].
     pub hop: u32,
     /// One of [`crate::scope`]: that of the passive end's pod, then the stricter of both.
     pub scope: u32,
-    /// 1 where the passive end is watched, not accelerated ([`crate::reader`]).
-    pub observe: u32,
-    /// 1 where one of the two ends belongs to an application.
-    pub faces_app: u32,
 }
-
-/// Key of `readers`: an application socket's address in its pod, for what is
-/// known of how its owner reads.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ReaderKey {
-    /// The listening address, or the destination that a client dialled.
-    pub ip: IpKey,
-    /// For clients the pod that dialled; for servers zero.
-    pub pod: IpKey,
-    /// The attachment that the application's pod is: what was learnt of one pod
-    /// says nothing about the next one with its address.
-    pub owner: OwnerKey,
-    /// Port of `ip`, host byte order.
-    pub port: u32,
-    /// [`reader::SERVER`](crate::reader::SERVER) or [`CLIENT`](crate::reader::CLIENT).
-    pub kind: u32,
-}
-
-/// The uid that Istio runs Envoy (sidecars and gateways) under, and that its rules match.
-pub const ENVOY_UID: u32 = 1337;
 
 /// The hops of a request on one node.
 pub mod hop {
@@ -78,6 +50,15 @@ pub mod hop {
     pub const SELF_INBOUND: u32 = 4;
     /// How many hops there are, [`NONE`] included.
     pub const COUNT: usize = 5;
+    /// How many directions there are: two for each hop ([`direction`]).
+    pub const DIRECTIONS: usize = 2 * COUNT;
+
+    /// The index of a direction: of what the connecting end sends, or of what it is sent.
+    #[inline(always)]
+    #[must_use]
+    pub const fn direction(hop: u32, from_active: bool) -> u32 {
+        hop * 2 + if from_active { 0 } else { 1 }
+    }
 
     /// The word for a hop in output.
     #[must_use]
@@ -109,6 +90,18 @@ pub const fn passive_pod(local: IpKey, remote: IpKey) -> Option<IpKey> {
     Some(remote)
 }
 
+/// The address whose registration speaks for an active socket: Envoy's connections to its own
+/// application come from an address that every pod has, and go to the pod's own.
+#[inline(always)]
+#[must_use]
+pub const fn active_pod(local: IpKey, remote: IpKey) -> IpKey {
+    if local.is_envoy_source() {
+        remote
+    } else {
+        local
+    }
+}
+
 /// Which hop a passive socket of a registered pod ends.
 ///
 /// `local` and `remote` are the passive socket's addresses, `port` its local
@@ -133,15 +126,14 @@ pub const fn classify(local: IpKey, port: u16, remote: IpKey, row: &PodRow) -> u
 }
 
 #[cfg(feature = "user")]
-crate::impl_pod!(SeqKey, PendingRow, ReaderKey);
+crate::impl_pod!(SeqKey, PendingRow);
 
 const _: () = assert!(size_of::<SeqKey>() == 8);
-const _: () = assert!(size_of::<ReaderKey>() == 56);
-const _: () = assert!(size_of::<PendingRow>() == 4 * 8 + 56 + 16 + 4 * 4);
+const _: () = assert!(size_of::<PendingRow>() == 2 * 8 + 40 + 16 + 2 * 4);
 
 #[cfg(test)]
 mod tests {
-    use super::{IpKey, PodRow, classify, hop, passive_pod};
+    use super::{IpKey, PodRow, active_pod, classify, hop, passive_pod};
 
     const POD: IpKey = IpKey::from_v4([10, 0, 0, 1]);
     const PEER: IpKey = IpKey::from_v4([10, 0, 0, 2]);
@@ -164,6 +156,8 @@ mod tests {
         assert_eq!(classify(POD, 15006, PEER, &row()), hop::INBOUND);
         assert_eq!(passive_pod(POD, ENVOY), Some(POD));
         assert_eq!(classify(POD, 8080, ENVOY, &row()), hop::APP);
+        assert_eq!(active_pod(ENVOY, POD), POD);
+        assert_eq!(active_pod(PEER, POD), PEER);
         assert_eq!(classify(LOCALHOST, 15006, POD, &row()), hop::SELF_INBOUND);
     }
 

@@ -71,8 +71,8 @@ pub struct SandboxRow {
     pub since_unix_ns: u64,
     /// How many of `ips` are set.
     pub ip_count: u32,
-    /// One of [`crate::scope`].
-    pub scope: u32,
+    /// How far it takes part, and why: the word of a [`Part`](crate::part::Part).
+    pub part: u32,
     /// The addresses the attachment registered.
     pub ips: [IpKey; MAX_IPS],
     /// CNI container id.
@@ -93,7 +93,7 @@ impl Default for SandboxRow {
             netns_inode: 0,
             since_unix_ns: 0,
             ip_count: 0,
-            scope: crate::scope::OFF,
+            part: crate::scope::OFF,
             ips: [IpKey::default(); MAX_IPS],
             container_id: [0; 128],
             ifname: [0; 16],
@@ -112,6 +112,12 @@ impl SandboxRow {
             .unwrap_or(MAX_IPS)
             .min(MAX_IPS);
         &self.ips[..count]
+    }
+
+    /// How far it takes part, and why.
+    #[must_use]
+    pub const fn part(&self) -> crate::part::Part {
+        crate::part::Part::from_word(self.part)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a socket carries about its own sending direction (`state`, socket storage).
 
 use crate::addr::IpKey;
-use crate::pair::{ReaderKey, SeqKey};
 
 /// How the bytes that a socket sends travel.
 pub mod mode {
@@ -19,17 +18,8 @@ pub mod mode {
 pub mod flag {
     /// The end that connected.
     pub const ACTIVE: u32 = 1;
-    /// Only watched on TCP: not in the sockhash.
-    pub const OBSERVED: u32 = 2;
     /// The socket's own file has been looked at and is non-blocking.
-    pub const FILE_CHECKED: u32 = 4;
-    /// This end belongs to an application, not to Envoy.
-    pub const APP_END: u32 = 8;
-    /// One of the two ends belongs to an application.
-    pub const FACES_APP: u32 = 16;
-    /// Was open before it was joined ([`crate::existing`]) and stays on TCP until
-    /// no call can be under way that began before.
-    pub const HELD: u32 = 32;
+    pub const FILE_CHECKED: u32 = 2;
 }
 
 /// One socket's state. Written by the socket's own callbacks and sends, which
@@ -46,11 +36,11 @@ pub struct SockState {
     /// Kernel address of the other end's `struct sock`; believed only
     /// while the cookie found behind it is `peer_cookie`.
     pub peer_sock: u64,
-    /// Kernel address of the other end's `struct file` where that end is an
-    /// application's, else 0; only its flags are looked at.
+    /// Kernel address of the other end's `struct file`, 0 while it has none; only its flags are
+    /// looked at.
     pub peer_file: u64,
-    /// The value of [`crate::reader::signal::TURNS`] when the other end was last looked at, cut off.
-    pub turns: u32,
+    /// The value of [`crate::signal::EPOCH`] when this direction was last looked at in full, cut off.
+    pub epoch: u32,
     /// When the other end and the memory it takes were last looked at, in spans of
     /// [`crate::direction::LOOK_TICKS`], cut off.
     pub looked: u32,
@@ -85,16 +75,18 @@ pub struct SockState {
     pub backoff: u16,
     /// Smallest redirected message since the queue was last seen empty, bytes.
     pub smallest: u32,
-    /// The row of `pending` that this end's connection had, or has until this end has sent.
-    pub pending: SeqKey,
+    /// When the direction last went from TCP to redirection, seconds since the machine started, cut off.
+    pub begun: u32,
+    /// The value of [`crate::end::EndRow::joins`] when this direction was last looked at in full.
+    pub joins: u8,
+    /// Written as 0.
+    pub pad: [u8; 3],
     /// The pod that this end's figures are added to.
     pub pod: IpKey,
-    /// The application's end of this connection, whichever end this is.
-    pub reader: ReaderKey,
 }
 
 #[cfg(feature = "user")]
 crate::impl_pod!(SockState);
 
-// With what the kernel puts before it (64 bytes and a pointer) exactly a slab object of 256.
-const _: () = assert!(size_of::<SockState>() == 5 * 8 + 16 * 4 + 8 + 16 + 56);
+// With what the kernel puts before it (64 bytes and a pointer) no more than a slab object of 256.
+const _: () = assert!(size_of::<SockState>() == 5 * 8 + 18 * 4 + 16);

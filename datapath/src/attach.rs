@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use aya::maps::SockHash;
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{CgroupAttachMode, FEntry, FExit, ProgramError, RawTracePoint, SkMsg, SockOps};
+use aya::programs::{
+    CgroupAttachMode, FEntry, FExit, ProgramError, RawTracePoint, SchedClassifier, SkMsg, SockOps,
+};
 use aya::{Btf, BtfError, Ebpf};
 use log::{info, warn};
 use sockway_common::layout::{self, program};
 
-use crate::existing::turn::Turn;
-use crate::kernel::Hooks;
-use crate::{Error, Pins, ends, kernel, loaded, sys};
+use crate::kernel::{Hooks, functions};
+use crate::lock::ProgramsLock;
+use crate::{Error, Pins, kernel, loaded, receive_hook, sys};
 
 /// What is attached on this node.
 #[derive(Clone, Debug)]
@@ -99,9 +101,21 @@ pub(crate) fn load(object: &mut Ebpf) -> Result<(), Error> {
     let name = program::REDIRECT;
     let program: &mut SkMsg = get(object, name)?;
     program.load().map_err(refused(name, "load"))?;
+    let name = program::LATE;
+    let program: &mut SchedClassifier = get(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
     let name = program::READS;
     let program: &mut RawTracePoint = get(object, name)?;
     program.load().map_err(refused(name, "load"))
+}
+
+/// Pins the program that user space runs, in place of an older one.
+pub(crate) fn late(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
+    let (name, pin) = (program::LATE, pins.program(program::LATE));
+    remove_pin(&pin)?;
+    let program: &mut SchedClassifier = get(object, name)?;
+    let pinned = program.pin(&pin);
+    pinned.map_err(|e| Error::io("pin at", &pin, io::Error::other(chain(&e))))
 }
 
 /// Whether the verifier has looked at a program and will not have it.
@@ -183,12 +197,17 @@ pub(crate) fn reads(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     on_tracepoint(object, pins, program::READS, "tcp_rcv_space_adjust")
 }
 
+/// Attaches the program that sees sockets that have an error to tell, in place of an older one.
+pub(crate) fn errors(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
+    on_tracepoint(object, pins, program::ERRORS, "inet_sk_error_report")
+}
+
 /// Attaches the program that sees who reads until there is nothing more, in place of an older one,
-/// and pins it for [`crate::ends::Ends`].
+/// and pins it for [`crate::receive_hook::ReceiveHook`].
 pub(crate) fn ends(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     let (name, pin) = (program::ENDS, pins.program(program::ENDS));
     remove_pin(&pin)?;
-    on_tracepoint(object, pins, name, ends::TRACEPOINT)?;
+    on_tracepoint(object, pins, name, receive_hook::TRACEPOINT)?;
     let program: &mut RawTracePoint = get(object, name)?;
     let pinned = program.pin(&pin);
     pinned.map_err(|e| Error::io("pin at", &pin, io::Error::other(chain(&e))))
@@ -223,8 +242,8 @@ pub(crate) fn to_tracepoint(
 
 /// The programs that see the same where there is no tracepoint (before 6.3), and their functions.
 const ENDS: [(&str, &str); 2] = [
-    (program::ENDS_V4, "inet_recvmsg"),
-    (program::ENDS_V6, "inet6_recvmsg"),
+    (program::ENDS_V4, functions::RECEIVE_V4),
+    (program::ENDS_V6, functions::RECEIVE_V6),
 ];
 
 /// The same as [`ends`] by the functions behind every receiving call.
@@ -240,8 +259,8 @@ pub(crate) fn ends_by_function(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Res
 
 /// The programs on kernel functions, and their functions.
 const GUARDS: [(&str, &str); 2] = [
-    (program::GUARD_IOCTL, "tcp_ioctl"),
-    (program::GUARD_SPLICE, "tcp_splice_read"),
+    (program::GUARD_IOCTL, functions::IOCTL),
+    (program::GUARD_SPLICE, functions::SPLICE),
 ];
 
 /// Attaches the programs that see who asks FIONREAD or splices, in place of older ones.
@@ -250,7 +269,7 @@ pub(crate) fn guards(object: &mut Ebpf, pins: &Pins, btf: &Btf) -> Result<(), Er
     match on_entry(
         object,
         pins,
-        (program::GUARD_JOINED_IOCTL, "tcp_bpf_ioctl"),
+        (program::GUARD_JOINED_IOCTL, functions::JOINED_IOCTL),
         btf,
     ) {
         Err(Error::Program { source, .. })
@@ -281,18 +300,23 @@ fn on_entry(
 /// How long a program may run at most where the kernel cannot be asked to wait for its end.
 const RUN: Duration = Duration::from_millis(100);
 
+/// Waits until every program that runs now has ended.
+pub(crate) fn wait_for_running() {
+    if sys::wait_for_running_programs().is_err() {
+        sleep(RUN);
+    }
+}
+
 /// Stops taking in connections: once it returns, no program joins one any more.
 pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
     // Who comes after this finds nothing attached, and leaves it at that.
-    let _turn = Turn::take(pins)?;
+    let _held = ProgramsLock::take(pins)?;
     let pin = pins.link(program::ESTABLISH);
     if let Ok(link) = sys::object_at(&pin) {
         if let Err(e) = sys::link_detach(link.as_fd()) {
             warn!("the kernel detaches {} later: {e}", program::ESTABLISH);
         }
-        if sys::wait_for_running_programs().is_err() {
-            sleep(RUN);
-        }
+        wait_for_running();
     }
     remove_pin(&pins.program(program::ENDS))?;
     LINKS
@@ -301,12 +325,13 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Every link of an installed datapath.
-const LINKS: [&str; 8] = [
+const LINKS: [&str; 9] = [
     program::ESTABLISH,
     program::READS,
     program::ENDS,
     program::ENDS_V4,
     program::ENDS_V6,
+    program::ERRORS,
     program::GUARD_IOCTL,
     program::GUARD_JOINED_IOCTL,
     program::GUARD_SPLICE,
@@ -337,16 +362,17 @@ pub(crate) fn status(pins: &Pins) -> Result<DatapathStatus, Error> {
         // Where it is off its tracepoint there is nothing to be seen now.
         ends: pins.program(program::ENDS).exists() || all_attached(&ENDS),
         guards: all_attached(&GUARDS),
+        errors: attached_to(program::ERRORS),
     };
-    let offsets = match loaded::config(pins) {
-        Some(config) => config.offsets,
-        // Loaded by a version that did not note it: 65 MB and a third of a second.
-        None => kernel::offsets(None)?,
+    let config = match loaded::config(pins) {
+        Some(config) => config,
+        // Loaded by a version that did not note it.
+        None => kernel::config(kernel::read(None)?.offsets),
     };
     Ok(DatapathStatus {
         attached: establish.is_some(),
         program_id: establish.map(|info| info.program_id),
         cgroup_id: establish.map(|info| info.cgroup_id),
-        limits: kernel::limits(&offsets, hooks),
+        limits: kernel::limits(&config, hooks),
     })
 }

@@ -136,10 +136,10 @@ pub enum Error {
         source: Box<aya::programs::ProgramError>,
     },
 
-    /// Connections that were open before cannot be brought in here.
+    /// Ends cannot be brought in late here.
     #[cfg(feature = "loader")]
-    #[error("connections that were open before stay on TCP: {why}")]
-    Existing {
+    #[error("ends that are open already stay as they are: {why}")]
+    Late {
         /// What is missing.
         why: String,
     },
@@ -157,10 +157,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// Existing connections cannot be brought in.
+    /// Ends cannot be brought in late.
     #[cfg(feature = "loader")]
-    pub(crate) fn existing(why: &str) -> Self {
-        Self::Existing {
+    pub(crate) fn late(why: &str) -> Self {
+        Self::Late {
             why: why.to_owned(),
         }
     }

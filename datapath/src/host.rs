@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
-use sockway_common::config::{self, DEFAULT_KEEPALIVE_IDLE};
+use sockway_common::config::{self, DEFAULT_TCP_EVERY};
 
 use crate::Error;
 
@@ -28,7 +28,8 @@ fn mounts_of(fstype: &str) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// Undoes `\040` and the like, as the kernel writes them into /proc/self/mounts.
-fn unescape(field: &str) -> String {
+#[must_use]
+pub fn unescape(field: &str) -> String {
     let mut text = String::with_capacity(field.len());
     let mut rest = field;
     while let Some(at) = rest.find('\\') {
@@ -134,14 +135,14 @@ pub fn require_bpffs(path: &Path) -> Result<(), Error> {
     })
 }
 
-/// [`config::Config::keepalive_idle`] for this node, seconds; the default where
+/// [`config::Config::tcp_every`] for this node, seconds; the default where
 /// conntrack is not there (yet).
 #[must_use]
-pub fn keepalive_idle() -> u32 {
+pub fn tcp_every() -> u32 {
     fs::read_to_string(CONNTRACK_TIMEOUT)
         .ok()
         .and_then(|text| text.trim().parse().ok())
-        .map_or(DEFAULT_KEEPALIVE_IDLE, config::keepalive_idle)
+        .map_or(DEFAULT_TCP_EVERY, config::tcp_every)
 }
 
 /// Raises `lo` of the network namespace that the caller is in.
@@ -154,10 +155,28 @@ pub fn raise_loopback() -> Result<(), Error> {
     crate::sys::raise_loopback().map_err(|e| Error::io("raise the interface", "lo", e))
 }
 
+/// The effective capabilities in a `/proc/PID/status`, a bit for each number of
+/// include/uapi/linux/capability.h; `None` where it names none.
+#[must_use]
+pub fn capabilities(status: &str) -> Option<u64> {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    u64::from_str_radix(effective?.trim(), 16).ok()
+}
+
 /// The kernel's release, as `uname -r` prints it; empty where it cannot be read.
 #[must_use]
 pub fn kernel_release() -> String {
-    fs::read_to_string("/proc/sys/kernel/osrelease")
+    named("osrelease")
+}
+
+/// Which build of it this is, as `uname -v` prints it; empty where it cannot be read.
+#[must_use]
+pub fn kernel_build() -> String {
+    named("version")
+}
+
+fn named(what: &str) -> String {
+    fs::read_to_string(Path::new("/proc/sys/kernel").join(what))
         .unwrap_or_default()
         .trim()
         .to_owned()

@@ -3,35 +3,33 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use btfparse::{Offset, Readable, TypeInformation, TypeVariant};
 use sockway_common::cast::{FUNCTION, TYPES};
 use sockway_common::config::{Arch, Config};
 use sockway_common::offsets::{Offsets, UNKNOWN};
+use sockway_common::policy::fionread;
 
 use crate::{Error, cast};
-use fields::{FIELDS, GENERATIONS};
+use btf::{FUNC, Place, STRUCT, Types};
+use fields::{FIELDS, Field, GENERATIONS};
 
+mod btf;
 mod fields;
+pub(crate) mod functions;
 
-pub(crate) use fields::{Field, fields};
+pub use btf::Malformed;
 pub use fields::{from_table, missing, table};
+pub use functions::Functions;
 
 /// Where a kernel with `CONFIG_DEBUG_INFO_BTF` offers its types.
 pub const BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// BTF in memory, for the parser.
-struct Bytes(Vec<u8>);
-
-impl Readable for Bytes {
-    fn read(&self, offset: u64, buffer: &mut [u8]) -> btfparse::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let range = start.saturating_add(buffer.len());
-        let bytes = self.0.get(start..range).ok_or_else(|| {
-            std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "the BTF ends early")
-        })?;
-        buffer.copy_from_slice(bytes);
-        Ok(())
-    }
+/// What is used of a kernel's BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Where its fields are.
+    pub offsets: Offsets,
+    /// What programs are attached to.
+    pub functions: Functions,
 }
 
 /// What programs are told of the kernel that these offsets are of; the rest as it is by default.
@@ -52,95 +50,63 @@ pub const ARCH: Arch = if cfg!(target_arch = "aarch64") {
     Arch::X86_64
 };
 
-/// The offsets of this kernel; what it lacks is [`UNKNOWN`].
+/// Reads this kernel's BTF.
 ///
 /// `btf` names another BTF file than [`BTF`], for tests.
 ///
 /// # Errors
 ///
 /// [`Error::Btf`] where the file is there but cannot be read or parsed. A
-/// kernel without BTF is no error: every offset is unknown then.
-pub fn offsets(btf: Option<&Path>) -> Result<Offsets, Error> {
-    let mut offsets = Offsets::NONE;
-    let Some(types) = types(btf)? else {
-        return Ok(offsets);
+/// kernel without BTF is no error: nothing is known then.
+pub fn read(btf: Option<&Path>) -> Result<Found, Error> {
+    let path = btf.map_or_else(|| PathBuf::from(BTF), Path::to_owned);
+    let parsed = match fs::read(&path) {
+        Ok(bytes) => parse(&bytes).map_err(Into::into),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Found {
+            offsets: Offsets::NONE,
+            functions: Functions::NONE,
+        }),
+        Err(e) => Err(e.into()),
     };
-    find(&types, &FIELDS, &mut offsets);
-    let inq = structure(&types, "tcp_sock");
-    let inq = inq.and_then(|id| types.offset_of(id, "recvmsg_inq").ok());
-    offsets.tcp_recvmsg_inq_bit = match inq {
-        Some((_, Offset::BitOffsetAndSize(bit, 1))) => bit,
-        _ => UNKNOWN,
-    };
-    let size = |id| {
-        let size = types.size_of(id).ok();
-        size.and_then(|size| u32::try_from(size).ok())
-    };
-    let regs = structure(&types, "pt_regs").and_then(size);
-    offsets.regs_size = regs.unwrap_or(UNKNOWN);
-    let node = structure(&types, "mem_cgroup_per_node");
-    let generations = node.and_then(|id| types.offset_of(id, GENERATIONS).ok());
-    let generations = generations.and_then(|(id, _)| size(id));
-    offsets.memcg_generations_size = generations.unwrap_or(UNKNOWN);
-    for (slot, name) in offsets.cast_types.iter_mut().zip(TYPES) {
-        *slot = structure(&types, name).unwrap_or(UNKNOWN);
-    }
-    offsets.cast_function = function(&types, FUNCTION).unwrap_or(UNKNOWN);
-    Ok(offsets)
+    parsed.map_err(|source| Error::Btf { path, source })
 }
 
-/// The kernel's types, or those of another file; `None` where there is no such file.
+/// What is used of a BTF, in this machine's byte order; what it lacks is [`UNKNOWN`].
 ///
 /// # Errors
 ///
-/// [`Error::Btf`] where the file is there but cannot be read or parsed.
-pub(crate) fn types(btf: Option<&Path>) -> Result<Option<TypeInformation>, Error> {
-    let path = btf.map_or_else(|| PathBuf::from(BTF), Path::to_owned);
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Btf {
-        path: path.clone(),
-        source,
-    };
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(failed(e.into())),
-    };
-    TypeInformation::new(&Bytes(bytes))
-        .map(Some)
-        .map_err(|e| failed(format!("{e:?}").into()))
-}
-
-/// Looks every field up; what the kernel lacks becomes [`UNKNOWN`].
-pub(crate) fn find<T>(types: &TypeInformation, fields: &[Field<T>], into: &mut T) {
-    for Field { of, path, slot } in fields {
-        let found = structure(types, of).and_then(|id| types.offset_of(id, path).ok());
-        *slot(into) = match found {
-            Some((_, Offset::ByteOffset(bytes))) => bytes,
+/// [`Malformed`].
+pub fn parse(btf: &[u8]) -> Result<Found, Malformed> {
+    let types = Types::new(btf)?;
+    let mut offsets = Offsets::NONE;
+    let place = |of, path| types.find(types.id(STRUCT, of)?, path);
+    for Field { of, path, slot } in &FIELDS {
+        *slot(&mut offsets) = match place(of, path) {
+            Some(Place { bits, width: 0, .. }) if bits % 8 == 0 => bits / 8,
             _ => UNKNOWN,
         };
     }
-}
-
-/// The id of a structure. A forward declaration may come behind it under the same
-/// name, and the parser's own look-up would give that: `pt_regs` on Debian's 5.10.
-fn structure(types: &TypeInformation, name: &str) -> Option<u32> {
-    named(types, name, |kind| matches!(kind, TypeVariant::Struct(_)))
-}
-
-/// The id of a function.
-fn function(types: &TypeInformation, name: &str) -> Option<u32> {
-    named(types, name, |kind| matches!(kind, TypeVariant::Func(_)))
-}
-
-fn named(types: &TypeInformation, name: &str, kind: fn(&TypeVariant) -> bool) -> Option<u32> {
-    let of_kind = |id: &u32| types.get().get(id).is_some_and(kind);
-    types.id_of(name).filter(of_kind).or_else(|| {
-        let mut ids = types.get().keys().copied().filter(of_kind);
-        ids.find(|&id| types.name_of(id).as_deref() == Some(name))
-    })
+    offsets.tcp_recvmsg_inq_bit = match place("tcp_sock", "recvmsg_inq") {
+        Some(Place { bits, width: 1, .. }) => bits,
+        _ => UNKNOWN,
+    };
+    let size = |id: Option<u32>| id.and_then(|id| types.size(id)).unwrap_or(UNKNOWN);
+    offsets.regs_size = size(types.id(STRUCT, "pt_regs"));
+    let generations = place("mem_cgroup_per_node", GENERATIONS);
+    offsets.memcg_generations_size = size(generations.map(|place| place.id));
+    for (slot, name) in offsets.cast_types.iter_mut().zip(TYPES) {
+        *slot = types.id(STRUCT, name).unwrap_or(UNKNOWN);
+    }
+    offsets.cast_function = types.id(FUNC, FUNCTION).unwrap_or(UNKNOWN);
+    let functions = Functions::find(&types);
+    Ok(Found { offsets, functions })
 }
 
 /// Programs that a kernel may refuse, and whether it took them.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each hook is there or not, whatever the others are"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hooks {
     /// It can be seen how applications read.
@@ -149,6 +115,8 @@ pub struct Hooks {
     pub ends: bool,
     /// A first FIONREAD or splice can be seen.
     pub guards: bool,
+    /// It can be seen that a socket has an error to tell.
+    pub errors: bool,
 }
 
 impl Hooks {
@@ -157,12 +125,14 @@ impl Hooks {
         reads: true,
         ends: true,
         guards: true,
+        errors: true,
     };
 }
 
 /// Which rules work with less on this kernel, one line each; empty where all work in full.
 #[must_use]
-pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
+pub fn limits(config: &Config, hooks: Hooks) -> Vec<&'static str> {
+    let offsets = &config.offsets;
     let rows = [
         (
             offsets.sees_syns(),
@@ -186,27 +156,47 @@ pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
         ),
         (
             offsets.sees_files(),
-            "applications stay on TCP, only Envoy to Envoy is accelerated: O_NONBLOCK cannot be seen",
+            "everything stays on TCP in scope auto: O_NONBLOCK cannot be seen",
         ),
         (
             offsets.sees_reads() && hooks.reads,
-            "applications stay on TCP in scope auto: how they read cannot be seen",
+            "everything stays on TCP in scope auto: how programs read cannot be seen",
         ),
         (
             offsets.sees_waits(),
-            "applications that do not read until EAGAIN stay on TCP in scope auto: how they wait cannot be seen",
+            "programs that do not read until EAGAIN are sent to by TCP in scope auto: how they wait cannot be seen",
         ),
         (
             hooks.ends,
-            "edge-triggered applications stay on TCP in scope auto: who reads until EAGAIN cannot be seen",
+            "edge-triggered programs, Envoy among them, are sent to by TCP in scope auto: who reads until EAGAIN cannot be seen",
         ),
         (
             offsets.sees_options(),
-            "applications that use options or flags that only TCP serves are not told apart",
+            "programs that use options or flags that only TCP serves are not told apart",
         ),
         (
             hooks.guards,
             "a first FIONREAD or splice on a joined connection is not seen: the kernel allows no fentry programs",
+        ),
+        (
+            hooks.errors,
+            "with IP_RECVERR a soft error (ICMP) is not told while a connection takes part: the kernel has no tracepoint for it",
+        ),
+        (
+            config.fionread == fionread::RIGHT,
+            "programs are watched on TCP first, and readers that stop short (nginx, Netty, tokio) stay there: this kernel answers FIONREAD wrongly for sockets in a sockhash",
+        ),
+        (
+            config.fionread != fionread::WRONG_UNSEEN,
+            "programs that are not proven to read to the end stay on TCP: FIONREAD is answered wrongly, and who asks cannot be seen (no fentry programs)",
+        ),
+        (
+            offsets.sees_programs(),
+            "programs are not told apart by their executables and listening sockets",
+        ),
+        (
+            offsets.sees_rest(),
+            "nothing comes in late and nothing leaves: a socket's rest cannot be seen",
         ),
     ];
     rows.into_iter()
@@ -217,7 +207,7 @@ pub fn limits(offsets: &Offsets, hooks: Hooks) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::fields::{FIELDS, OTHERS};
-    use super::{Hooks, from_table, limits, missing, offsets, table};
+    use super::{Config, Hooks, config, fionread, from_table, limits, missing, read, table};
     use sockway_common::offsets::{OFFSETS, Offsets};
     use std::path::Path;
 
@@ -225,6 +215,7 @@ mod tests {
         reads: false,
         ends: false,
         guards: false,
+        errors: false,
     };
 
     #[test]
@@ -247,9 +238,9 @@ mod tests {
 
     #[test]
     fn a_kernel_without_btf_is_no_error() {
-        let none = offsets(Some(Path::new("/proc/none"))).unwrap();
+        let none = read(Some(Path::new("/proc/none"))).unwrap().offsets;
         assert_eq!(none, Offsets::NONE);
-        assert_eq!(limits(&none, NONE).len(), 11);
+        assert_eq!(limits(&config(none), NONE).len(), 16);
     }
 
     #[test]
@@ -259,51 +250,16 @@ mod tests {
             println!("not run: this kernel has no BTF at {}", super::BTF);
             return;
         }
-        let found = offsets(None).unwrap();
+        let found = read(None).unwrap().offsets;
         assert!(found.sees_syns() && found.sees_order() && found.sees_files());
+        let config = Config {
+            fionread: fionread::RIGHT,
+            ..config(found)
+        };
         assert!(
-            limits(&found, Hooks::ALL).is_empty(),
+            limits(&config, Hooks::ALL).is_empty(),
             "{:?}",
             missing(&found)
         );
-    }
-
-    #[test]
-    fn a_forward_declaration_hides_no_structure() {
-        // include/uapi/linux/btf.h: INT is kind 1, STRUCT 4, FWD 7; offsets of members in bits.
-        let names = b"\0u64\0pt_regs\0orig_ax\0cs\0";
-        let [int, structure, forward] = [1 << 24, 4 << 24 | 2, 7 << 24];
-        let types: [u32; 16] = [
-            1, int, 8, 64, // u64
-            5, structure, 16, 13, 1, 0, 21, 1, 64, // pt_regs { orig_ax, cs }
-            5, forward, 0,
-        ];
-        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let [types_size, names_size] =
-            [types.len(), names.len()].map(|size| u32::try_from(size).unwrap().to_ne_bytes());
-        let mut btf = 0xeb9f_u16.to_ne_bytes().to_vec();
-        btf.extend([1, 0]);
-        btf.extend(24_u32.to_ne_bytes());
-        btf.extend(0_u32.to_ne_bytes());
-        btf.extend(types_size);
-        btf.extend(types_size);
-        btf.extend(names_size);
-        btf.extend(&types);
-        btf.extend(names);
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), btf).unwrap();
-        let found = offsets(Some(file.path())).unwrap();
-        if cfg!(target_arch = "x86_64") {
-            assert_eq!((found.regs_call, found.regs_mode), (0, 8));
-        }
-        assert_eq!(found.regs_size, 16);
-    }
-
-    #[test]
-    fn a_broken_btf_is_said() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), b"not BTF").unwrap();
-        let text = offsets(Some(file.path())).unwrap_err().to_string();
-        assert!(text.contains("BTF"), "{text}");
     }
 }

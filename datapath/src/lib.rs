@@ -13,27 +13,42 @@ pub mod registry;
 pub mod section;
 pub mod stats;
 mod trust;
+mod walk;
 
 #[cfg(feature = "loader")]
 mod attach;
 #[cfg(feature = "loader")]
 pub mod cast;
 #[cfg(feature = "loader")]
-pub mod ends;
-#[cfg(feature = "loader")]
-pub mod existing;
+mod create;
 #[cfg(feature = "loader")]
 pub mod kernel;
+#[cfg(feature = "loader")]
+pub mod late;
+#[cfg(feature = "loader")]
+pub mod layouts;
+#[cfg(feature = "loader")]
+mod length;
 #[cfg(feature = "loader")]
 mod loaded;
 #[cfg(feature = "loader")]
 mod loader;
 #[cfg(feature = "loader")]
+mod lock;
+#[cfg(feature = "loader")]
 pub mod probe;
+#[cfg(feature = "loader")]
+pub mod receive_hook;
 #[cfg(feature = "loader")]
 pub mod sweep;
 #[cfg(feature = "loader")]
+pub mod switch;
+#[cfg(feature = "loader")]
 mod sys;
+#[cfg(feature = "loader")]
+mod table;
+#[cfg(feature = "loader")]
+mod unread;
 
 #[cfg(feature = "loader")]
 pub use attach::DatapathStatus;

@@ -4,17 +4,18 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
-use aya::{Btf, Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader};
 use log::{debug, info, warn};
-use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_KEEPALIVE_IDLE, typed};
-use sockway_common::existing::{self, Fields};
+use sockway_common::config::{Config, DEFAULT_BACKLOG_LIMIT, DEFAULT_TCP_EVERY, typed};
 use sockway_common::layout::{self, program};
 use sockway_common::offsets::Offsets;
+use sockway_common::policy::fionread;
 
-use crate::ends::Ends;
-use crate::kernel::Hooks;
+use crate::kernel::{Found, Functions, Hooks};
+use crate::receive_hook::ReceiveHook;
 use crate::{
-    Error, Pins, attach, calls, cast, host, kernel, loaded, registry, stats, sweep, sys, trust,
+    Error, Pins, attach, calls, cast, create, host, kernel, length, loaded, registry, stats, sweep,
+    sys, trust, unread,
 };
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
@@ -38,12 +39,15 @@ pub struct InstallOptions {
     pub backlog_limit: u32,
     /// Accelerated connections at a time. Maps that are pinned already keep their size.
     pub max_connections: u32,
-    /// See [`Config::keepalive_idle`], seconds.
-    pub keepalive_idle: u32,
+    /// See [`Config::tcp_every`], seconds.
+    pub tcp_every: u32,
     /// Offsets that are known already, instead of those from the kernel's BTF.
     pub offsets: Option<Offsets>,
-    /// Whether to try the fentry programs; false where the kernel is known to refuse them, which
-    /// saves reading its BTF.
+    /// The same of functions; with both, the BTF is not read.
+    pub functions: Option<Functions>,
+    /// How the kernel answers `FIONREAD`, instead of what is measured: one of [`fionread`].
+    pub fionread: Option<u32>,
+    /// Whether to try the fentry programs; false where the kernel is known to refuse them.
     pub guards: bool,
     /// An object to load instead of the embedded one, and [`Config::blind`] for it.
     #[cfg(feature = "bench")]
@@ -59,8 +63,10 @@ impl InstallOptions {
             cgroup,
             backlog_limit: DEFAULT_BACKLOG_LIMIT,
             max_connections: layout::MAX_CONNECTIONS,
-            keepalive_idle: DEFAULT_KEEPALIVE_IDLE,
+            tcp_every: DEFAULT_TCP_EVERY,
             offsets: None,
+            functions: None,
+            fionread: None,
             guards: true,
             #[cfg(feature = "bench")]
             object: None,
@@ -78,8 +84,12 @@ pub struct InstallReport {
     pub limits: Vec<&'static str>,
     /// The offsets that the programs were loaded with.
     pub offsets: Offsets,
+    /// The functions that the kernel has for them.
+    pub functions: Functions,
     /// Which pointers the programs follow: one of [`typed`].
     pub typed: u32,
+    /// How the kernel answers `FIONREAD`: one of [`fionread`].
+    pub fionread: u32,
     /// The programs that the kernel took beside those that it has to.
     pub hooks: Hooks,
 }
@@ -102,7 +112,7 @@ impl Datapath {
     /// before a failure stays, and the next run goes on with it.
     pub fn install(options: &InstallOptions) -> Result<InstallReport, Error> {
         let done = Self::put_in_place(options);
-        // Reading the BTF takes tens of megabytes, which a process that stays should not keep.
+        // The objects and the verifier's log take megabytes, which a process that stays should not keep.
         sys::give_memory_back();
         done
     }
@@ -113,8 +123,10 @@ impl Datapath {
             cgroup,
             backlog_limit,
             max_connections,
-            keepalive_idle,
+            tcp_every,
             offsets,
+            functions,
+            fionread,
             guards,
             ..
         } = options;
@@ -129,13 +141,21 @@ impl Datapath {
             .create(&dir)
             .map_err(|e| Error::io("create", &dir, e))?;
         trust::require(pins)?;
-        let offsets = match offsets {
-            Some(offsets) => *offsets,
-            None => kernel::offsets(None)?,
+        let Found { offsets, functions } = match (*offsets, *functions) {
+            (Some(offsets), Some(functions)) => Found { offsets, functions },
+            (offsets, functions) => {
+                let found = kernel::read(None)?;
+                Found {
+                    offsets: offsets.unwrap_or(found.offsets),
+                    functions: functions.unwrap_or(found.functions),
+                }
+            }
         };
+        sys::raise_memlock();
         let config = Config {
             backlog_limit: *backlog_limit,
-            keepalive_idle: *keepalive_idle,
+            tcp_every: *tcp_every,
+            fionread: fionread.unwrap_or_else(|| length::measure(*guards)),
             ..kernel::config(offsets)
         };
         #[cfg(feature = "bench")]
@@ -151,10 +171,17 @@ impl Datapath {
         };
         #[cfg(not(feature = "bench"))]
         let bytes = OBJECT;
-        let (mut object, config) = verified(pins, config, bytes, *max_connections)?;
+        create::ends(pins, &config, *max_connections)?;
+        let (mut object, mut config) = verified(pins, config, bytes, *max_connections)?;
         registry::ensure_sandboxes(pins)?;
         calls::ensure(pins)?;
-        let hooks = attach_optional(&mut object, pins, *guards);
+        let mut hooks = attach_optional(&mut object, pins, guards.then_some(functions));
+        if config.fionread == fionread::WRONG && !hooks.guards {
+            config.fionread = fionread::WRONG_UNSEEN;
+            (object, config) = verified(pins, config, bytes, *max_connections)?;
+            hooks = attach_optional(&mut object, pins, None);
+        }
+        attach::late(&mut object, pins)?;
         loaded::note(pins, &config)?;
         attach::redirect(&mut object)?;
         let before = attach::is_detached(pins).then(|| sweep::Before::list(pins));
@@ -168,9 +195,11 @@ impl Datapath {
         }
         Ok(InstallReport {
             replaced,
-            limits: kernel::limits(&config.offsets, hooks),
+            limits: kernel::limits(&config, hooks),
             offsets: config.offsets,
+            functions,
             typed: config.typed,
+            fionread: config.fionread,
             hooks,
         })
     }
@@ -235,7 +264,7 @@ fn remove_root(pins: &Pins) -> Result<(), Error> {
 
 /// Attaches what is allowed to be missing; what is missing is said and costs
 /// acceleration, nothing else.
-fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
+fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: Option<Functions>) -> Hooks {
     let seen = |what: &str, result: Result<(), String>| match result {
         Ok(()) => true,
         Err(cause) => {
@@ -243,8 +272,7 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
             false
         }
     };
-    // 65 MB and a third of a second, so only where something is to be had by it.
-    let types = functions.then(|| Btf::from_sys_fs().map_err(|e| attach::chain(&e)));
+    let types = functions.map(|functions| functions.btf().map_err(|e| attach::chain(&e)));
     let types = types.as_ref().map(|types| types.as_ref());
     let reads = attach::reads(object, pins).map_err(|e| attach::chain(&e));
     let ends = attach::ends(object, pins).or_else(|e| match types {
@@ -257,13 +285,15 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
         }
         _ => Err(e),
     });
-    let ends = ends.and_then(|()| Ends::open(pins)?.note(true));
+    let ends = ends.and_then(|()| ReceiveHook::open(pins)?.note(true));
     let ends = ends.map_err(|e| attach::chain(&e));
     let guards = types.map(|types| {
         let types = types.map_err(Clone::clone)?;
         attach::guards(object, pins, types).map_err(|e| attach::chain(&e))
     });
+    let errors = attach::errors(object, pins).map_err(|e| attach::chain(&e));
     Hooks {
+        errors: seen("with IP_RECVERR soft errors are not told", errors),
         reads: seen(
             "how applications read cannot be seen, they stay on TCP",
             reads,
@@ -283,9 +313,7 @@ fn attach_optional(object: &mut Ebpf, pins: &Pins, functions: bool) -> Hooks {
 
 /// A loader over the pinned maps.
 fn over<'a>(pins: &Pins, config: &'a Config) -> EbpfLoader<'a> {
-    let mut loader = EbpfLoader::new();
-    // rustc emits no relocations against the kernel's types.
-    loader.btf(None);
+    let mut loader = unread::loader();
     loader.override_global(layout::CONFIG, config, true);
     for name in object_maps() {
         loader.map_pin_path(name, pins.map(name));
@@ -345,11 +373,4 @@ fn load(pins: &Pins, config: &Config, bytes: &[u8], max_connections: u32) -> Res
         }
     }
     Ok(object)
-}
-
-/// The object for its iterators, over maps that are pinned.
-pub(crate) fn iterators(pins: &Pins, config: &Config, fields: &Fields) -> Result<Ebpf, Error> {
-    let mut loader = over(pins, config);
-    loader.override_global(existing::FIELDS_GLOBAL, fields, true);
-    read(loader, pins, OBJECT)
 }

@@ -8,7 +8,7 @@ use aya::programs::{ProgramInfo, ProgramType, loaded_programs};
 use aya::sys::{BpfHelper, is_helper_supported};
 use sockway_common::layout::program;
 
-use crate::{Error, sys};
+use crate::{Error, Pins, sys};
 
 /// A helper that a program calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub struct Other {
     pub id: u32,
     /// Its name as the kernel keeps it, cut to 15 bytes; empty where it has none.
     pub name: String,
-    /// True where it admits no other program beside it on its cgroup or below.
+    /// True where it keeps ours from being attached to the cgroup.
     pub exclusive: bool,
 }
 
@@ -142,12 +142,13 @@ pub fn others(cgroup: &Path) -> Result<Vec<Other>, Error> {
         let Ok(attached) = sys::sock_ops_of(file.as_fd()) else {
             break;
         };
+        let exclusive = attached.admits_no_other(directory == cgroup);
         for id in attached.ids {
             found.push(Other {
                 hook: "sock_ops",
                 id,
                 name: name(id).to_owned(),
-                exclusive: attached.exclusive,
+                exclusive,
             });
         }
     }
@@ -169,6 +170,35 @@ pub fn others(cgroup: &Path) -> Result<Vec<Other>, Error> {
                 .any(|own| own.starts_with(name) && name.len() == own.len().min(15))
     };
     found.retain(|other| !ours(&other.name));
+    Ok(found)
+}
+
+/// Programs of another Sockway on a cgroup: of our names, and pinned under another root.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the programs cannot be listed.
+pub fn another_sockway(pins: &Pins, cgroup: &Path) -> Result<Vec<u32>, Error> {
+    let directory = File::open(cgroup).map_err(|e| Error::io("open cgroup", cgroup, e))?;
+    let attached = sys::sock_ops_of(directory.as_fd())
+        .map_err(|e| Error::io("list the programs of", cgroup, e))?;
+    let layouts = pins.other_layouts().unwrap_or_default();
+    let all = layouts.iter().map(|name| pins.of_layout(name));
+    let own: Vec<u32> = all
+        .chain([pins.clone()])
+        .filter_map(|pins| sys::object_at(&pins.link(program::ESTABLISH)).ok())
+        .filter_map(|link| sys::link_info(link.as_fd()).ok())
+        .map(|info| info.program_id)
+        .collect();
+    let mut found = Vec::new();
+    for info in loaded_programs().filter_map(Result::ok) {
+        let name = info.name_as_str().unwrap_or_default();
+        let ours =
+            name.len() == program::ESTABLISH.len().min(15) && program::ESTABLISH.starts_with(name);
+        if ours && attached.ids.contains(&info.id()) && !own.contains(&info.id()) {
+            found.push(info.id());
+        }
+    }
     Ok(found)
 }
 

@@ -13,7 +13,7 @@
 mod create;
 mod lock;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 
@@ -21,11 +21,15 @@ use aya::Pod;
 use aya::maps::{HashMap, Map, MapData, MapError};
 use sockway_common::addr::IpKey;
 use sockway_common::layout::{MAX_PODS, PODS, SANDBOXES};
+use sockway_common::part::{Part, Switched};
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
+use sockway_common::scope;
 
+#[cfg(feature = "loader")]
+pub(crate) use create::{NO_PREALLOC, create};
 pub use create::{create_pods, ensure_sandboxes};
 
-use crate::{Error, Pins, stats};
+use crate::{Error, Pins, stats, walk};
 use lock::PinLock;
 
 /// The kernel's errno for a hash that is full.
@@ -74,6 +78,7 @@ impl Registry {
     /// Addresses that the same attachment held before and holds no longer are
     /// taken out. An address that another attachment holds changes hands: IPAM
     /// gives an address to the next pod before the last one's DEL has come.
+    /// An attachment that was switched off stays so.
     ///
     /// # Errors
     /// [`Error::Busy`], [`Error::MapFull`], [`Error::Map`]; nothing of the
@@ -91,13 +96,22 @@ impl Registry {
             pins,
         } = self;
         let _held = lock.exclusive()?;
+        let mut part = sandbox.part();
+        let mut row = PodRow { owner, ..*row };
         if let Some(before) = lookup(sandboxes, &owner, SANDBOXES)? {
             for ip in before.ips().iter().filter(|ip| !sandbox.ips().contains(ip)) {
                 remove_owned(pods, ip, &owner)?;
             }
+            if let Some(switched) = before.part().switched {
+                part.switched = Some(switched);
+                row.scope = scope::OFF;
+            }
         }
-        insert(sandboxes, &owner, sandbox, SANDBOXES)?;
-        let row = PodRow { owner, ..*row };
+        let sandbox = SandboxRow {
+            part: part.word(),
+            ..*sandbox
+        };
+        insert(sandboxes, &owner, &sandbox, SANDBOXES)?;
         for ip in sandbox.ips() {
             if lookup(pods, ip, PODS)?.is_none_or(|before| before.owner != owner) {
                 // What the last pod with this address did is not this one's.
@@ -113,6 +127,37 @@ impl Registry {
             }
         }
         Ok(())
+    }
+
+    /// Switches an attachment off, or back to the scope that it was registered with; false where it
+    /// is not registered.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Map`].
+    pub fn switch(&mut self, owner: &OwnerKey, switched: Option<Switched>) -> Result<bool, Error> {
+        let Self {
+            pods,
+            sandboxes,
+            lock,
+            ..
+        } = self;
+        let _held = lock.exclusive()?;
+        let Some(mut sandbox) = lookup(sandboxes, owner, SANDBOXES)? else {
+            return Ok(false);
+        };
+        let part = Part {
+            switched,
+            ..sandbox.part()
+        };
+        sandbox.part = part.word();
+        insert(sandboxes, owner, &sandbox, SANDBOXES)?;
+        let scope = part.in_effect();
+        for ip in sandbox.ips() {
+            if let Some(row) = lookup(pods, ip, PODS)?.filter(|row| row.owner == *owner) {
+                insert(pods, ip, &PodRow { scope, ..row }, PODS)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Takes an attachment out and says how many addresses that were.
@@ -174,6 +219,46 @@ impl Registry {
             }
         }
         Ok(done)
+    }
+
+    /// Gives addresses that nobody has a row for to the attachments that registered them, and says which.
+    ///
+    /// An address that two pods had is its younger pod's; once that is gone, the older one has no row
+    /// although it lives. Of several that claim an address the youngest gets it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::MapFull`], [`Error::Map`].
+    pub fn give_back(
+        &mut self,
+        outbound_port: u16,
+        inbound_port: u16,
+    ) -> Result<Vec<(IpKey, SandboxRow)>, Error> {
+        let Self {
+            pods,
+            sandboxes,
+            lock,
+            ..
+        } = self;
+        let _held = lock.exclusive()?;
+        let mut claims = rows(sandboxes, SANDBOXES, |owner| *owner)?;
+        claims.sort_by_key(|(_, sandbox)| std::cmp::Reverse(sandbox.since_unix_ns));
+        let mut given = Vec::new();
+        for (owner, sandbox) in claims {
+            for ip in sandbox.ips() {
+                if lookup(pods, ip, PODS)?.is_some() {
+                    continue;
+                }
+                let row = PodRow {
+                    owner,
+                    outbound_port,
+                    inbound_port,
+                    scope: sandbox.part().in_effect(),
+                };
+                insert(pods, ip, &row, PODS)?;
+                given.push((*ip, sandbox));
+            }
+        }
+        Ok(given)
     }
 
     /// The row of an address.
@@ -292,19 +377,16 @@ fn remove<K: Pod, V: Pod>(
     }
 }
 
-/// Every row once. A hash that others write to while it is read starts over
-/// when the row last seen is gone: hence the tree, and the bound on steps.
-fn rows<K: Pod, V: Pod, S: Ord>(
+/// Every row once; see [`walk`].
+fn rows<K: Pod + Eq + std::hash::Hash, V: Pod, S: Ord>(
     map: &HashMap<MapData, K, V>,
     name: &'static str,
     sort_by: fn(&K) -> S,
 ) -> Result<Vec<(K, V)>, Error> {
-    let mut found = BTreeMap::new();
-    for row in map.iter().take(MAX_PODS * 4) {
-        let (key, value) = row.map_err(|source| map_error(name, "list its rows", source))?;
-        found.insert(sort_by(&key), (key, value));
-    }
-    Ok(found.into_values().collect())
+    let listed = walk::rows(map.iter(), MAX_PODS);
+    let mut listed = listed.map_err(|source| map_error(name, "list its rows", source))?;
+    listed.sort_by_key(|(key, _)| sort_by(key));
+    Ok(listed)
 }
 
 fn errno(error: &MapError) -> Option<io::ErrorKind> {

@@ -35,6 +35,10 @@ pub struct Section {
     pub scope: u32,
     /// Kubernetes namespaces whose pods are left alone, whatever they say.
     pub exclude_namespaces: Vec<String>,
+    /// The only Kubernetes namespaces whose pods take part; empty for all.
+    pub only_namespaces: Vec<String>,
+    /// The share of pods that take part, per cent.
+    pub percent: u8,
     /// How much is logged.
     #[serde(serialize_with = "level_word")]
     pub log_level: log::LevelFilter,
@@ -57,10 +61,12 @@ pub struct EnvoyPorts {
 }
 
 /// Names of the section's own keys.
-pub const OWN_KEYS: [&str; 7] = [
+pub const OWN_KEYS: [&str; 9] = [
     "envoyPorts",
     "scope",
     "excludeNamespaces",
+    "onlyNamespaces",
+    "percent",
     "logLevel",
     "logFile",
     "bpffs",
@@ -97,6 +103,9 @@ impl Default for Section {
             // Only what an application cannot tell from TCP.
             scope: scope::AUTO,
             exclude_namespaces: Vec::new(),
+            // Stages of a roll-out are asked for.
+            only_namespaces: Vec::new(),
+            percent: 100,
             // One line for each call.
             log_level: log::LevelFilter::Info,
             // Bounded by rotation to two files of 4 MiB.

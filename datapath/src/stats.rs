@@ -1,20 +1,27 @@
 //! Reading what the programs counted.
 
-use std::collections::HashMap as Rows;
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
+#[cfg(feature = "loader")]
 use aya::Pod;
-use aya::maps::{Map, MapData, MapError, PerCpuArray, PerCpuHashMap};
+use aya::maps::{IterableMap as _, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, SockHash};
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
+#[cfg(feature = "loader")]
+use sockway_common::end::EndRow;
 use sockway_common::layout;
-use sockway_common::pair::ReaderKey;
+#[cfg(feature = "loader")]
+use sockway_common::pair::{PendingRow, SeqKey};
 use sockway_common::pod::PodStats;
-use sockway_common::reader::ReaderRow;
+#[cfg(feature = "loader")]
+use sockway_common::program::{ProgramKey, ProgramRow};
 
-use crate::{Error, Pins};
+#[cfg(feature = "loader")]
+use crate::table;
+use crate::{Error, Pins, walk};
 
 /// Opens a pinned map; a missing pin says why it is missing.
 ///
@@ -76,15 +83,15 @@ pub fn pods(pins: &Pins) -> Result<Vec<(IpKey, PodStats)>, Error> {
     let map = Map::PerCpuLruHashMap(open(pins, name)?);
     let hash =
         PerCpuHashMap::<_, IpKey, PodStats>::try_from(map).map_err(map_error(name, "open"))?;
-    let mut rows = Rows::new();
-    for row in &hash {
-        let (ip, values) = row.map_err(map_error(name, "read"))?;
-        let sum: &mut PodStats = rows.entry(ip).or_default();
+    let rows = walk::rows(hash.iter(), room(hash.map())).map_err(map_error(name, "read"))?;
+    let sums = rows.into_iter().map(|(ip, values)| {
+        let mut sum = PodStats::default();
         for cpu in values.iter() {
             sum.add(cpu);
         }
-    }
-    Ok(rows.into_iter().collect())
+        (ip, sum)
+    });
+    Ok(sums.collect())
 }
 
 /// Forgets the sums of a pod; none is no error.
@@ -115,22 +122,34 @@ pub fn capacity(pins: &Pins, name: &'static str) -> Result<u32, Error> {
     Ok(info.map_err(map_error(name, "look at"))?.max_entries())
 }
 
+/// The same of a map that is open; without the kernel's word no walk over it is cut short.
+pub(crate) fn room(map: &MapData) -> usize {
+    let rows = map.info().map(|info| info.max_entries());
+    rows.ok()
+        .and_then(|rows| usize::try_from(rows).ok())
+        .unwrap_or(usize::MAX >> 3)
+}
+
 /// How many sockets are in the sockhash now: two for each joined connection.
 ///
 /// # Errors
 ///
 /// As for opening and reading a pinned map.
 pub fn sockets(pins: &Pins) -> Result<usize, Error> {
-    count(
-        layout::SOCKETS,
-        Map::SockHash(open(pins, layout::SOCKETS)?),
-        |map| {
-            let hash = aya::maps::SockHash::<_, u64>::try_from(map)?;
-            hash.keys().try_fold(0, |n, key| key.map(|_| n + 1))
-        },
-    )
+    cookies(pins).map(|cookies| cookies.len())
 }
 
+/// Cookies of the sockets that are in the sockhash now.
+pub(crate) fn cookies(pins: &Pins) -> Result<HashSet<u64>, Error> {
+    let name = layout::SOCKETS;
+    let data = open(pins, name)?;
+    let capacity = room(&data);
+    let hash =
+        SockHash::<_, u64>::try_from(Map::SockHash(data)).map_err(map_error(name, "open"))?;
+    walk::keys(hash.keys(), capacity).map_err(map_error(name, "list"))
+}
+
+#[cfg(feature = "loader")]
 /// How many rows a map of connections or of what was learnt has now.
 ///
 /// # Errors
@@ -138,16 +157,18 @@ pub fn sockets(pins: &Pins) -> Result<usize, Error> {
 /// As for opening and reading a pinned map.
 pub fn rows(pins: &Pins, name: &'static str) -> Result<usize, Error> {
     match name {
-        layout::PENDING => {
-            lru_rows::<sockway_common::pair::SeqKey, sockway_common::pair::PendingRow>(pins, name)
-        }
-        layout::WATCHED => lru_rows::<u64, sockway_common::pair::ReaderKey>(pins, name),
-        layout::READERS => lru_rows::<
-            sockway_common::pair::ReaderKey,
-            sockway_common::reader::ReaderRow,
-        >(pins, name),
+        layout::PENDING => count::<SeqKey, PendingRow>(pins, name),
+        layout::ENDS => count::<u64, EndRow>(pins, name),
+        layout::PROGRAMS => count::<ProgramKey, ProgramRow>(pins, name),
         _ => sockets(pins),
     }
+}
+
+#[cfg(feature = "loader")]
+fn count<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<usize, Error> {
+    let mut rows = 0;
+    each::<K, V>(pins, name, |_, _| rows += 1)?;
+    Ok(rows)
 }
 
 /// Kernel memory of a map, in bytes, as the kernel accounts it: what is allocated now since Linux
@@ -164,31 +185,51 @@ pub fn memory(pins: &Pins, name: &'static str) -> Result<u64, Error> {
     Ok(bytes.and_then(|b| b.trim().parse().ok()).unwrap_or(0))
 }
 
-fn lru_rows<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<usize, Error> {
-    count(name, Map::LruHashMap(open(pins, name)?), |map| {
-        let hash = aya::maps::HashMap::<_, K, V>::try_from(map)?;
-        hash.keys().try_fold(0, |n, key| key.map(|_| n + 1))
-    })
+#[cfg(feature = "loader")]
+/// Calls `see` with every row of a hash map.
+fn each<K: Pod, V: Pod>(
+    pins: &Pins,
+    name: &'static str,
+    see: impl FnMut(K, V),
+) -> Result<(), Error> {
+    let map = open(pins, name)?;
+    table::each(&map, see).map_err(|e| Error::io("list the map at", pins.map(name), e))
 }
 
-fn count<F>(name: &'static str, map: Map, keys: F) -> Result<usize, Error>
-where
-    F: FnOnce(Map) -> Result<usize, MapError>,
-{
-    keys(map).map_err(map_error(name, "list"))
+#[cfg(feature = "loader")]
+/// Every row of a hash map.
+pub(crate) fn list<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<Vec<(K, V)>, Error> {
+    let mut rows = Vec::new();
+    each(pins, name, |key, row| rows.push((key, row)))?;
+    Ok(rows)
 }
 
-/// What is known of how applications read, by their addresses.
+#[cfg(feature = "loader")]
+/// What is known of programs.
 ///
 /// # Errors
 ///
 /// As for opening and reading a pinned map.
-pub fn readers(pins: &Pins) -> Result<Vec<(ReaderKey, ReaderRow)>, Error> {
-    let name = layout::READERS;
-    let hash =
-        aya::maps::HashMap::<_, ReaderKey, ReaderRow>::try_from(Map::LruHashMap(open(pins, name)?))
-            .map_err(map_error(name, "open"))?;
-    hash.iter()
-        .collect::<Result<_, _>>()
-        .map_err(map_error(name, "read"))
+pub fn programs(pins: &Pins) -> Result<Vec<(ProgramKey, ProgramRow)>, Error> {
+    list(pins, layout::PROGRAMS)
+}
+
+#[cfg(feature = "loader")]
+/// Both ends of every connection that may take part, by cookie.
+///
+/// # Errors
+///
+/// As for opening and reading a pinned map.
+pub fn ends(pins: &Pins) -> Result<Vec<(u64, EndRow)>, Error> {
+    list(pins, layout::ENDS)
+}
+
+#[cfg(feature = "loader")]
+/// The same, one after the other: a full node's take several MiB.
+///
+/// # Errors
+///
+/// As for opening and reading a pinned map.
+pub fn each_end(pins: &Pins, see: impl FnMut(u64, EndRow)) -> Result<(), Error> {
+    each(pins, layout::ENDS, see)
 }

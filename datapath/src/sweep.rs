@@ -10,39 +10,47 @@ use std::hash::Hash;
 use std::io;
 
 use aya::Pod;
-use aya::maps::{HashMap, Map, MapData, MapError, SockHash};
-use sockway_common::layout::{PENDING, SOCKETS, WATCHED};
-use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
+use aya::maps::{HashMap, Map, MapData, MapError};
+use sockway_common::end::EndRow;
+use sockway_common::layout::{ENDS, PENDING};
+use sockway_common::pair::{PendingRow, SeqKey};
 
-use crate::stats::{map_error, open};
-use crate::{Error, Pins};
+use crate::stats::{list, map_error, open};
+use crate::{Error, Pins, stats};
 
 /// The rows that connections had before programs were attached.
 #[derive(Debug)]
 pub(crate) struct Before {
     pending: HashSet<SeqKey>,
-    watched: HashSet<u64>,
+    ends: HashSet<u64>,
 }
 
 impl Before {
     /// To be called while no program is attached.
     pub(crate) fn list(pins: &Pins) -> Result<Self, Error> {
+        let ends = list::<u64, EndRow>(pins, ENDS)?;
+        // After the rows: who comes in meanwhile is among these.
+        let sockets = stats::cookies(pins)?;
         Ok(Self {
-            pending: keys::<_, PendingRow>(&lru(pins, PENDING)?, PENDING)?,
-            watched: keys::<_, ReaderKey>(&lru(pins, WATCHED)?, WATCHED)?,
+            pending: keys::<_, PendingRow>(pins, PENDING)?,
+            ends: ends
+                .into_iter()
+                .filter(|(cookie, row)| row.joined == 0 || !sockets.contains(cookie))
+                .map(|(cookie, _)| cookie)
+                .collect(),
         })
     }
 
     /// To be called once programs are attached: what still ends is seen by them.
     ///
-    /// Handshakes that were under way go by TCP. Of watched sockets those stay
-    /// that are joined; one that was only observed is not any more, and its
-    /// address learns from the next connection.
+    /// Handshakes that were under way go by TCP. Of ends those stay that are in the sockhash, which
+    /// the kernel takes them out of when they end; the others
+    /// may have ended meanwhile, and those that have not are found anew as connections that
+    /// are older than the programs.
     pub(crate) fn sweep(self, pins: &Pins) -> Result<usize, Error> {
-        let Self { pending, watched } = self;
-        let joined = joined(pins)?;
-        let dead: Vec<_> = watched.difference(&joined).copied().collect();
-        Ok(forget(pins, &pending, &joined)? + remove::<_, ReaderKey>(pins, WATCHED, dead)?)
+        let Self { pending, ends } = self;
+        let taken = remove::<_, PendingRow>(pins, PENDING, Map::LruHashMap, pending)?;
+        Ok(taken + remove::<_, EndRow>(pins, ENDS, Map::HashMap, ends)?)
     }
 }
 
@@ -59,53 +67,30 @@ impl Handshakes {
     ///
     /// As for opening, reading and writing a pinned map.
     pub fn turn(&mut self, pins: &Pins) -> Result<usize, Error> {
-        let now = keys::<_, PendingRow>(&lru(pins, PENDING)?, PENDING)?;
-        let stale = now.intersection(&self.seen).copied().collect();
-        let taken = forget(pins, &stale, &joined(pins)?)?;
+        let now = keys::<_, PendingRow>(pins, PENDING)?;
+        let stale: Vec<SeqKey> = now.intersection(&self.seen).copied().collect();
+        let taken = remove::<_, PendingRow>(pins, PENDING, Map::LruHashMap, stale)?;
         self.seen = now;
         Ok(taken)
     }
 }
 
-/// Takes rows of `pending` out, but not those from which a joined socket will learn its other end.
-fn forget(pins: &Pins, rows: &HashSet<SeqKey>, joined: &HashSet<u64>) -> Result<usize, Error> {
-    let map = lru::<SeqKey, PendingRow>(pins, PENDING)?;
-    let waits = |key| {
-        let row = map.get(key, 0);
-        row.is_ok_and(|row| joined.contains(&row.active_cookie))
-    };
-    let stale: Vec<_> = rows.iter().filter(|key| !waits(key)).copied().collect();
-    remove::<_, PendingRow>(pins, PENDING, stale)
-}
-
-fn joined(pins: &Pins) -> Result<HashSet<u64>, Error> {
-    let map = SockHash::<_, u64>::try_from(Map::SockHash(open(pins, SOCKETS)?))
-        .map_err(map_error(SOCKETS, "open"))?;
-    map.keys()
-        .collect::<Result<_, _>>()
-        .map_err(map_error(SOCKETS, "list"))
-}
-
-fn lru<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<HashMap<MapData, K, V>, Error> {
-    HashMap::try_from(Map::LruHashMap(open(pins, name)?)).map_err(map_error(name, "open"))
-}
-
-fn keys<K: Pod + Eq + Hash, V: Pod>(
-    map: &HashMap<MapData, K, V>,
-    name: &'static str,
-) -> Result<HashSet<K>, Error> {
-    map.keys()
-        .collect::<Result<_, _>>()
-        .map_err(map_error(name, "list"))
+fn keys<K: Pod + Eq + Hash, V: Pod>(pins: &Pins, name: &'static str) -> Result<HashSet<K>, Error> {
+    Ok(list::<K, V>(pins, name)?
+        .into_iter()
+        .map(|(key, _)| key)
+        .collect())
 }
 
 /// How many of the rows were still there.
-fn remove<K: Pod, V: Pod>(
+pub(crate) fn remove<K: Pod, V: Pod>(
     pins: &Pins,
     name: &'static str,
+    kind: fn(MapData) -> Map,
     keys: impl IntoIterator<Item = K>,
 ) -> Result<usize, Error> {
-    let mut map = lru::<K, V>(pins, name)?;
+    let map = kind(open(pins, name)?);
+    let mut map = HashMap::<_, K, V>::try_from(map).map_err(map_error(name, "open"))?;
     let mut removed = 0;
     for key in keys {
         match map.remove(&key) {

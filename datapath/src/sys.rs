@@ -2,15 +2,18 @@
 
 use std::ffi::CString;
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Commands of include/uapi/linux/bpf.h.
+const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 const BPF_PROG_QUERY: libc::c_int = 16;
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 const BPF_LINK_UPDATE: libc::c_int = 29;
 const BPF_LINK_DETACH: libc::c_int = 34;
 /// Of include/uapi/linux/membarrier.h.
@@ -23,6 +26,15 @@ struct ObjGet {
     pathname: u64,
     bpf_fd: u32,
     file_flags: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct MapCreate {
+    kind: u32,
+    key_size: u32,
+    value_size: u32,
+    max_entries: u32,
 }
 
 #[repr(C)]
@@ -74,6 +86,19 @@ struct ProgQuery {
     pad: u32,
 }
 
+#[repr(C)]
+#[derive(Default)]
+struct MapBatch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
 /// `BPF_CGROUP_SOCK_OPS` of `enum bpf_attach_type`.
 const CGROUP_SOCK_OPS: u32 = 3;
 /// Programs that a query asks for: the kernel lets 64 into one cgroup.
@@ -84,8 +109,18 @@ const MAX_PROGRAMS: usize = 64;
 pub(crate) struct Attached {
     /// Their ids.
     pub(crate) ids: Vec<u32>,
-    /// Attached without `BPF_F_ALLOW_OVERRIDE` and `BPF_F_ALLOW_MULTI`.
-    pub(crate) exclusive: bool,
+    /// `BPF_F_ALLOW_OVERRIDE` (1) and `BPF_F_ALLOW_MULTI` (2), as the first one was attached.
+    pub(crate) flags: u32,
+}
+
+impl Attached {
+    /// Whether the kernel refuses a further program: on the same cgroup beside any that was not
+    /// attached for several, below it where it may not be overridden either
+    /// (kernel/bpf/cgroup.c `hierarchy_allows_attach`, `__cgroup_bpf_attach`).
+    pub(crate) fn admits_no_other(&self, same: bool) -> bool {
+        let (over, multi) = (self.flags & 1 != 0, self.flags & 2 != 0);
+        !self.ids.is_empty() && !multi && (same || !over)
+    }
 }
 
 /// The head of `struct bpf_link_info`, with the union read as a cgroup link's.
@@ -141,6 +176,39 @@ pub(crate) fn object_at(path: &Path) -> io::Result<OwnedFd> {
         ..ObjGet::default()
     };
     descriptor(BPF_OBJ_GET, &mut attr)
+}
+
+/// Makes a sockhash with keys and values of 4 bytes, which aya makes only for objects.
+///
+/// # Errors
+///
+/// The kernel's, for example `EINVAL` where it has none.
+pub(crate) fn sockhash(rows: u32) -> io::Result<OwnedFd> {
+    /// `BPF_MAP_TYPE_SOCKHASH` of `enum bpf_map_type`.
+    const SOCKHASH: u32 = 18;
+    let mut attr = MapCreate {
+        kind: SOCKHASH,
+        key_size: 4,
+        value_size: 4,
+        max_entries: rows,
+    };
+    descriptor(BPF_MAP_CREATE, &mut attr)
+}
+
+/// Lets this process hold as much memory in maps and programs as it needs, where the kernel charges
+/// them to the limit (before 5.11). Who may not raise it is told by what is made next.
+pub(crate) fn raise_memlock() {
+    let all = libc::rlimit {
+        rlim_cur: libc::RLIM_INFINITY,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: the limits are a live value of the type that the call reads.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const all) } != 0 {
+        log::debug!(
+            "cannot raise RLIMIT_MEMLOCK: {}",
+            io::Error::last_os_error()
+        );
+    }
 }
 
 /// Whether the kernel takes a program of a kind (`enum bpf_prog_type`), which is given back at once.
@@ -202,6 +270,38 @@ pub(crate) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &mut attr).map(|_| ())
 }
 
+/// Looks up the next rows of a hash map, from `at` on; `next`: where to go on. How many were
+/// found, and whether there may be more.
+///
+/// # Errors
+///
+/// The kernel's.
+pub(crate) fn lookup_batch<K: aya::Pod, V: aya::Pod>(
+    map: BorrowedFd<'_>,
+    at: Option<&u32>,
+    next: &mut u32,
+    keys: &mut [MaybeUninit<K>],
+    values: &mut [MaybeUninit<V>],
+) -> io::Result<(usize, bool)> {
+    let room = keys.len().min(values.len());
+    let mut attr = MapBatch {
+        in_batch: at.map_or(0, |at| core::ptr::from_ref(at) as u64),
+        out_batch: core::ptr::from_mut(next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(room).map_err(io::Error::other)?,
+        map_fd: number(map)?,
+        ..MapBatch::default()
+    };
+    let more = match bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) {
+        Ok(_) => true,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+        Err(e) => return Err(e),
+    };
+    let count = usize::try_from(attr.count).map_err(io::Error::other)?;
+    Ok((count.min(room), more))
+}
+
 /// Waits until every program that runs now has ended: they run inside RCU read
 /// sections, and `membarrier(2)` waits for those (`kernel/sched/membarrier.c`
 /// calls `synchronize_rcu`).
@@ -236,7 +336,7 @@ pub(crate) fn sock_ops_of(cgroup: BorrowedFd<'_>) -> io::Result<Attached> {
     bpf(BPF_PROG_QUERY, &mut attr)?;
     ids.truncate(usize::try_from(attr.prog_cnt).map_err(io::Error::other)?);
     Ok(Attached {
-        exclusive: !ids.is_empty() && attr.attach_flags == 0,
+        flags: attr.attach_flags,
         ids,
     })
 }

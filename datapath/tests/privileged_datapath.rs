@@ -6,17 +6,23 @@
 mod ageing;
 #[path = "support/bpffs.rs"]
 mod bpffs_support;
-#[path = "cases/existing/mod.rs"]
-mod existing;
 mod support {
     pub(crate) use super::bpffs_support as bpffs;
+    #[path = "keeper.rs"]
+    pub(crate) mod keeper;
     #[path = "measure.rs"]
     pub(crate) mod measure;
     #[path = "node.rs"]
     pub(crate) mod node;
+    #[path = "threads.rs"]
+    pub(crate) mod threads;
 }
+#[path = "cases/hammer.rs"]
+mod hammer;
 #[path = "cases/interleavings.rs"]
 mod interleavings;
+#[path = "cases/late/mod.rs"]
+mod late;
 #[path = "cases/limit.rs"]
 mod limit;
 #[path = "cases/pointers.rs"]
@@ -37,7 +43,7 @@ use sockway_common::scope;
 use sockway_datapath::{Datapath, Error};
 use support::bpffs::privileged;
 use support::measure::{defer_accept, fill, lo_bytes};
-use support::node::{Node, connect, dial, listen, message, receive, send};
+use support::node::{Node, connect, dial, listen, message, receive, receive_all, send};
 
 /// Sends that may pass between two looks at a direction on TCP.
 const LOOK_AGAIN: usize = sockway_common::flow::MAX_BACKOFF as usize;
@@ -65,13 +71,13 @@ fn ping_pong(client: &socket2::Socket, server: &socket2::Socket, rounds: usize) 
         let sent = message(round, 1024);
         send(client, &sent);
         assert_eq!(
-            receive(server, 1024),
+            receive_all(server, 1024),
             sent,
             "round {round}, towards the server"
         );
         send(server, &sent);
         assert_eq!(
-            receive(client, 1024),
+            receive_all(client, 1024),
             sent,
             "round {round}, towards the client"
         );
@@ -118,10 +124,14 @@ fn every_family_is_joined_and_leaves_nothing() {
         assert_eq!(lo_bytes(), lo, "{at}: bytes crossed lo");
         drop((client, server, listener));
         let after = node.stats();
-        let hop = hop as usize;
-        assert_eq!(after.paired[hop], before.paired[hop] + 1, "{at}: joined");
-        let messages = after.redirected_messages[hop] - before.redirected_messages[hop];
-        assert_eq!(messages, 200, "{at}: redirected messages");
+        let at_hop = hop as usize;
+        assert_eq!(after.paired[at_hop], before.paired[at_hop] + 1, "{at}");
+        assert_eq!(after.joined[at_hop], before.joined[at_hop] + 2, "{at}");
+        for from_active in [true, false] {
+            let way = hop::direction(hop, from_active) as usize;
+            let messages = after.redirected_messages[way] - before.redirected_messages[way];
+            assert_eq!(messages, 100, "{at}: redirected messages");
+        }
         assert_eq!(node.connection_rows(), [0; 3], "{at}: rows left");
     }
 }
@@ -133,13 +143,14 @@ fn everything_else_is_left_alone() {
     };
     node.install();
     node.pod("10.9.0.1", scope::OFF);
-    node.pod("fd00::1", scope::PROXY);
+    node.pod("10.9.0.2", scope::PROXY);
     let cases = [
         ("10.9.0.1:15006", "10.9.0.2", "10.9.0.1:15006"), // scope off
-        ("10.9.0.2:15006", "10.9.0.1", "10.9.0.2:15006"), // not registered
+        ("[fd00::2]:15006", "fd00::1", "[fd00::2]:15006"), // not registered
         ("127.0.0.1:15001", "127.0.0.1", "127.0.0.1:15001"), // loopback to loopback
         ("127.0.0.1:8080", "10.9.0.1", "127.0.0.1:8080"), // no Envoy port
-        ("[fd00::1]:15006", "fd00::2", "[fd00::1]:15006"), // proxy, but not Envoy's uid
+        ("127.0.0.1:15002", "10.9.0.2", "127.0.0.1:15002"), // no Envoy port of that pod either
+        ("10.9.0.2:8080", "127.0.0.6", "10.9.0.2:8080"),  // proxy, and no hop between proxies
     ];
     for (at, from, to) in cases {
         let listener = listen(at);
@@ -218,34 +229,48 @@ fn a_reader_that_stops_stops_its_sender() {
 }
 
 #[test]
-fn applications_are_watched_before_they_take_part() {
+fn programs_are_watched_before_bytes_are_redirected_to_them() {
     let Some(node) = node("auto") else { return };
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
-    for (at, from) in [
-        ("10.9.0.1:8080", "127.0.0.6"),
-        ("127.0.0.1:15001", "10.9.0.1"),
+    // Whether the connecting end, of which is known that it does not block, comes in unknown.
+    let at_once = u64::from(node.comes_in_at_once());
+    for (at, from, hop, known) in [
+        ("10.9.0.1:8080", "127.0.0.6", hop::APP, 0),
+        // By now its executable is known.
+        ("127.0.0.1:15001", "10.9.0.1", hop::OUTBOUND, 1),
     ] {
+        let at_hop = hop as usize;
         let listener = listen(at);
         let before = node.stats();
         let (client, server) = connect(&listener, from, at);
+        let lo = lo_bytes();
         ping_pong(&client, &server, 20);
+        assert!(lo_bytes() - lo > 20 * 2 * 1024, "{at}: nothing crossed lo");
+        drop((client, server));
         let first = node.stats();
+        assert_eq!(first.paired[at_hop], before.paired[at_hop] + 1, "{at}");
         assert_eq!(
-            first.paired, before.paired,
-            "{at}: the first connection is only watched"
+            first.joined[at_hop],
+            before.joined[at_hop] + at_once.max(known),
+            "{at}"
+        );
+        assert_eq!(
+            first.redirected_messages, before.redirected_messages,
+            "{at}"
         );
         assert_eq!(
             first.left[Reason::Observed as usize],
-            before.left[Reason::Observed as usize] + 1
+            before.left[Reason::Observed as usize] + 2 - at_once.max(known),
+            "{at}: the first connection is watched"
         );
         let (client, server) = connect(&listener, from, at);
+        let lo = lo_bytes();
         ping_pong(&client, &server, 20);
-        assert_ne!(
-            node.stats().paired,
-            before.paired,
-            "{at}: the second one takes part"
-        );
+        assert_eq!(lo_bytes(), lo, "{at}: the second one takes part");
+        drop((client, server));
+        let second = node.stats();
+        assert_eq!(second.joined[at_hop], first.joined[at_hop] + 2, "{at}");
     }
 }
 
@@ -283,15 +308,19 @@ fn blocking_applications_stay_on_tcp() {
     for _ in 0..5 {
         let client = dial("127.0.0.6", "10.9.0.1:8080");
         let (server, _) = listener.accept().expect("accept");
+        let lo = lo_bytes();
         for round in 0..20 {
-            send(&client, &message(round, 64));
-            assert_eq!(receive(&server, 64), message(round, 64));
-            send(&server, &message(round, 64));
-            assert_eq!(receive(&client, 64), message(round, 64));
+            send(&client, &message(round, 1024));
+            assert_eq!(receive(&server, 1024), message(round, 1024));
+            send(&server, &message(round, 1024));
+            assert_eq!(receive_all(&client, 1024), message(round, 1024));
         }
+        assert!(lo_bytes() - lo > 20 * 2 * 1024, "bytes do not cross lo");
+        // The connecting end may: nothing is redirected to it, for the other one cannot send so.
+        assert!(node.connection_rows()[0] <= 1);
     }
     let stats = node.stats();
-    assert_eq!(stats.paired[hop::APP as usize], 0);
+    assert_eq!(stats.redirected_messages, [0; _]);
     assert_eq!(
         stats.left[Reason::Blocking as usize],
         4,
@@ -358,7 +387,7 @@ fn kernels_without_msg_tot_len_count_the_queue() {
         return;
     };
     let mut options = node.options();
-    let offsets = sockway_datapath::kernel::offsets(None).expect("BTF");
+    let offsets = sockway_datapath::kernel::read(None).expect("BTF").offsets;
     options.offsets = Some(Offsets {
         psock_msg_tot_len: sockway_common::offsets::UNKNOWN,
         ..offsets

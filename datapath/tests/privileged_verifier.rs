@@ -8,7 +8,8 @@ mod bpffs;
 
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{
-    FEntry, FExit, Iter, Program, ProgramError, ProgramInfo, RawTracePoint, SkMsg, SockOps,
+    FEntry, FExit, Program, ProgramError, ProgramInfo, RawTracePoint, SchedClassifier, SkMsg,
+    SockOps,
 };
 use aya::{Btf, BtfError, EbpfLoader, VerifierLogLevel};
 use bpffs::{Bpffs, privileged};
@@ -16,14 +17,15 @@ use sockway_common::addr::IpKey;
 use sockway_common::calls;
 use sockway_common::config::{Config, typed};
 use sockway_common::counters::Stats;
-use sockway_common::existing::{FIELDS_GLOBAL, Fields, JOIN, LOOK};
+use sockway_common::end::EndRow;
 use sockway_common::layout::{self, program};
 use sockway_common::offsets::Offsets;
-use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
+use sockway_common::pair::{PendingRow, SeqKey};
 use sockway_common::pod::{OwnerKey, PodRow, PodStats, SandboxRow};
-use sockway_common::reader::{ReaderRow, signal};
+use sockway_common::program::{ProgramKey, ProgramRow};
+use sockway_common::signal;
 use sockway_common::state::SockState;
-use sockway_datapath::{Datapath, InstallOptions, Pins, cast, existing, host, kernel};
+use sockway_datapath::{Datapath, InstallOptions, Pins, cast, host, kernel};
 
 /// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
 const MOST_INSTRUCTIONS: u32 = 250_000;
@@ -36,9 +38,6 @@ const FUNCTIONS: [(&str, &str); 5] = [
     (program::ENDS_V4, "inet_recvmsg"),
     (program::ENDS_V6, "inet6_recvmsg"),
 ];
-
-/// The iterators, which are loaded only where a kernel locks sockets for them.
-const ITERATORS: [&str; 2] = [LOOK, JOIN];
 
 /// The function that a program is for.
 fn function(name: &str) -> &'static str {
@@ -66,12 +65,10 @@ fn load(
         arch: kernel::ARCH,
         ..Config::UNSET
     };
-    let fields = existing::fields().unwrap_or(Fields::NONE);
     let mut loader = EbpfLoader::new();
     loader
         .btf(None)
-        .override_global(layout::CONFIG, &config, true)
-        .override_global(FIELDS_GLOBAL, &fields, true);
+        .override_global(layout::CONFIG, &config, true);
     loader.verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS);
     // The maps' sizes are another test's.
     for (map, rows) in layout::capacities(64) {
@@ -105,8 +102,8 @@ fn load(
             FExit::load(program, function(name), btf)?;
             info(program.info())
         }
-        Program::Iter(program) => {
-            Iter::load(program, "tcp", btf)?;
+        Program::SchedClassifier(program) => {
+            SchedClassifier::load(program)?;
             info(program.info())
         }
         other => panic!("{name} is of an unexpected kind: {other:?}"),
@@ -131,7 +128,7 @@ fn programs(object: &[u8]) -> Vec<String> {
 /// Every set of fields that a kernel may have, as far as it differs from this one's, and whether
 /// its types can be followed.
 fn kernels() -> Vec<(String, (Offsets, u32))> {
-    let offsets = kernel::offsets(None).expect("read the BTF");
+    let offsets = kernel::read(None).expect("read the BTF").offsets;
     let rows = kernel::table(&offsets);
     let level = cast::level(&offsets);
     let mut kernels = vec![
@@ -160,7 +157,8 @@ fn every_program_by_itself_on_every_kernel() {
     if !privileged("every_program_by_itself") {
         return;
     }
-    let (object, btf) = (object(), Btf::from_sys_fs().expect("the kernel's BTF"));
+    let functions = kernel::read(None).expect("read the BTF").functions;
+    let (object, btf) = (object(), functions.btf().expect("a BTF for aya"));
     let names = programs(&object);
     for name in [
         program::ESTABLISH,
@@ -172,20 +170,13 @@ fn every_program_by_itself_on_every_kernel() {
         program::GUARD_IOCTL,
         program::GUARD_JOINED_IOCTL,
         program::GUARD_SPLICE,
-        LOOK,
-        JOIN,
+        program::LATE,
     ] {
         assert!(names.iter().any(|n| n == name), "no {name} in {names:?}");
     }
     let kernels = kernels();
     assert!(kernels.len() >= 2 + sockway_common::offsets::OFFSETS);
     for name in &names {
-        if ITERATORS.contains(&name.as_str())
-            && let Err(why) = existing::fields()
-        {
-            println!("{name}: {why}");
-            continue;
-        }
         let mut counts = Vec::new();
         for (which, kernel) in &kernels {
             let verified = load(&object, name, *kernel, &btf);
@@ -228,7 +219,7 @@ fn every_program_by_itself_on_every_kernel() {
 
 #[test]
 fn every_map_is_as_declared() {
-    use MapType::{Array, Hash, LruHash, LruPerCpuHash, PerCpuArray, SkStorage, SockHash};
+    use MapType::{Array, Hash, LruHash, LruPerCpuHash, PerCpuArray, RingBuf, SkStorage, SockHash};
     if !privileged("every_map_is_as_declared") {
         return;
     }
@@ -271,20 +262,28 @@ fn every_map_is_as_declared() {
         (layout::SOCKETS, SockHash, cookie, 8, connections * 2),
         (layout::STATE, SkStorage, 4, size_of::<SockState>(), 0),
         (
-            layout::READERS,
+            layout::PROGRAMS,
             LruHash,
-            size_of::<ReaderKey>(),
-            size_of::<ReaderRow>(),
-            layout::MAX_READERS,
+            size_of::<ProgramKey>(),
+            size_of::<ProgramRow>(),
+            layout::MAX_PROGRAMS,
         ),
         (
-            layout::WATCHED,
+            layout::ENDS,
+            Hash,
+            cookie,
+            size_of::<EndRow>(),
+            connections * 2,
+        ),
+        (
+            layout::DIALLING,
             LruHash,
             cookie,
-            size_of::<ReaderKey>(),
-            connections / 2,
+            size_of::<ProgramKey>(),
+            layout::MAX_DIALLING,
         ),
-        (layout::LEARNING, Array, 4, size_of::<u64>(), signal::COUNT),
+        (layout::EVENTS, RingBuf, 0, 0, layout::EVENTS_SIZE),
+        (layout::SIGNALS, Array, 4, size_of::<u64>(), signal::COUNT),
         (layout::STATS, PerCpuArray, 4, size_of::<Stats>(), 1),
         (
             layout::POD_STATS,

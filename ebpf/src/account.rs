@@ -1,14 +1,18 @@
 //! Adding up what happened.
 
+use sockway_common::addr::IpKey;
 use sockway_common::counters::{REASONS, Reason, Stats};
 use sockway_common::pair::hop;
 use sockway_common::pod::PodStats;
-use sockway_common::state::SockState;
+use sockway_common::state::{SockState, flag};
 
+use crate::ends;
 use crate::maps::{POD_STATS, STATS};
 
 /// Messages a socket keeps to itself before it adds them to the sums.
 const BATCH: u32 = 64;
+/// What SYN and FIN add to the bytes that the kernel counts as acknowledged.
+const SEQUENCE_NUMBERS: u64 = 2;
 /// Bytes from which it does not wait for that; no message is larger.
 const MANY: u32 = 1 << 31;
 
@@ -37,11 +41,9 @@ fn with_stats(add: impl FnOnce(*mut Stats)) {
 /// The slot of a hop or reason, kept inside its array for the verifier.
 #[inline(always)]
 fn slot<const N: usize>(array: *mut [u64; N], index: u32) -> *mut u64 {
-    let index = if (index as usize) < N {
-        index as usize
-    } else {
-        0
-    };
+    // Hidden from the compiler, which would check another register than it adds.
+    let index = core::hint::black_box(index) as usize;
+    let index = if index < N { index } else { 0 };
     // SAFETY: `index` is below N, so the result stays inside the array.
     unsafe { array.cast::<u64>().add(index) }
 }
@@ -79,16 +81,33 @@ pub(crate) fn resumed() {
     with_stats(|s| bump(field!(s.resumed), 1));
 }
 
-/// Both ends of a connection were joined.
+/// Both ends of a connection were found.
 #[inline(always)]
-pub(crate) fn paired(state: &SockState) {
-    with_stats(|s| bump(slot::<{ hop::COUNT }>(field!(s.paired), state.hop), 1));
-    with_pod(state, |p| bump(field!(p.paired), 1));
+pub(crate) fn paired(hop: u32, pod: IpKey) {
+    with_stats(|s| bump(slot::<{ hop::COUNT }>(field!(s.paired), hop), 1));
+    with_pod(pod, |p| bump(field!(p.paired), 1));
+}
+
+/// An end came in when it was established.
+#[inline(always)]
+pub(crate) fn joined(hop: u32) {
+    with_stats(|s| bump(slot::<{ hop::COUNT }>(field!(s.joined), hop), 1));
+}
+
+/// An end came in late.
+#[inline(always)]
+pub(crate) fn joined_late(hop: u32) {
+    with_stats(|s| bump(slot::<{ hop::COUNT }>(field!(s.joined_late), hop), 1));
+}
+
+/// An end left the sockhash before it closed.
+#[inline(always)]
+pub(crate) fn left_early() {
+    with_stats(|s| bump(field!(s.left_early), 1));
 }
 
 #[inline(always)]
-fn with_pod(state: &SockState, add: impl FnOnce(*mut PodStats)) {
-    let pod = state.pod;
+fn with_pod(pod: IpKey, add: impl FnOnce(*mut PodStats)) {
     if let Some(stats) = POD_STATS.get_ptr_mut(pod) {
         add(stats);
         return;
@@ -123,13 +142,19 @@ pub(crate) fn by_tcp(state: &mut SockState, size: u32) {
 /// Changes the reason for TCP; what was noted so far counts for the old one.
 #[inline(always)]
 pub(crate) fn set_reason(state: &mut SockState, reason: Reason) {
-    if state.reason != reason as u32 {
+    set_reason_number(state, reason as u32);
+}
+
+/// The same with the reason as a number.
+#[inline(always)]
+pub(crate) fn set_reason_number(state: &mut SockState, reason: u32) {
+    if state.reason != reason {
         flush(state);
-        state.reason = reason as u32;
+        state.reason = reason;
     }
 }
 
-/// Adds what a socket has noted to the sums.
+/// Adds what a socket has noted to the sums, and to its row.
 #[inline(never)]
 pub(crate) fn flush(state: &mut SockState) {
     let messages = u64::from(state.redirected_messages);
@@ -139,14 +164,15 @@ pub(crate) fn flush(state: &mut SockState) {
     if messages == 0 && tcp_messages == 0 {
         return;
     }
+    let direction = hop::direction(state.hop, state.flags & flag::ACTIVE != 0);
     with_stats(|s| {
         if messages != 0 {
             bump(
-                slot::<{ hop::COUNT }>(field!(s.redirected_messages), state.hop),
+                slot::<{ hop::DIRECTIONS }>(field!(s.redirected_messages), direction),
                 messages,
             );
             bump(
-                slot::<{ hop::COUNT }>(field!(s.redirected_bytes), state.hop),
+                slot::<{ hop::DIRECTIONS }>(field!(s.redirected_bytes), direction),
                 bytes,
             );
         }
@@ -161,21 +187,40 @@ pub(crate) fn flush(state: &mut SockState) {
             );
         }
     });
-    with_pod(state, |p| {
+    with_pod(state.pod, |p| {
         bump(field!(p.redirected_messages), messages);
         bump(field!(p.redirected_bytes), bytes);
         bump(field!(p.tcp_messages), tcp_messages);
         bump(field!(p.tcp_bytes), tcp_bytes);
     });
+    if let Some(row) = ends::get_mut(state.cookie) {
+        bump(field!(row.redirected), bytes);
+        bump(field!(row.by_tcp), tcp_bytes);
+    }
     state.redirected_messages = 0;
     state.redirected_bytes = 0;
     state.tcp_messages = 0;
     state.tcp_bytes = 0;
 }
 
-/// A joined end closed: adds its figures.
+/// An end closed: adds its figures. `received`, `acked`: payload bytes by TCP, as the kernel counted them.
 #[inline(always)]
-pub(crate) fn closed(state: &mut SockState) {
+pub(crate) fn closed(state: &mut SockState, received: u64, acked: u64) {
     flush(state);
-    with_stats(|s| bump(field!(s.closed), 1));
+    let Some(row) = ends::get(state.cookie) else {
+        return;
+    };
+    let from_active = state.flags & flag::ACTIVE == 0;
+    let incoming = hop::direction(state.hop, from_active);
+    // What was sent while the end was not in the sockhash.
+    let unseen = acked.saturating_sub(row.by_tcp + SEQUENCE_NUMBERS);
+    with_stats(|s| {
+        bump(field!(s.closed), 1);
+        bump(
+            slot::<{ hop::DIRECTIONS }>(field!(s.received_bytes), incoming),
+            received,
+        );
+        bump(slot::<REASONS>(field!(s.tcp_bytes), row.why), unseen);
+    });
+    with_pod(state.pod, |p| bump(field!(p.tcp_bytes), unseen));
 }

@@ -1,55 +1,62 @@
-//! `sock_ops`: finds the two ends of a connection and joins them.
+//! `sock_ops`: finds the two ends of a connection, and brings in those that may.
 //!
-//! A SYN that reaches a listener of a registered pod leaves a row in `pending`
-//! under both initial sequence numbers. The connecting socket, once
-//! established, finds that row only if its SYN arrived on this node, so
-//! connections that leave the node are never touched. The accepted socket then
-//! finds the connecting one in the row, and leaves its own name there: those two are one
-//! connection, whatever their addresses say.
+//! A SYN that reaches a listener of a registered pod leaves a row in `pending` under both initial
+//! sequence numbers. The connecting socket, once established, finds that row only if its SYN
+//! arrived on this node, so connections that leave the node are never touched. The accepted socket
+//! then finds the connecting one in the row, and leaves its own name in that one's row of `ends`:
+//! those two are one connection, whatever their addresses say.
 
 mod active;
+mod dial;
 mod end;
 mod passive;
 mod syn;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
-    BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_HDR_OPT_LEN_CB,
-    BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB, BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB,
-    BPF_SOCK_OPS_STATE_CB_FLAG,
+    BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+    BPF_SOCK_OPS_RWND_INIT, BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG,
+    BPF_SOCK_OPS_TCP_CONNECT_CB,
 };
-use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_setsockopt};
 use aya_ebpf::programs::SockOpsContext;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Reason;
-use sockway_common::pair::PendingRow;
+use sockway_common::end::EndRow;
 use sockway_common::pod::PodRow;
-use sockway_common::reader::{OTHER_END, SERVER};
-use sockway_common::state::{SockState, flag};
+use sockway_common::policy::{self, End};
+use sockway_common::state::SockState;
 
+use crate::context::Tuple;
 use crate::kernel::Own;
 use crate::maps::{PODS, SOCKETS};
-use crate::{kernel, readers, sock};
+use crate::{account, ends, kernel, known, sock};
 
 /// `TCP_CLOSE` of `include/net/tcp_states.h`.
 const TCP_CLOSE: u32 = 7;
+
+/// `IPPROTO_TCP` of `include/uapi/linux/in.h`, the level of TCP's options.
+const IPPROTO_TCP: i32 = 6;
+
+/// `TCP_BPF_IW` of `include/uapi/linux/bpf.h`: the initial congestion window.
+const TCP_BPF_IW: i32 = 1001;
 
 /// Runs for every socket operation of the cgroup.
 #[inline(always)]
 pub(crate) fn run(ctx: &SockOpsContext) {
     // Functions of their own: one stack of 512 bytes would not hold them all.
     match ctx.op() {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => dial::dials(ctx.ops),
         BPF_SOCK_OPS_RWND_INIT => syn::arrived(ctx.ops),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => active::established(ctx.ops),
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => passive::established(ctx.ops),
-        BPF_SOCK_OPS_HDR_OPT_LEN_CB => end::segment(ctx.ops),
         BPF_SOCK_OPS_STATE_CB if ctx.arg(1) == TCP_CLOSE => end::closed(ctx.ops),
         _ => {}
     }
 }
 
 #[inline(always)]
-fn lookup_pod<'a>(ip: IpKey) -> Option<&'a PodRow> {
+pub(crate) fn lookup_pod<'a>(ip: IpKey) -> Option<&'a PodRow> {
     let row = PODS.get_ptr(ip)?;
     // SAFETY: a row stays readable until the program ends (RCU); user space
     // replaces rows as a whole, so at worst an old row is read.
@@ -62,66 +69,107 @@ struct Socket {
     /// The pointer that the verifier tracks.
     sk: *mut core::ffi::c_void,
     own: Own,
+    cookie: u64,
 }
 
 impl Socket {
     /// `None` for request and time-wait sockets, and what is not TCP.
     #[inline(always)]
     fn of(ctx: &SockOpsContext) -> Option<Self> {
-        let sk = crate::ends::sk(ctx);
+        let sk = crate::context::sk(ctx);
         if sk.is_null() {
             return None;
         }
         let own = Own::of(sk, || kernel::sops_sock(ctx.as_ptr()).unwrap_or(0))?;
-        Some(Self { sk, own })
+        let cookie = cookie(ctx);
+        Some(Self { sk, own, cookie })
     }
 
-    /// Gives the socket its state, with what the row says.
+    /// What the policy asks of it.
     #[inline(always)]
-    fn new_state<'a>(
+    fn facts(self) -> End {
+        End {
+            nonblocking: kernel::nonblocking(self.own),
+            ulp: kernel::has_ulp(self.own),
+            tcp_only: kernel::has_tcp_only_option(self.own),
+        }
+    }
+
+    /// Gives it its state and its row, and puts it into the sockhash if it may be there.
+    #[inline(always)]
+    fn track(
         self,
         ctx: &SockOpsContext,
-        row: &PendingRow,
-    ) -> Result<&'a mut SockState, Reason> {
-        let Some(state) = sock::create(self.sk) else {
+        row: &mut EndRow,
+        registered: IpKey,
+        flags: u32,
+    ) -> Result<(), Reason> {
+        let state = self.state(row, registered).ok_or(Reason::NotInserted)?;
+        state.flags = flags;
+        state.peer_cookie = row.peer;
+        state.peer_sock = row.peer_sock;
+        let end = self.facts();
+        let known = known::of(&row.program);
+        let whole = known::of_whole(&row.program);
+        let verdict = policy::come_in(row.scope, row.hop, end, known, whole, kernel::fionread());
+        row.joined = u8::from(verdict.is_ok());
+        row.open = row.joined;
+        if let Err(reason) = verdict {
+            row.why = reason as u32;
+            account::left(reason);
+        }
+        row.netns = kernel::netns(self.own);
+        if !ends::create(self.cookie, row) {
             return Err(Reason::NotInserted);
-        };
-        state.cookie = cookie(ctx);
+        }
+        set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+        widen(ctx);
+        if row.joined == 0 {
+            // Its bytes go by TCP from the first one on, so rule 1 decides if it comes in.
+            state.mode = sockway_common::state::mode::TCP;
+            return Ok(());
+        }
+        if insert(ctx, self.cookie) {
+            account::joined(row.hop);
+            return Ok(());
+        }
+        account::left(Reason::NotInserted);
+        state.mode = sockway_common::state::mode::TCP;
+        if let Some(row) = ends::get_mut(self.cookie) {
+            ends::set!(row, why, Reason::NotInserted as u32);
+            ends::set!(row, joined, 0);
+            ends::set!(row, open, 0);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn state<'a>(self, row: &EndRow, registered: IpKey) -> Option<&'a mut SockState> {
+        let state = sock::create(self.sk)?;
+        state.cookie = self.cookie;
         state.sock = self.own.address();
         state.hop = row.hop;
         state.scope = row.scope;
-        state.pod = row.pod;
-        state.reader = row.reader;
-        Ok(state)
+        state.pod = registered;
+        Some(state)
     }
 }
 
-/// Watches an end on plain TCP, the application's or the other one.
+/// Where a socket is, as its row says it.
 #[inline(always)]
-fn observe(ctx: &SockOpsContext, socket: Socket, row: &PendingRow) {
-    let Ok(state) = socket.new_state(ctx, row) else {
-        return;
-    };
-    state.flags = flag::OBSERVED;
-    // A watched active end of an application has its state from `active`.
-    if row.reader.kind == SERVER && ctx.op() == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
-        state.flags |= flag::APP_END;
-    } else {
-        state.reader.kind |= OTHER_END;
-    }
-    readers::watch(state.cookie, &state.reader);
-    set_callbacks(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+fn place(row: &mut EndRow, tuple: &Tuple) {
+    row.local = tuple.local;
+    row.remote = tuple.remote;
+    row.local_port = tuple.local_port;
+    row.remote_port = tuple.remote_port;
 }
 
-/// Puts the context's socket into the sockhash; its key again.
+/// Puts the context's socket into the sockhash.
 #[inline(always)]
-fn insert(ctx: &SockOpsContext, mut cookie: u64) -> Result<u64, Reason> {
+fn insert(ctx: &SockOpsContext, mut cookie: u64) -> bool {
     // SAFETY: the context is valid for the whole run.
     let ops = unsafe { &mut *ctx.ops };
-    match SOCKETS.update(&mut cookie, ops, u64::from(BPF_ANY)) {
-        Ok(()) => Ok(cookie),
-        Err(_) => Err(Reason::NotInserted),
-    }
+    SOCKETS.update(&mut cookie, ops, u64::from(BPF_ANY)).is_ok()
 }
 
 #[inline(always)]
@@ -136,4 +184,19 @@ fn set_callbacks(ctx: &SockOpsContext, flags: u32) {
     let flags = ctx.cb_flags() | flags;
     // A failure costs the close figures, nothing else.
     let _unsupported = ctx.set_cb_flags(flags.cast_signed());
+}
+
+/// Lets it begin with a send buffer as large as acknowledgements would soon have made it.
+///
+/// The kernel sizes that buffer by the congestion window (`net/ipv4/tcp_input.c`
+/// `tcp_sndbuf_expand`), right after this callback, and again with each acknowledgement; of
+/// redirected bytes there are none. A sender that is ahead of its reader would be refused earlier
+/// than on plain TCP, and Envoy loses the end of a TLS stream when the last record finds no room.
+#[inline(always)]
+fn widen(ctx: &SockOpsContext) {
+    /// Segments. Both ends are on this node, and the reader's own window bounds what is under way.
+    static WINDOW: i32 = 224;
+    let value = (&raw const WINDOW).cast_mut().cast();
+    // SAFETY: the context is the running program's own; the four bytes of the value are only read.
+    let _refused = unsafe { bpf_setsockopt(ctx.as_ptr(), IPPROTO_TCP, TCP_BPF_IW, value, 4) };
 }

@@ -7,21 +7,23 @@
 #![feature(asm_experimental_arch)]
 
 mod account;
-mod ageing;
+mod context;
 mod ends;
 mod establish;
-mod existing;
+mod events;
 mod kernel;
-mod learning;
+mod known;
+mod late;
 mod maps;
 mod readers;
 mod redirect;
+mod signals;
 mod sock;
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
-use aya_ebpf::macros::{fentry, fexit, raw_tracepoint, sk_msg, sock_ops};
+use aya_ebpf::macros::{classifier, fentry, fexit, raw_tracepoint, sk_msg, sock_ops};
 use aya_ebpf::programs::{
-    FEntryContext, FExitContext, RawTracePointContext, SkMsgContext, SockOpsContext,
+    FEntryContext, FExitContext, RawTracePointContext, SkMsgContext, SockOpsContext, TcContext,
 };
 
 /// Finds pairs. Attached to a cgroup2; minimum kernel 5.10.
@@ -66,6 +68,13 @@ pub fn sockway_ends_v6(ctx: FExitContext) -> u32 {
     0
 }
 
+/// Sees sockets that have an error to tell. Minimum kernel 5.14.
+#[raw_tracepoint(tracepoint = "inet_sk_error_report")]
+pub fn sockway_errors(ctx: RawTracePointContext) -> i32 {
+    readers::error(&ctx);
+    0
+}
+
 /// Sees who asks FIONREAD. Only where the kernel allows fentry.
 #[fentry(function = "tcp_ioctl")]
 pub fn sockway_ioctl(ctx: FEntryContext) -> u32 {
@@ -87,21 +96,10 @@ pub fn sockway_splice(ctx: FEntryContext) -> u32 {
     0
 }
 
-/// Tells what it sees of every established socket of a network namespace.
-/// Loaded only when asked for; minimum kernel 6.5 (see `existing`).
-// aya has no attribute for iterators.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/tcp")]
-pub extern "C" fn sockway_look(ctx: *mut core::ffi::c_void) -> i32 {
-    existing::look(&existing::Context::new(ctx));
-    0
-}
-
-/// Brings sockets in that were open before. As `sockway_look`.
-#[unsafe(no_mangle)]
-#[unsafe(link_section = "iter/tcp")]
-pub extern "C" fn sockway_join(ctx: *mut core::ffi::c_void) -> i32 {
-    existing::join(&existing::Context::new(ctx));
+/// Brings ends in late, and lets them out. Run by user space; minimum kernel 5.10.
+#[classifier]
+pub fn sockway_late(ctx: TcContext) -> i32 {
+    late::run(&ctx);
     0
 }
 

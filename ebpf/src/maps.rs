@@ -2,19 +2,21 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::btf_maps::{
-    Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, SkStorage, SockHash,
+    Array, HashMap, LruHashMap, LruPerCpuHashMap, PerCpuArray, RingBuf, SkStorage, SockHash,
 };
 use aya_ebpf::helpers::generated::bpf_map_delete_elem;
 use aya_ebpf::macros::btf_map;
 use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
-use sockway_common::existing::{JoinRow, MAX_JOINS};
+use sockway_common::end::{EndRow, Event};
 use sockway_common::layout::{
-    MAX_PENDING, MAX_POD_STATS, MAX_PODS, MAX_READERS, MAX_SOCKETS, MAX_WATCHED,
+    EVENTS_SIZE, MAX_DIALLING, MAX_ENDS, MAX_PENDING, MAX_POD_STATS, MAX_PODS, MAX_PROGRAMS,
+    MAX_SOCKETS,
 };
-use sockway_common::pair::{PendingRow, ReaderKey, SeqKey};
+use sockway_common::pair::{PendingRow, SeqKey};
 use sockway_common::pod::{PodRow, PodStats};
-use sockway_common::reader::{ReaderRow, signal};
+use sockway_common::program::{ProgramKey, ProgramRow};
+use sockway_common::signal;
 use sockway_common::state::SockState;
 
 const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
@@ -23,7 +25,7 @@ const NO_PREALLOC: usize = BPF_F_NO_PREALLOC as usize;
 #[btf_map(name = "pods")]
 pub(crate) static PODS: HashMap<IpKey, PodRow, MAX_PODS, NO_PREALLOC> = HashMap::new();
 
-/// Connections whose passive end is on this node, until the active end knows it.
+/// Connections whose passive end is on this node, until that is established.
 #[btf_map(name = "pending")]
 pub(crate) static PENDING: LruHashMap<SeqKey, PendingRow, MAX_PENDING> = LruHashMap::new();
 
@@ -43,17 +45,25 @@ pub(crate) fn take_out(cookie: u64) {
 #[btf_map(name = "state")]
 pub(crate) static STATE: SkStorage<SockState> = SkStorage::new();
 
-/// What is known of how applications read.
-#[btf_map(name = "readers")]
-pub(crate) static READERS: LruHashMap<ReaderKey, ReaderRow, MAX_READERS> = LruHashMap::new();
+/// What is known of programs.
+#[btf_map(name = "programs")]
+pub(crate) static PROGRAMS: LruHashMap<ProgramKey, ProgramRow, MAX_PROGRAMS> = LruHashMap::new();
 
-/// Application sockets that the guards know, by cookie.
-#[btf_map(name = "watched")]
-pub(crate) static WATCHED: LruHashMap<u64, ReaderKey, MAX_WATCHED> = LruHashMap::new();
+/// Both ends of every connection that may take part, by cookie.
+#[btf_map(name = "ends")]
+pub(crate) static ENDS: HashMap<u64, EndRow, MAX_ENDS, NO_PREALLOC> = HashMap::new();
 
-/// How learning goes, by `sockway_common::reader::signal`.
-#[btf_map(name = "learning")]
-pub(crate) static LEARNING: Array<u64, { signal::COUNT }> = Array::new();
+/// Executables of sockets that are connecting, by cookie.
+#[btf_map(name = "dialling")]
+pub(crate) static DIALLING: LruHashMap<u64, ProgramKey, MAX_DIALLING> = LruHashMap::new();
+
+/// What user space is told.
+#[btf_map(name = "events")]
+pub(crate) static EVENTS: RingBuf<Event, EVENTS_SIZE> = RingBuf::new();
+
+/// How things are, by `sockway_common::signal`.
+#[btf_map(name = "signals")]
+pub(crate) static SIGNALS: Array<u64, { signal::COUNT }> = Array::new();
 
 /// Sums.
 #[btf_map(name = "stats")]
@@ -63,8 +73,3 @@ pub(crate) static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
 #[btf_map(name = "pod_stats")]
 pub(crate) static POD_STATS: LruPerCpuHashMap<IpKey, PodStats, MAX_POD_STATS> =
     LruPerCpuHashMap::new();
-
-/// Sockets to bring in that were open before, by cookie. Not pinned: it belongs
-/// to the process that loads the iterators.
-#[btf_map(name = "joins")]
-pub(crate) static JOINS: HashMap<u64, JoinRow, MAX_JOINS, NO_PREALLOC> = HashMap::new();

@@ -1,19 +1,24 @@
-//! Learning how applications read (rule 3).
+//! Learning how programs read (rule 3).
 //!
-//! Four hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
+//! Five hooks: the raw tracepoint `tcp_rcv_space_adjust`, which the kernel
 //! passes on every read from a TCP queue by whatever call (`net/ipv4/tcp_input.c`;
 //! 4.16 to 7.2), the raw tracepoint `sock_recv_length` at the end of every receiving
-//! call (`net/socket.c`; 6.3 to 7.2) or fexit of what it calls, and fentry of `tcp_ioctl` and `tcp_splice_read` where the kernel
-//! allows it. They do nothing for sockets that Sockway does not watch.
+//! call (`net/socket.c`; 6.3 to 7.2) or fexit of what it calls, the raw tracepoint
+//! `inet_sk_error_report` (`net/core/sock.c` `sk_error_report`; 5.14 to 7.2), and fentry of `tcp_ioctl` and
+//! `tcp_splice_read` where the kernel allows it. They do nothing for sockets that have no row in `ends`.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, FExitContext, RawTracePointContext};
-use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{self, CLIENT, EMPTY, GAVE, LEAVES, OTHER_END, Read, SERVER, seen};
+use sockway_common::counters::Reason;
+use sockway_common::end::{BEGAN_BLOCKING, EndRow, event};
+use sockway_common::policy::{self, End, fionread};
+use sockway_common::program::{
+    ProgramKey, Read, SERVER, has, sign, stops_short, to_end, wants_ends,
+};
 
 use crate::kernel::{At, Waits};
-use crate::maps::WATCHED;
-use crate::{kernel, learning};
+use crate::known::Known;
+use crate::{ends, events, kernel, known, signals};
 
 /// `MSG_TRUNC` of include/linux/socket.h.
 const MSG_TRUNC: u32 = 0x20;
@@ -24,104 +29,160 @@ const AGAIN: u64 = (-11i32).cast_unsigned() as u64;
 /// `SIOCINQ` (`FIONREAD`) of include/uapi/linux/sockios.h.
 const SIOCINQ: u32 = 0x541b;
 
-/// Lets the hooks know a socket.
-#[inline(always)]
-pub(crate) fn watch(cookie: u64, key: &ReaderKey) {
-    // A full map evicts the oldest row: that socket is watched no more, but its
-    // address keeps what was learnt.
-    let _full = WATCHED.insert(cookie, key, 0);
+/// An end, and its row.
+#[derive(Clone, Copy)]
+struct Tracked {
+    sock: At,
+    cookie: u64,
+    row: *mut EndRow,
 }
 
-/// Forgets a socket.
-#[inline(always)]
-pub(crate) fn unwatch(cookie: u64) {
-    let _taken = WATCHED.remove(cookie);
-}
+impl Tracked {
+    #[inline(always)]
+    fn of(sock: At) -> Option<Self> {
+        if !kernel::has_storage(sock) {
+            return None;
+        }
+        let cookie = kernel::cookie(sock)?;
+        Some(Self {
+            sock,
+            cookie,
+            row: ends::get_mut(cookie)?,
+        })
+    }
 
-/// Lets an application's socket leave the sockhash ([`LEAVES`]).
-#[inline(always)]
-pub(crate) fn let_leave(cookie: u64) {
-    if let Some(key) = WATCHED.get_ptr_mut(cookie) {
-        // SAFETY: a row stays writable until the program ends (RCU).
-        unsafe { (*key).kind |= LEAVES };
+    #[inline(always)]
+    fn row<'a>(self) -> &'a EndRow {
+        // SAFETY: as in `ends::get`.
+        unsafe { &*self.row }
+    }
+
+    /// Its program; the first read that is seen says which that is, where nobody knew.
+    #[inline(always)]
+    fn program(self, executable: (u64, u32)) -> ProgramKey {
+        let mut program = self.row().program;
+        if program.id == 0 {
+            (program.id, program.device) = executable;
+            ends::set!(self.row, program, program);
+        }
+        program
     }
 }
 
-/// True where an application's socket is to leave the sockhash.
+/// The one argument of a raw tracepoint, a socket.
 #[inline(always)]
-pub(crate) fn leaves(cookie: u64) -> bool {
-    match WATCHED.get_ptr(cookie) {
-        // SAFETY: as in `known`.
-        Some(key) => unsafe { (*key).kind & LEAVES != 0 },
-        None => false,
-    }
-}
-
-/// The row of a watched socket.
-#[inline(always)]
-fn row_of(sock: At) -> Option<*mut ReaderKey> {
-    if !kernel::has_storage(sock) {
-        return None;
-    }
-    WATCHED.get_ptr_mut(kernel::cookie(sock)?)
-}
-
-/// The address in a row, and whether the socket is [`OTHER_END`].
-#[inline(always)]
-fn address(row: *mut ReaderKey) -> (ReaderKey, bool) {
-    // SAFETY: as in `known`.
-    let mut key = unsafe { *row };
-    let other_end = key.kind & OTHER_END != 0;
-    key.kind &= SERVER | CLIENT;
-    (key, other_end)
-}
-
-/// Both of a watched socket.
-#[inline(always)]
-fn watched(sock: At) -> Option<(ReaderKey, bool)> {
-    Some(address(row_of(sock)?))
-}
-
-/// Replaces [`GAVE`] and [`EMPTY`]; what they were.
-#[inline(always)]
-fn swap(row: *mut ReaderKey, now: u32) -> u32 {
-    // SAFETY: a row stays writable until the program ends (RCU).
-    let row = unsafe { &mut *row };
-    let kind = &mut row.kind;
-    let before = *kind & (GAVE | EMPTY);
-    if before != now {
-        *kind ^= before ^ now;
-    }
-    before
+fn argument(ctx: &RawTracePointContext) -> At {
+    let args = ctx.as_ptr().cast::<u64>();
+    // SAFETY: the context is the array of the tracepoint's arguments; it has one.
+    At::sock(unsafe { *args })
 }
 
 /// `tcp_rcv_space_adjust(struct sock *sk)`: the current task reads from a TCP queue.
 #[inline(always)]
 pub(crate) fn read(ctx: &RawTracePointContext) {
-    let args = ctx.as_ptr().cast::<u64>();
-    // SAFETY: the context is the array of the tracepoint's arguments; it has one.
-    let sock = At::sock(unsafe { *args });
-    let Some(watched) = row_of(sock) else {
+    let sock = argument(ctx);
+    let Some(end) = Tracked::of(sock) else {
         return;
     };
-    let (key, other_end) = address(watched);
-    if other_end {
-        if kernel::had_urgent(sock) {
-            learning::turned(&key, seen::URGENT);
-        }
+    ends::set!(end.row, received, kernel::bytes_received(sock));
+    let nonblocking = kernel::nonblocking(sock) != Some(false);
+    let row = end.row();
+    if kernel::had_urgent(sock)
+        && let Some(other) = ends::get(row.peer)
+    {
+        known::note(&other.program, sign::URGENT);
+    }
+    if row.role & BEGAN_BLOCKING != 0 && !nonblocking {
         return;
     }
-    let left_nothing = kernel::unread(sock) == Some(0);
-    let before = swap(watched, if left_nothing { GAVE | EMPTY } else { GAVE });
+    let executable = kernel::executable();
+    let program = end.program(executable);
+    let Some(known) = Known::open(&program) else {
+        return;
+    };
+    let (read, facts) = describe(
+        end,
+        known,
+        nonblocking,
+        program.kind == SERVER,
+        executable.0,
+    );
+    let seen = kernel::opaque(pack(&read, &facts));
+    known.note(seen);
+    if seen & (RECV | OTHER) != 0 {
+        known.count_read(seen & RECV != 0);
+    }
+    let mut turned = false;
+    if seen & SHORT != 0 {
+        known.count_short();
+        if stops_short(known.now()) && !has(known.now(), sign::SHORT) {
+            known.set(sign::SHORT);
+            turned = true;
+        }
+    }
+    if known.close() || turned {
+        known::share(&program.whole(executable), known.now());
+    }
+    if wants_ends(known.now(), always()) {
+        if !signals::sees_ends() {
+            events::tell(event::ASKS, 0);
+        }
+        signals::ask();
+    }
+    let facts = End {
+        nonblocking: Some(seen >> sign::BLOCKING & 1 == 0),
+        ulp: seen & ULP != 0,
+        tcp_only: seen & OPTION != 0,
+    };
+    place(end, known, facts);
+}
+
+/// Bits of [`pack`] above those of [`sign`].
+const RECV: u32 = 1 << 24;
+const OTHER: u32 = 1 << 25;
+const SHORT: u32 = 1 << 26;
+const ULP: u32 = 1 << 27;
+const OPTION: u32 = 1 << 28;
+
+/// A read and its end in one word, which [`kernel::opaque`] hides from the verifier: it would follow
+/// each combination of what was found so far through all of the rest.
+#[inline(always)]
+const fn pack(read: &Read, end: &End) -> u32 {
+    let recv = match read.recv_like {
+        Some(true) => RECV,
+        Some(false) => OTHER,
+        None => 0,
+    };
+    let short = if read.stopped_short { SHORT } else { 0 };
+    let ulp = if end.ulp { ULP } else { 0 };
+    let option = if end.tcp_only { OPTION } else { 0 };
+    read.signs() | recv | short | ulp | option
+}
+
+/// What a read is like; notes what it left.
+#[inline(always)]
+fn describe(
+    end: Tracked,
+    known: Known,
+    nonblocking: bool,
+    listens: bool,
+    executable: u64,
+) -> (Read, End) {
+    let sock = end.sock;
+    let row = end.row();
+    let (gave, empty) = (row.gave != 0, row.empty != 0);
+    ends::set!(end.row, gave, 1);
+    ends::set!(end.row, empty, u8::from(kernel::unread(sock) == Some(0)));
     let waits = kernel::waits(sock);
-    let row = learning::known(&key);
     let call = kernel::call();
+    let ulp = kernel::has_ulp(sock);
+    let option = kernel::has_tcp_only_option(sock);
     let read = Read {
-        nonblocking: kernel::nonblocking(sock) != Some(false),
+        nonblocking,
         // kTLS reads its own way once it is set up, be it in whoever's context.
-        recv_like: if kernel::has_ulp(sock) {
+        recv_like: if ulp {
             Some(false)
-        } else if matches!(waits, Waits::NotByEpoll) && before & EMPTY == 0 {
+        } else if matches!(waits, Waits::NotByEpoll) && !empty {
             // nginx reads before it asks epoll: only who comes back without epoll shows
             // that it waits by other means, which are all level-triggered.
             None
@@ -129,17 +190,43 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
             call.is_recv_like()
         },
         rcvlowat: kernel::rcvlowat(sock),
-        tcp_only: call.recv_flags() & MSG_TRUNC != 0 || kernel::has_tcp_only_option(sock),
-        urgent: kernel::had_urgent(sock),
+        tcp_only: call.recv_flags() & MSG_TRUNC != 0 || option,
         edge: matches!(waits, Waits::Edge | Waits::Unknown),
-        stopped_short: before == GAVE | EMPTY && learning::sees_ends(),
+        stopped_short: gave && empty && signals::sees_ends(),
+        zerocopy: kernel::has_zerocopy(sock),
+        other_program: listens && known.is_other(executable),
     };
-    let next = reader::after_read(row, read);
-    if reader::asks(&next) {
-        learning::ask();
-    }
-    if next != row {
-        learning::note(&key, next);
+    let facts = End {
+        nonblocking: Some(nonblocking),
+        ulp,
+        tcp_only: option,
+    };
+    (read, facts)
+}
+
+/// Has an end come in that may by now, or leave that may not any more.
+#[inline(always)]
+fn place(end: Tracked, known: Known, facts: End) {
+    let row = end.row();
+    let verdict = policy::come_in(
+        row.scope,
+        row.hop,
+        facts,
+        known.now(),
+        known::of_whole(&row.program),
+        kernel::fionread(),
+    );
+    match verdict {
+        Ok(()) if row.joined == 0 && row.told == 0 && row.peer != 0 && !signals::is_off() => {
+            ends::set!(end.row, told, 1);
+            events::tell(event::JOIN, end.cookie);
+        }
+        Ok(()) => {}
+        Err(Reason::Observed) if row.joined != 0 => {}
+        Err(reason) => {
+            ends::set!(end.row, why, reason as u32);
+            ends::let_leave(end.cookie);
+        }
     }
 }
 
@@ -164,6 +251,12 @@ pub(crate) fn function_end(ctx: &FExitContext) {
     }
 }
 
+/// Whether it matters of every program if it reads to the end.
+#[inline(always)]
+fn always() -> bool {
+    kernel::fionread() != fionread::RIGHT
+}
+
 /// Every socket's calls come by here: those that gave something end at once.
 #[inline(always)]
 fn found_nothing(result: u64) -> bool {
@@ -172,17 +265,44 @@ fn found_nothing(result: u64) -> bool {
 
 #[inline(always)]
 fn ended(sock: At) {
-    let Some(watched) = row_of(sock) else {
+    let Some(end) = Tracked::of(sock) else {
         return;
     };
-    let (key, other_end) = address(watched);
-    if other_end || swap(watched, EMPTY) & GAVE == 0 {
+    let row = end.row();
+    let gave = row.gave != 0;
+    ends::set!(end.row, gave, 0);
+    ends::set!(end.row, empty, 1);
+    if !gave || row.program.id == 0 {
         return;
     }
-    let row = learning::known(&key);
-    let next = reader::after_end(row);
-    if next != row {
-        learning::note(&key, next);
+    let program = row.program;
+    let Some(known) = Known::open(&program) else {
+        return;
+    };
+    if !wants_ends(known.now(), always()) {
+        return;
+    }
+    known.count_end();
+    if to_end(known.now()) {
+        known.set(sign::TO_END);
+        known.close();
+        known::share(&program.whole(kernel::executable()), known.now());
+        let facts = End {
+            nonblocking: kernel::nonblocking(sock),
+            ulp: kernel::has_ulp(sock),
+            tcp_only: kernel::has_tcp_only_option(sock),
+        };
+        place(end, known, facts);
+    }
+}
+
+/// `inet_sk_error_report(const struct sock *sk)`: the socket has an error to tell, and its connection
+/// may go on (`IP_RECVERR`). In the sockhash `tcp_bpf_recvmsg` answers `EAGAIN` for as long as nobody
+/// takes the error, while poll reports it; so the end leaves.
+#[inline(always)]
+pub(crate) fn error(ctx: &RawTracePointContext) {
+    if let Some(end) = Tracked::of(argument(ctx)) {
+        ends::let_leave(end.cookie);
     }
 }
 
@@ -190,21 +310,33 @@ fn ended(sock: At) {
 #[inline(always)]
 pub(crate) fn ioctl(ctx: &FEntryContext) {
     let cmd: u32 = ctx.arg(1);
-    if cmd != SIOCINQ {
-        return;
+    if cmd == SIOCINQ {
+        unfit(At::sock(ctx.arg(0)), sign::FIONREAD);
     }
-    let Some((key, false)) = watched(At::sock(ctx.arg(0))) else {
-        return;
-    };
-    learning::turned(&key, seen::FIONREAD);
 }
 
 /// `tcp_splice_read(struct socket *sock, ...)`.
 #[inline(always)]
 pub(crate) fn splice(ctx: &FEntryContext) {
-    if let Some(sock) = kernel::sock_of(ctx.arg(0))
-        && let Some((key, false)) = watched(sock)
-    {
-        learning::turned(&key, seen::OTHER_READ);
+    if let Some(sock) = kernel::sock_of(ctx.arg(0)) {
+        unfit(sock, sign::OTHER_READ);
     }
+}
+
+/// The program of an end does what only TCP's own queues serve. Where it is joined it leaves, and
+/// comes in again if it may as it is known now.
+#[inline(always)]
+fn unfit(sock: At, sign: usize) {
+    let Some(end) = Tracked::of(sock) else {
+        return;
+    };
+    let executable = kernel::executable();
+    let program = end.program(executable);
+    if let Some(known) = Known::open(&program) {
+        known.set(sign);
+        if known.close() {
+            known::share(&program.whole(executable), known.now());
+        }
+    }
+    ends::let_leave(end.cookie);
 }

@@ -3,8 +3,8 @@
 //! Failing open is the rule: every path ends in "pass", and a redirect that
 //! cannot be had means TCP.
 
-mod app;
-mod learn;
+mod allowed;
+mod change;
 mod renew;
 mod start;
 
@@ -15,10 +15,10 @@ use sockway_common::counters::Reason;
 use sockway_common::direction::{self, Step};
 use sockway_common::state::SockState;
 
-use crate::ends::field;
+use crate::context::field;
 use crate::kernel::{At, Own};
 use crate::maps::SOCKETS;
-use crate::{account, kernel, sock};
+use crate::{account, ends, kernel, signals, sock};
 
 /// Runs for every send of a socket in the sockhash.
 #[inline(always)]
@@ -31,18 +31,25 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     let size = field!(ctx.msg, size);
     #[cfg(feature = "bench")]
     if kernel::blind() {
-        return blind(ctx, sk, state, size);
+        return blind(ctx, state, size);
     }
     if !may_send(sk) {
         // TCP knows what to answer: EPIPE after a shutdown.
         return account::by_tcp(state, size);
+    }
+    if change::is_for_tcp(sk, state) {
+        return account::by_tcp(state, size);
+    }
+    if state.epoch != signals::epoch() {
+        let joins = ends::get(state.cookie).map_or(state.joins, |own| own.joins);
+        direction::look_again(state, joins);
     }
     match direction::step(state, size) {
         Step::Redirect => {}
         Step::Look if start::start(sk, state) => {}
         Step::Look | Step::Tcp => return account::by_tcp(state, size),
     }
-    if app::has_changed(sk, state, size) {
+    if change::is_seen(sk, state) {
         return account::by_tcp(state, size);
     }
     let now = kernel::spans();
@@ -53,7 +60,7 @@ pub(crate) fn run(ctx: &SkMsgContext) {
     direction::spend(state, size);
     if SOCKETS.redirect_msg(ctx, state.peer_cookie, u64::from(BPF_F_INGRESS)) != i64::from(SK_PASS)
     {
-        go_tcp(state, Reason::PeerGone, true);
+        go_tcp(state, Reason::PeerGone, false);
         return account::by_tcp(state, size);
     }
     direction::redirected(state, size);
@@ -63,8 +70,8 @@ pub(crate) fn run(ctx: &SkMsgContext) {
 /// What the rules cost is measured against this: redirects whatever there is.
 #[cfg(feature = "bench")]
 #[inline(always)]
-fn blind(ctx: &SkMsgContext, sk: *mut core::ffi::c_void, state: &mut SockState, size: u32) {
-    if !own(sk, state).is_some_and(|own| learn::learn(own, state)) {
+fn blind(ctx: &SkMsgContext, state: &mut SockState, size: u32) {
+    if allowed::other_end(state).is_none() {
         return account::by_tcp(state, size);
     }
     let _pass = SOCKETS.redirect_msg(ctx, state.peer_cookie, u64::from(BPF_F_INGRESS));

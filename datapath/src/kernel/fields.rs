@@ -4,18 +4,17 @@ use sockway_common::cast;
 use sockway_common::offsets::{OFFSETS, Offsets, UNKNOWN};
 
 /// One kernel field: its type, its path in it, and where its offset goes.
-pub(crate) struct Field<T> {
-    pub(crate) of: &'static str,
-    pub(crate) path: &'static str,
-    pub(crate) slot: fn(&mut T) -> &mut u32,
+pub(super) struct Field {
+    pub(super) of: &'static str,
+    pub(super) path: &'static str,
+    pub(super) slot: fn(&mut Offsets) -> &mut u32,
 }
 
 macro_rules! fields {
     ($($of:literal $path:expr => $slot:ident),+ $(,)?) => {
-        [$($crate::kernel::Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
+        [$(Field { of: $of, path: $path, slot: |o| &mut o.$slot }),+]
     };
 }
-pub(crate) use fields;
 
 /// What is no plain field: its name in [`table`], and where it goes.
 pub(super) type Other = (&'static str, fn(&mut Offsets) -> &mut u32);
@@ -33,7 +32,7 @@ pub(super) const OTHERS: [Other; 4] = [
 ];
 
 /// Every field that the programs read.
-pub(super) const FIELDS: [Field<Offsets>; OFFSETS - OTHERS.len() - cast::TYPES.len()] = fields![
+pub(super) const FIELDS: [Field; OFFSETS - OTHERS.len() - cast::TYPES.len()] = fields![
     "bpf_sock_ops_kern" "sk" => sops_sk,
     "tcp_request_sock" "rcv_isn" => req_rcv_isn,
     "tcp_request_sock" "snt_isn" => req_snt_isn,
@@ -77,6 +76,19 @@ pub(super) const FIELDS: [Field<Offsets>; OFFSETS - OTHERS.len() - cast::TYPES.l
     "page_counter" "parent" => counter_parent,
     "tcp_sock" "urg_seq" => tcp_urg_seq,
     "inet_connection_sock" "icsk_ulp_ops" => icsk_ulp_ops,
+    "sock" "__sk_common.skc_listener" => req_listener,
+    "sock" "__sk_common.skc_net.net" => sk_net,
+    "net" "ns.inum" => net_inode,
+    "tcp_sock" "bytes_received" => tcp_bytes_received,
+    "tcp_sock" "bytes_acked" => tcp_bytes_acked,
+    "sk_psock" "refcnt" => psock_refcnt,
+    "sk_psock" "ingress_skb.qlen" => psock_ingress_skb,
+    "task_struct" "mm" => task_mm,
+    "mm_struct" "exe_file" => mm_exe,
+    "file" "f_inode" => file_inode,
+    "inode" "i_ino" => inode_number,
+    "inode" "i_sb" => inode_super,
+    "super_block" "s_dev" => super_device,
     "task_struct" "stack" => task_stack,
     "pt_regs" REGS_CALL => regs_call,
     "pt_regs" REGS_MODE => regs_mode,

@@ -10,7 +10,7 @@ use super::{map_error, open_map};
 use crate::{Error, Pins};
 
 /// `BPF_F_NO_PREALLOC`: rows take memory when they are written, not all at once.
-const NO_PREALLOC: u32 = 1;
+pub(crate) const NO_PREALLOC: u32 = 1;
 
 /// Makes and pins `sandboxes`, which no program uses, unless it is there.
 ///
@@ -22,7 +22,9 @@ const NO_PREALLOC: u32 = 1;
 pub fn ensure_sandboxes(pins: &Pins) -> Result<(), Error> {
     match open_map::<OwnerKey, SandboxRow>(pins, SANDBOXES) {
         Ok(_) => Ok(()),
-        Err(Error::NotInstalled { .. }) => create::<OwnerKey, SandboxRow>(pins, SANDBOXES),
+        Err(Error::NotInstalled { .. }) => {
+            create::<OwnerKey, SandboxRow>(pins, SANDBOXES, capacity(), NO_PREALLOC)
+        }
         Err(error) => Err(error),
     }
 }
@@ -35,13 +37,25 @@ pub fn ensure_sandboxes(pins: &Pins) -> Result<(), Error> {
 /// # Errors
 /// As [`ensure_sandboxes`], and where the map is already there.
 pub fn create_pods(pins: &Pins) -> Result<(), Error> {
-    create::<IpKey, PodRow>(pins, PODS)
+    create::<IpKey, PodRow>(pins, PODS, capacity(), NO_PREALLOC)
 }
 
-fn create<K: Pod, V: Pod>(pins: &Pins, name: &'static str) -> Result<(), Error> {
-    let capacity = u32::try_from(MAX_PODS).unwrap_or(u32::MAX);
-    let map: HashMap<MapData, K, V> = HashMap::create(capacity, NO_PREALLOC)
-        .map_err(|source| map_error(name, "create it", source))?;
+fn capacity() -> u32 {
+    u32::try_from(MAX_PODS).unwrap_or(u32::MAX)
+}
+
+/// Makes and pins a hash map of so many rows.
+///
+/// # Errors
+/// [`Error::Map`], [`Error::Io`].
+pub(crate) fn create<K: Pod, V: Pod>(
+    pins: &Pins,
+    name: &'static str,
+    capacity: u32,
+    flags: u32,
+) -> Result<(), Error> {
+    let map: HashMap<MapData, K, V> =
+        HashMap::create(capacity, flags).map_err(|source| map_error(name, "create it", source))?;
     map.pin(pins.map(name)).map_err(|source| {
         Error::io(
             "pin a map at",

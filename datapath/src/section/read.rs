@@ -41,6 +41,8 @@ impl Reader {
             envoy_ports,
             scope,
             exclude_namespaces,
+            only_namespaces,
+            percent,
             log_level,
             log_file,
             bpffs,
@@ -52,7 +54,12 @@ impl Reader {
                 Some(read) => *scope = read,
                 None => self.wrong(key, value, scope::WORDS),
             },
-            "excludeNamespaces" => self.namespaces(exclude_namespaces, value),
+            "excludeNamespaces" => self.namespaces(key, exclude_namespaces, value),
+            "onlyNamespaces" => self.namespaces(key, only_namespaces, value),
+            "percent" => match value.as_u64().and_then(|n| u8::try_from(n).ok()) {
+                Some(read) if read <= 100 => *percent = read,
+                _ => self.wrong(key, value, "a whole number from 0 to 100"),
+            },
             "logLevel" => match value.as_str().and_then(level) {
                 Some(read) => *log_level = read,
                 None => self.wrong(key, value, LEVELS),
@@ -108,15 +115,15 @@ impl Reader {
         }
     }
 
-    fn namespaces(&mut self, namespaces: &mut Vec<String>, value: &Value) {
+    fn namespaces(&mut self, key: &str, namespaces: &mut Vec<String>, value: &Value) {
         const LABEL: &str = "a list of namespace names (a-z, 0-9 and -, at most 63 characters)";
         let Some(list) = value.as_array() else {
-            return self.wrong("excludeNamespaces", value, LABEL);
+            return self.wrong(key, value, LABEL);
         };
         for value in list {
             match value.as_str() {
                 Some(name) if namespace(name) => namespaces.push(name.to_owned()),
-                _ => self.wrong("excludeNamespaces", value, LABEL),
+                _ => self.wrong(key, value, LABEL),
             }
         }
     }

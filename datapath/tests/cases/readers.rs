@@ -1,15 +1,22 @@
 //! Applications that only TCP can serve, and those that change their ways, in the running kernel.
 
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use socket2::Socket;
 use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
+use sockway_common::pod::OwnerKey;
+use sockway_common::program::{SERVER, sign};
 use sockway_common::scope;
+use sockway_datapath::{Registry, switch};
 
 use crate::support::bpffs::privileged;
+use crate::support::keeper::Keeper;
 use crate::support::measure::{set_option, until};
-use crate::support::node::{Node, connect, listen, message, receive, send};
+use crate::support::node::{Node, connect, listen, message, receive, receive_all, send};
 
 const ADDRESSES: [&str; 3] = ["10.9.0.1/32", "10.9.0.2/32", "127.0.0.6/32"];
 /// Envoy's end of the hop to its application.
@@ -32,10 +39,16 @@ fn ping_pong(envoy: &Socket, app: &Socket) {
     for round in 0..ROUNDS {
         let sent = message(round, 64);
         send(envoy, &sent);
-        assert_eq!(receive(app, 64), sent);
+        assert_eq!(receive_all(app, 64), sent);
         send(app, &sent);
-        assert_eq!(receive(envoy, 64), sent);
+        assert_eq!(receive_all(envoy, 64), sent);
     }
+}
+
+/// Messages that were redirected to the application so far.
+fn to_application(node: &Node) -> u64 {
+    let way = hop::direction(hop::APP, true);
+    node.stats().redirected_messages[way as usize]
 }
 
 /// Joined ends of a connection to an application that was found fit: Envoy's, then its own.
@@ -43,22 +56,29 @@ fn joined(node: &Node, listener: &Socket) -> (Socket, Socket) {
     let (envoy, app) = connect(listener, ENVOY, APPLICATION);
     ping_pong(&envoy, &app);
     drop((envoy, app));
-    let before = node.stats().paired[hop::APP as usize];
+    let before = node.stats().joined[hop::APP as usize];
     let (envoy, app) = connect(listener, ENVOY, APPLICATION);
     ping_pong(&envoy, &app);
-    assert_eq!(node.stats().paired[hop::APP as usize], before + 1, "joined");
+    assert_eq!(node.stats().joined[hop::APP as usize], before + 2, "joined");
     (envoy, app)
 }
 
-/// The next connection to the application is left to TCP as a whole, for this reason.
+/// The next connection's end at the application stays out, for this reason.
 fn left(node: &Node, listener: &Socket, reason: Reason) {
     let before = node.stats();
+    let redirected = to_application(node);
     let (envoy, app) = connect(listener, ENVOY, APPLICATION);
     ping_pong(&envoy, &app);
     let after = node.stats();
-    assert_eq!(after.paired, before.paired);
+    assert_eq!(to_application(node), redirected);
     let reason = reason as usize;
     assert_eq!(after.left[reason], before.left[reason] + 1);
+}
+
+/// Whether the program at a port has a sign.
+fn has(node: &Node, port: u32, sign: usize) -> bool {
+    let rows = node.programs(SERVER, port);
+    rows.iter().any(|row| row.signs[sign] != 0)
 }
 
 #[test]
@@ -73,16 +93,13 @@ fn options_that_only_tcp_serves_show_while_watched() {
     for (port, level, option) in options {
         let at = format!("10.9.0.1:{port}");
         let listener = listen(&at);
-        let before = node.stats();
         for _ in 0..2 {
             let (envoy, app) = connect(&listener, ENVOY, &at);
             set_option(&app, level, option, 1);
             ping_pong(&envoy, &app);
         }
-        let after = node.stats();
-        assert_eq!(after.paired, before.paired, "{at}");
-        let guarded = Reason::Guarded as usize;
-        assert_eq!(after.left[guarded], before.left[guarded] + 1, "{at}");
+        assert_eq!(to_application(&node), 0, "{at}");
+        assert!(has(&node, port, sign::TCP_ONLY), "{at}");
     }
 }
 
@@ -100,6 +117,7 @@ fn urgent_data_goes_by_tcp() {
     assert_eq!(receive(&envoy, 5), b"after");
     drop((envoy, app));
     assert_eq!(node.stats().tcp_messages[Reason::Guarded as usize], 2);
+    assert!(has(&node, 8080, sign::URGENT));
     left(&node, &listener, Reason::Guarded);
 }
 
@@ -108,6 +126,7 @@ fn an_application_that_begins_to_block_leaves_the_sockhash() {
     let Some(node) = node("blocks_late") else {
         return;
     };
+    let mut keeper = Keeper::new(&node);
     let listener = listen(APPLICATION);
     let (envoy, app) = joined(&node, &listener);
     send(&envoy, b"redirected, ");
@@ -116,14 +135,14 @@ fn an_application_that_begins_to_block_leaves_the_sockhash() {
     // Bytes wait in the redirected queue: the socket must stay where it is.
     send(&app, b"an acknowledgement");
     assert_eq!(receive(&envoy, 18), b"an acknowledgement");
+    keeper.settle(Duration::from_millis(100));
+    assert_eq!(keeper.done.left, 0);
     assert_eq!(node.connection_rows()[0], 2);
     assert_eq!(receive(&app, 20), b"redirected, by TCP, ");
-    // Whatever it sends from now on may carry it out.
-    until("the socket leaves the sockhash", || {
-        send(&envoy, b"more");
-        assert_eq!(receive(&app, 4), b"more");
-        node.connection_rows()[0] == 1
-    });
+    keeper.settle(Duration::from_secs(10));
+    assert_eq!(keeper.done.left, 1);
+    assert_eq!(node.connection_rows()[0], 1);
+    app.set_nonblocking(true).expect("O_NONBLOCK");
     ping_pong(&envoy, &app);
     drop((envoy, app));
     assert_ne!(node.stats().tcp_messages[Reason::Blocking as usize], 0);
@@ -150,4 +169,70 @@ fn a_reset_connection_leaves_the_sockhash() {
     envoy.set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
     drop(envoy);
     assert_eq!(receive(&app, 16), b"still to be read");
+    let mut keeper = Keeper::new(&node);
+    until("it leaves once that was read", || {
+        keeper.turn();
+        node.connection_rows()[0] == 0
+    });
+}
+
+/// A listening socket that another executable serves from now on.
+#[test]
+fn another_executable_is_not_the_program_that_was_known() {
+    let Some(node) = node("inherited") else {
+        return;
+    };
+    let listener = listen(APPLICATION);
+    drop(joined(&node, &listener));
+    assert!(!has(&node, 8080, sign::OTHER_PROGRAM));
+    let (envoy, app) = connect(&listener, ENVOY, APPLICATION);
+    // Read by TCP, where reads are seen: the first message of a connection is, for it is older
+    // than the end that accepts.
+    switch::node(&node.pins, true).expect("off");
+    send(&envoy, b"to somebody else");
+    let input = Stdio::from(app.as_fd().try_clone_to_owned().expect("dup"));
+    let cat = if Path::new("/bin/cat").exists() {
+        Command::new("/bin/cat").stdin(input).output()
+    } else {
+        let mut busybox = Command::new("/bin/busybox");
+        busybox.arg("cat").stdin(input).output()
+    };
+    // It ends at the first EAGAIN.
+    assert_eq!(cat.expect("run cat").stdout, b"to somebody else");
+    switch::node(&node.pins, false).expect("on");
+    assert!(has(&node, 8080, sign::OTHER_PROGRAM));
+    let before = to_application(&node);
+    ping_pong(&envoy, &app);
+    drop((envoy, app));
+    let (envoy, app) = connect(&listener, ENVOY, APPLICATION);
+    ping_pong(&envoy, &app);
+    drop((envoy, app));
+    assert_eq!(to_application(&node), before);
+}
+
+/// What is known is known of one pod's programs.
+#[test]
+fn an_address_that_another_pod_gets_is_unknown() {
+    let Some(node) = node("another_pod") else {
+        return;
+    };
+    let listener = listen(APPLICATION);
+    drop(joined(&node, &listener));
+    let before = to_application(&node);
+    let mut registry = Registry::open(&node.pins).expect("open");
+    let old = OwnerKey::new("10.9.0.1", "eth0");
+    registry.unregister(&old, &[]).expect("unregister");
+    node.pod_of("another", "10.9.0.1", scope::AUTO);
+    let (envoy, app) = connect(&listener, ENVOY, APPLICATION);
+    for round in 0..4 {
+        let sent = message(round, 64);
+        send(&envoy, &sent);
+        assert_eq!(receive_all(&app, 64), sent);
+        send(&app, &sent);
+        assert_eq!(receive_all(&envoy, 64), sent);
+    }
+    drop((envoy, app));
+    assert_eq!(to_application(&node), before, "nothing is known of it");
+    drop(joined(&node, &listener));
+    assert_ne!(to_application(&node), before, "until it is");
 }

@@ -6,16 +6,17 @@ use socket2::Socket;
 use sockway_common::counters::Reason;
 use sockway_common::layout::program;
 use sockway_common::pair::hop;
+use sockway_common::program::{SERVER, sign};
 use sockway_common::scope;
 use sockway_datapath::Datapath;
-use sockway_datapath::ends::Ends;
 use sockway_datapath::kernel::Hooks;
+use sockway_datapath::receive_hook::ReceiveHook;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
 
 use crate::support::bpffs::privileged;
 use crate::support::measure::until;
-use crate::support::node::{Node, connect, listen, message, receive, send};
+use crate::support::node::{Node, connect, listen, message, receive, receive_all, send};
 
 /// Envoy's end of the hop to its application.
 const ENVOY: &str = "127.0.0.6";
@@ -39,6 +40,11 @@ fn node(test: &str) -> Option<(Node, Hooks)> {
 
 /// Answers `ROUNDS` messages from an epoll loop; `whole`: reads on until `EAGAIN`.
 fn serve(listener: &Socket, events: EpollFlags, whole: bool) {
+    exchange(listener, events, whole, true);
+}
+
+/// The same; `answers`: else it only reads.
+fn exchange(listener: &Socket, events: EpollFlags, whole: bool, answers: bool) {
     let (envoy, app) = connect(listener, ENVOY, APPLICATION);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).expect("epoll_create1");
     epoll
@@ -58,26 +64,47 @@ fn serve(listener: &Socket, events: EpollFlags, whole: bool) {
             let end = reader.read(&mut buffer).expect_err("nothing more");
             assert_eq!(end.kind(), ErrorKind::WouldBlock);
         }
-        send(&app, &sent);
-        assert_eq!(receive(&envoy, SIZE), sent);
+        if answers {
+            send(&app, &sent);
+            assert_eq!(receive_all(&envoy, SIZE), sent);
+        }
     }
 }
 
-/// Whether the second connection of an application that waits like this is joined.
-fn takes_part(node: &Node, events: EpollFlags, whole: bool) -> bool {
-    let listener = listen(APPLICATION);
-    let before = node.stats().paired[hop::APP as usize];
-    serve(&listener, events, whole);
-    serve(&listener, events, whole);
-    node.stats().paired[hop::APP as usize] == before + 1
+/// Messages that were redirected to the application so far.
+fn to_application(node: &Node) -> u64 {
+    let way = hop::direction(hop::APP, true);
+    node.stats().redirected_messages[way as usize]
+}
+
+/// Whether bytes are redirected to the second connection of an application that waits like this.
+fn takes_part(node: &Node, listener: &Socket, events: EpollFlags, whole: bool) -> bool {
+    serve(listener, events, whole);
+    let before = to_application(node);
+    serve(listener, events, whole);
+    let redirected = to_application(node) - before;
+    assert!(
+        redirected == 0 || redirected == ROUNDS as u64,
+        "{redirected} of {ROUNDS}"
+    );
+    redirected != 0
 }
 
 #[test]
 fn level_triggered_readers_take_part() {
-    let Some((node, _)) = node("level_triggered") else {
+    let Some((node, hooks)) = node("level_triggered") else {
         return;
     };
-    assert!(takes_part(&node, EpollFlags::EPOLLIN, false));
+    // Where FIONREAD is wrong and nobody sees who asks, only those who have no use for it.
+    let (short, whole) = (listen(APPLICATION), EpollFlags::EPOLLIN);
+    assert_eq!(
+        takes_part(&node, &short, whole, false),
+        node.comes_in_at_once()
+    );
+    drop(short);
+    let to_end = listen(APPLICATION);
+    assert_eq!(takes_part(&node, &to_end, whole, true), hooks.ends);
+    assert!(hooks.ends, "no hook at the end of receiving calls");
 }
 
 #[test]
@@ -86,9 +113,51 @@ fn edge_triggered_readers_take_part_if_they_read_to_the_end() {
         return;
     };
     let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-    assert!(!takes_part(&node, events, false), "a short read is the end");
-    assert_eq!(takes_part(&node, events, true), hooks.ends);
+    let short = listen(APPLICATION);
+    assert!(
+        !takes_part(&node, &short, events, false),
+        "a short read is the end"
+    );
+    drop(short);
+    let whole = listen(APPLICATION);
+    assert_eq!(takes_part(&node, &whole, events, true), hooks.ends);
     assert!(hooks.ends, "no hook at the end of receiving calls");
+}
+
+/// Both ends are this executable: what its accepted ends show counts for one that only sends.
+#[test]
+fn who_only_sends_takes_part_once_its_executable_is_known() {
+    let Some((node, hooks)) = node("only_sends") else {
+        return;
+    };
+    let listener = listen(APPLICATION);
+    for whole in [true, false] {
+        exchange(&listener, EpollFlags::EPOLLIN, whole, false);
+        let before = to_application(&node);
+        exchange(&listener, EpollFlags::EPOLLIN, whole, false);
+        let redirected = to_application(&node) - before;
+        let wanted = if hooks.ends { ROUNDS as u64 } else { 0 };
+        assert_eq!(redirected, wanted, "known by the connection before");
+    }
+}
+
+/// Who stops short may ask for the length of the queue when an answer comes.
+#[test]
+fn who_only_sends_stays_out_where_its_executable_stops_short() {
+    let Some((node, _)) = node("only_sends_short") else {
+        return;
+    };
+    let listener = listen(APPLICATION);
+    exchange(&listener, EpollFlags::EPOLLIN, false, false);
+    let before = to_application(&node);
+    exchange(&listener, EpollFlags::EPOLLIN, false, false);
+    let redirected = to_application(&node) - before;
+    let wanted = if node.comes_in_at_once() {
+        ROUNDS as u64
+    } else {
+        0
+    };
+    assert_eq!(redirected, wanted);
 }
 
 #[test]
@@ -97,29 +166,39 @@ fn where_calls_end_is_seen_when_an_application_asks() {
         return;
     };
     let events = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
-    let mut ends = Ends::open(&node.pins).expect("open");
+    let mut ends = ReceiveHook::open(&node.pins).expect("open");
+    let listener = listen(APPLICATION);
     if !ends.release().expect("release") {
         // Programs on functions stay where they are.
-        assert_eq!(takes_part(&node, events, true), hooks.ends);
+        assert_eq!(takes_part(&node, &listener, events, true), hooks.ends);
         return;
     }
-    // The kernel ends a link some time after its last name is gone.
+    // The kernel ends a link some time after its last name is gone, and takes it off the tracepoint
+    // some time after that.
     let hook = ProgramInfo::from_pin(node.pins.program(program::ENDS)).expect("look at");
     until("the link's end", || {
         loaded_links().all(|link| link.is_ok_and(|link| link.program_id() != hook.id()))
     });
     let before = ends.asks().expect("asks");
-    assert!(!takes_part(&node, events, true), "not seen");
+    let mut listener = Some(listener);
+    until("the hook to see nothing", || {
+        let unknown = listener.get_or_insert_with(|| listen(APPLICATION));
+        let seen = takes_part(&node, unknown, events, true);
+        if seen {
+            listener = None;
+        }
+        !seen
+    });
+    let listener = listener.expect("the one that was not seen");
     let asked = ends.asks().expect("asks");
     assert!(asked > before, "{asked} after {before}");
     assert!(ends.attach().expect("attach"));
-    assert!(takes_part(&node, events, true), "seen again");
+    assert!(takes_part(&node, &listener, events, true), "seen again");
     let known = ends.asks().expect("asks");
     assert!(ends.release().expect("release"));
-    let listener = listen(APPLICATION);
-    let joined = node.stats().paired[hop::APP as usize];
+    let redirected = to_application(&node);
     serve(&listener, events, true);
-    assert_eq!(node.stats().paired[hop::APP as usize], joined + 1);
+    assert_eq!(to_application(&node), redirected + ROUNDS as u64);
     assert_eq!(ends.asks().expect("asks"), known, "known by now");
     Datapath::detach(&node.pins).expect("detach");
     assert!(!ends.attach().expect("attach"), "nothing to see");
@@ -139,26 +218,31 @@ fn the_first_fionread_is_seen() {
     let Some((node, hooks)) = node("first_fionread") else {
         return;
     };
-    if !hooks.guards {
-        println!("not run: this kernel allows no programs on functions");
-        return;
-    }
     let listener = listen(APPLICATION);
-    serve(&listener, EpollFlags::EPOLLIN, false);
+    serve(&listener, EpollFlags::EPOLLIN, true);
     let (envoy, app) = connect(&listener, ENVOY, APPLICATION);
+    let before = to_application(&node);
     send(&envoy, b"redirected");
-    let joined = node.stats();
-    assert_eq!(joined.paired[hop::APP as usize], 1, "joined");
     unread(&app);
     assert_eq!(receive(&app, 10), b"redirected");
-    // Seen: the same connection's next message goes by TCP, and the next connection as a whole.
     send(&envoy, b"by TCP");
     assert_eq!(receive(&app, 6), b"by TCP");
     drop((envoy, app));
-    serve(&listener, EpollFlags::EPOLLIN, false);
-    let after = node.stats();
+    let messages = to_application(&node) - before;
+    let asks = node.programs(SERVER, 8080)[0].signs[sign::FIONREAD] != 0;
+    if !hooks.guards {
+        // Who asks cannot be seen there, and status says so.
+        let limits = Datapath::status(&node.pins).expect("status").limits;
+        let said = limits.iter().any(|limit| limit.contains("FIONREAD"));
+        assert!(said && !asks, "{limits:?}");
+        assert_eq!(messages, 2);
+        return;
+    }
+    // Seen: the same connection's next message goes by TCP, and the next connection's as well.
+    assert_eq!((messages, asks), (1, true));
     let guarded = Reason::Guarded as usize;
-    assert_eq!(after.tcp_messages[guarded], 1);
-    assert_eq!(after.left[guarded], joined.left[guarded] + 1);
-    assert_eq!(after.paired, joined.paired);
+    assert_eq!(node.stats().tcp_messages[guarded], 1);
+    let before = to_application(&node);
+    serve(&listener, EpollFlags::EPOLLIN, true);
+    assert_eq!(to_application(&node), before);
 }

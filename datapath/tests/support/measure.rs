@@ -42,14 +42,18 @@ pub(crate) fn set_option(socket: &Socket, level: i32, option: i32, value: libc::
     assert_eq!(result, 0, "option {option} of level {level}: {error}");
 }
 
+/// How many times slower than usual this machine is: an emulated one says so by `SOCKWAY_PACE`.
+pub(crate) fn pace() -> u32 {
+    let said = std::env::var("SOCKWAY_PACE").ok();
+    said.and_then(|pace| pace.parse().ok()).unwrap_or(1).max(1)
+}
+
 /// Waits for something to become true.
 pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = Duration::from_secs(10) * pace();
     let start = Instant::now();
     while !holds() {
-        assert!(
-            start.elapsed() < Duration::from_secs(10),
-            "hang: waited for {what}"
-        );
+        assert!(start.elapsed() < limit, "hang: waited for {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }

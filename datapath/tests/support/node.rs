@@ -6,13 +6,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use aya::maps::{Array, Map, MapData};
 use aya::test_helpers::NetNsGuard;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 use sockway_common::addr::IpKey;
+use sockway_common::config::Config;
 use sockway_common::counters::Stats;
+use sockway_common::layout::{ENDS, LOADED, PENDING, SOCKETS};
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
-use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host, stats};
+use sockway_common::policy::fionread;
+use sockway_common::program::ProgramRow;
+use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, Registry, host, stats};
 use std::os::fd::AsFd as _;
 
 use super::bpffs::Bpffs;
@@ -89,18 +94,47 @@ impl Node {
         }
     }
 
+    /// With maps that are small: a test has few connections, and a guest little memory.
     pub(crate) fn options(&self) -> InstallOptions {
-        InstallOptions::new(self.pins.clone(), self.cgroup.path.clone())
+        InstallOptions {
+            max_connections: 4096,
+            ..InstallOptions::new(self.pins.clone(), self.cgroup.path.clone())
+        }
     }
 
-    pub(crate) fn install(&self) {
-        Datapath::install(&self.options()).unwrap_or_else(|e| panic!("install: {}", causes(&e)));
+    pub(crate) fn install(&self) -> InstallReport {
+        Datapath::install(&self.options()).unwrap_or_else(|e| panic!("install: {}", causes(&e)))
+    }
+
+    /// True where this kernel answers `FIONREAD` rightly for sockets in a sockhash, so that
+    /// non-blocking ends come in when they are established; else their programs are watched first.
+    #[allow(dead_code, reason = "not every test asks")]
+    pub(crate) fn comes_in_at_once(&self) -> bool {
+        let pinned = MapData::from_pin(self.pins.map(LOADED)).expect("what was loaded");
+        let loaded: Array<_, Config> = Array::try_from(Map::Array(pinned)).expect("an array");
+        loaded.get(&0, 0).expect("its row").fionread == fionread::RIGHT
+    }
+
+    /// Rows of what is known of the programs at a port.
+    #[allow(dead_code, reason = "not every test asks")]
+    pub(crate) fn programs(&self, kind: u32, port: u32) -> Vec<ProgramRow> {
+        stats::programs(&self.pins)
+            .expect("list programs")
+            .into_iter()
+            .filter(|(key, _)| key.kind == kind && key.port == port)
+            .map(|(_, row)| row)
+            .collect()
     }
 
     /// Registers an address as a pod of its own.
     pub(crate) fn pod(&self, ip: &str, scope: u32) {
+        self.pod_of(ip, ip, scope);
+    }
+
+    /// The same for an attachment of a name.
+    pub(crate) fn pod_of(&self, name: &str, ip: &str, scope: u32) {
         let ip: IpAddr = ip.parse().expect("an address");
-        let owner = OwnerKey::new(&ip.to_string(), "eth0");
+        let owner = OwnerKey::new(name, "eth0");
         let row = PodRow {
             owner,
             outbound_port: 15001,
@@ -121,10 +155,9 @@ impl Node {
         stats::read(&self.pins).expect("read stats")
     }
 
-    /// Rows that belong to connections: sockets, pending, watched.
+    /// Rows that belong to connections: sockets in the sockhash, handshakes, ends.
     pub(crate) fn connection_rows(&self) -> [usize; 3] {
-        use sockway_common::layout::{PENDING, SOCKETS, WATCHED};
-        [SOCKETS, PENDING, WATCHED].map(|name| stats::rows(&self.pins, name).expect("count rows"))
+        [SOCKETS, PENDING, ENDS].map(|name| stats::rows(&self.pins, name).expect("count rows"))
     }
 }
 
@@ -214,6 +247,18 @@ pub(crate) fn receive(mut socket: &Socket, count: usize) -> Vec<u8> {
         }
     }
     bytes.truncate(at);
+    bytes
+}
+
+/// The same, and reads on until there is nothing more, as programs do that are proven everywhere.
+#[allow(dead_code, reason = "not every test reads like this")]
+pub(crate) fn receive_all(socket: &Socket, count: usize) -> Vec<u8> {
+    let bytes = receive(socket, count);
+    if bytes.len() == count {
+        let more = { socket }.read(&mut [0; 1]);
+        let kind = more.expect_err("nothing more").kind();
+        assert_eq!(kind, io::ErrorKind::WouldBlock);
+    }
     bytes
 }
 

@@ -1,6 +1,7 @@
 //! One run of one case, in a process of its own.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -9,25 +10,30 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
+use sockway_common::addr::IpKey;
 use sockway_common::pod::PodStats;
-use sockway_common::reader::{self, seen};
+use sockway_common::program::{
+    FIT_READS, ProgramKey, ProgramRow, asks_no_length, is_proven, is_unfit,
+};
 use sockway_datapath::{Pins, stats};
 
 use crate::case::Warmup;
 use crate::cases;
 use crate::facts::{Fact, Facts};
+use crate::half;
 use crate::pace;
-use crate::payload;
 use crate::place::{self, Pod};
-use crate::scene::{Scene, Unavailable};
-use crate::variant::{Family, Kind, Mode};
+use crate::scene::{Scene, Unavailable, echo};
+use crate::variant::{Family, Hop, Kind, Mode};
 
 /// Messages of a warm-up connection come in spells. The kernel skips a tracepoint's program while
 /// an interrupted run of it waits for its turn on the same processor, so one may not be enough.
-const SPELL: u64 = reader::FIT_READS as u64;
+const SPELL: u64 = FIT_READS;
 /// Spells at least.
 const SPELLS: u64 = 4;
-/// Spells at most, for an address of which not enough was seen to know it.
+/// Spells where it does not matter that a program reads to the end, which is not counted then.
+const ENOUGH_SPELLS: u64 = 12;
+/// Spells at most, for a program of which not enough was seen to know it.
 const MOST_SPELLS: u64 = 40;
 /// Between two spells.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -37,8 +43,10 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Job {
     /// Name of the case.
     pub(crate) case: String,
-    /// The application.
+    /// The end under test.
     pub(crate) kind: Kind,
+    /// Where it is.
+    pub(crate) hop: Hop,
     /// Its addresses.
     pub(crate) family: Family,
     /// Plain or accelerated.
@@ -61,6 +69,8 @@ pub(crate) struct Job {
 pub(crate) enum Line {
     /// The warm-up is over; what was counted until now.
     Begin(Counted),
+    /// So many connections were brought in before the case used them.
+    CameIn(u64),
     /// Something was seen.
     Fact(Fact),
     /// The case is over, with an error or not.
@@ -124,18 +134,21 @@ pub(crate) fn run(job: &str) -> Result<()> {
             .with_context(|| format!("write {}", procs.display()))?;
     }
     place::enter(pod)?;
-    let mut scene = Scene::new(job.kind, job.family, pod, Facts::new(|_| ()));
-    if job.mode != Mode::Plain {
-        let warmup = if job.mode == Mode::Sudden {
-            Warmup::Echo
-        } else {
-            case.warmup
-        };
-        let known = || job.mode == Mode::All || is_known(&pins, pod).unwrap_or(false);
-        warm_up(&mut scene, warmup, case.run, known)?;
-    }
-    if job.mode == Mode::Late {
-        scene.bring_in_late(pins.clone());
+    let mut scene = Scene::new(job.kind, job.hop, job.family, pod, Facts::new(|_| ()));
+    match job.mode {
+        Mode::Plain | Mode::Cold => {}
+        Mode::Turning => nearly(&scene)?,
+        Mode::Half => half::show(&scene)?,
+        Mode::Late => scene.bring_in_late(pins.clone()),
+        Mode::Auto | Mode::Sudden | Mode::All => {
+            let warmup = match job.mode {
+                Mode::Sudden => Warmup::Echo,
+                _ => case.warmup,
+            };
+            let all = job.mode == Mode::All;
+            let known = |enough| all || is_known(&pins, pod, enough).unwrap_or(false);
+            warm_up(&mut scene, warmup, case.run, known)?;
+        }
     }
     say(&Line::Begin(Counted::read(&pins, pod)?))?;
     let lost = Rc::new(Cell::new(false));
@@ -152,54 +165,80 @@ pub(crate) fn run(job: &str) -> Result<()> {
             None => Line::End(Some(format!("{error:#}"))),
         },
     };
+    say(&Line::CameIn(scene.came_in()))?;
     if lost.get() {
         bail!("could not write all that was seen");
     }
     say(&end)
 }
 
-/// Shows the address what kind of application it belongs to.
-///
-/// The case comes first: an address that is known as fit is watched no more.
+/// Shows what the programs at both ends are like: that they read to the end first, for nobody
+/// waits for that of a program that often did not.
 fn warm_up(
     scene: &mut Scene,
     warmup: Warmup,
     case: fn(&mut Scene) -> Result<()>,
-    known: impl Fn() -> bool,
+    known: impl Fn(bool) -> bool,
 ) -> Result<()> {
-    if let Warmup::Same(rounds) = warmup {
-        for _ in 0..rounds {
-            // What it sees is of no interest yet; how it goes about it is what counts.
-            drop(case(scene));
+    let rounds = match warmup {
+        Warmup::Echo => return show(scene, &known),
+        Warmup::First(rounds) => rounds,
+        Warmup::Same(rounds) => {
+            show(scene, &known)?;
+            rounds
+        }
+    };
+    for _ in 0..rounds {
+        // What it sees is of no interest yet; how it goes about it is what counts.
+        if case(scene).is_err() {
+            scene.close_listener();
         }
     }
+    // The listening socket may be another by now.
+    show(scene, &known)
+}
+
+/// Echoes until it is known that both ends read to the end.
+fn show(scene: &Scene, known: impl Fn(bool) -> bool) -> Result<()> {
     let (app, envoy) = scene.connect().context("warm up")?;
     for message in 0..MOST_SPELLS * SPELL {
         if message % SPELL == 0 {
-            if message / SPELL >= SPELLS && known() {
+            let spells = message / SPELL;
+            if spells >= SPELLS && known(spells >= ENOUGH_SPELLS) {
                 break;
             }
             std::thread::sleep(pace::allow(PAUSE));
         }
-        let bytes = payload::bytes(message, 64);
-        envoy.put(&bytes).context("warm up: Envoy sends")?;
-        let got = app.take(64).context("warm up: the application reads")?;
-        app.put(&got).context("warm up: the application answers")?;
-        if envoy.take(64).context("warm up: Envoy reads")? != bytes {
-            bail!("warm up: not what was sent came back");
-        }
+        echo(&envoy, &app, message).context("warm up")?;
     }
     Ok(())
 }
 
-/// Whether it is known by now how a pod's application reads.
-fn is_known(pins: &Pins, pod: Pod) -> Result<bool> {
-    let rows = stats::readers(pins).context("read what is known of applications")?;
-    let own = pod.ips();
-    Ok(rows.iter().any(|(key, row)| {
-        (own.contains(&key.ip) || own.contains(&key.pod))
-            && (reader::fit(row) || row.seen & seen::UNFIT != 0)
-    }))
+/// Shows nearly enough of both programs.
+fn nearly(scene: &Scene) -> Result<()> {
+    let (app, envoy) = scene.connect().context("warm up")?;
+    for message in 2..FIT_READS {
+        echo(&envoy, &app, message).context("warm up")?;
+    }
+    Ok(())
+}
+
+/// Whether it is known by now how both ends of a pod's connections read; `enough`: whether they
+/// read to the end is not waited for.
+fn is_known(pins: &Pins, pod: Pod, enough: bool) -> Result<bool> {
+    let rows = stats::programs(pins).context("read what is known of programs")?;
+    let known: HashMap<ProgramKey, ProgramRow> = rows.into_iter().collect();
+    let own: Vec<IpKey> = pod.ips().to_vec();
+    let ends = stats::ends(pins).context("read the ends")?;
+    let mut ends = ends
+        .iter()
+        .filter(|(_, row)| own.contains(&row.pod))
+        .peekable();
+    Ok(ends.peek().is_some()
+        && ends.all(|(_, row)| {
+            let row = known.get(&row.program).copied().unwrap_or_default();
+            is_unfit(&row) || (is_proven(&row) && (enough || asks_no_length(&row)))
+        }))
 }
 
 fn say(line: &Line) -> Result<()> {

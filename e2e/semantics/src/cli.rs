@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::io::Write as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,11 +10,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
 use nix::unistd::Uid;
 use signal_hook::consts::{SIGINT, SIGTERM};
+use sockway_common::policy::fionread;
 
 use crate::node::Node;
 use crate::report::{self, Totals};
 use crate::runner::{self, Task};
-use crate::variant::{Kind, Mode};
+use crate::variant::{Family, Hop, Kind, Mode, Role, Variant};
 use crate::{cases, child, judge, pace};
 
 /// What TCP sockets promise an application, plain and accelerated in the same run.
@@ -30,9 +32,19 @@ struct Cli {
     /// How results are written
     #[arg(short, long, value_enum, default_value = "human")]
     output: Format,
-    /// Columns beside auto; sudden and all for information only
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "auto")]
-    scope: Vec<Scope>,
+    /// Which other hops and modes each case is run in, beside the usual ones
+    #[arg(long, value_enum, default_value = "some")]
+    variants: Which,
+    /// Only these modes, beside plain
+    #[arg(long, value_enum, value_delimiter = ',')]
+    mode: Vec<Mode>,
+    /// Only these hops
+    #[arg(long, value_enum, value_delimiter = ',')]
+    hop: Vec<Hop>,
+    /// Treat FIONREAD as answered rightly for sockets in a sockhash, whatever this kernel does: halves
+    /// take part then; what asks for it is not judged
+    #[arg(long)]
+    trust_fionread: bool,
     /// How many runs at a time
     #[arg(long, default_value_t = 8)]
     jobs: usize,
@@ -45,6 +57,9 @@ struct Cli {
     /// Runs one job in this process, for the suite itself
     #[arg(long, hide = true)]
     run: Option<String>,
+    /// Accepts at this descriptor, for a case
+    #[arg(long, hide = true)]
+    serve: Option<i32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -56,14 +71,12 @@ enum Format {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Scope {
-    /// Judged, and always there
-    Auto,
-    /// The case's calls are new to an address that is known as fit
-    Sudden,
-    /// Connections are open before they are brought in; judged as auto
-    Late,
-    /// Everything redirected at once
+enum Which {
+    /// None
+    None,
+    /// Two for each case, others for each
+    Some,
+    /// All
     All,
 }
 
@@ -80,6 +93,11 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<bool> {
+    if let Some(fd) = cli.serve {
+        // SAFETY: whoever runs this program so has left that descriptor to it alone.
+        let listener = unsafe { OwnedFd::from_raw_fd(fd) };
+        return cases::serve(&listener.into()).map(|()| true);
+    }
     if let Some(job) = &cli.run {
         return child::run(job).map(|()| true);
     }
@@ -101,9 +119,7 @@ fn suite(cli: &Cli) -> Result<bool> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("handle signals")?;
     }
-    let extra = extra(&cli.scope);
-    let filter = cli.filter.as_deref().unwrap_or("");
-    let tasks = tasks(filter, &extra);
+    let tasks = tasks(cli);
     if tasks.is_empty() {
         bail!(
             "no case's name contains {:?}; --list shows them",
@@ -112,46 +128,74 @@ fn suite(cli: &Cli) -> Result<bool> {
     }
     pace::set(cli.pace);
     pace::set_idle(cli.idle);
-    let node = Node::new()?;
+    let node = Node::new(cli.trust_fionread.then_some(fionread::RIGHT))?;
     let outcomes = runner::run(&node, &tasks, cli.jobs, &stop)?;
     let rows = judge::rows(&tasks, &outcomes);
     let mut out = std::io::stdout().lock();
     match cli.output {
-        Format::Human => report::human(&rows, &extra, &node.limits, &mut out)?,
+        Format::Human => report::human(&rows, &node.limits, &mut out)?,
         Format::Json => report::json(&rows, &node.limits, &mut out)?,
     }
     let totals = Totals::of(&rows);
     Ok(totals.failed == 0 && totals.passed > 0)
 }
 
-fn extra(scopes: &[Scope]) -> Vec<Mode> {
-    let wanted = [
-        (Scope::Sudden, Mode::Sudden),
-        (Scope::Late, Mode::Late),
-        (Scope::All, Mode::All),
-    ];
-    wanted
-        .into_iter()
-        .filter(|(scope, _)| scopes.contains(scope))
-        .map(|(_, mode)| mode)
-        .collect()
-}
+/// How many other variants a case is run in of each kind where only some are.
+const SOME: usize = 2;
 
-fn tasks(filter: &str, extra: &[Mode]) -> Vec<Task> {
-    let modes: Vec<_> = [Mode::Plain, Mode::Auto]
-        .into_iter()
-        .chain(extra.iter().copied())
-        .collect();
+/// What is run: each case plain, as usual, and in the other variants that are wanted.
+fn tasks(cli: &Cli) -> Vec<Task> {
+    let filter = cli.filter.as_deref().unwrap_or("");
+    let mut variants = Variant::all();
+    if cli.mode.contains(&Mode::All) {
+        variants.extend([Role::Server, Role::Client].map(Variant::everything));
+    }
+    variants.retain(|v| {
+        (cli.mode.is_empty() || cli.mode.contains(&v.mode))
+            && (cli.hop.is_empty() || cli.hop.contains(&v.hop))
+    });
+    let usual = |kind: Kind| {
+        let hop = Hop::usual(kind.role);
+        (cli.mode.is_empty() || cli.mode.contains(&Mode::Auto))
+            && (cli.hop.is_empty() || cli.hop.contains(&hop))
+    };
     let mut tasks = Vec::new();
+    let mut turn = 0;
     for case in cases::all().filter(|case| case.name.contains(filter)) {
         for &family in case.families {
             for kind in Kind::ALL.into_iter().filter(|kind| kind.is_in(case.kinds)) {
-                tasks.extend(modes.iter().map(|&mode| Task {
+                let task = |hop, mode| Task {
                     case,
                     kind,
+                    hop,
                     family,
                     mode,
-                }));
+                };
+                let hop = Hop::usual(kind.role);
+                let begin = tasks.len();
+                tasks.push(task(hop, Mode::Plain));
+                if usual(kind) {
+                    tasks.push(task(hop, Mode::Auto));
+                }
+                let fits: Vec<_> = variants.iter().filter(|v| v.is_for(kind)).collect();
+                let wanted = match cli.variants {
+                    _ if fits.is_empty() || family == Family::Mapped => 0,
+                    Which::Some if family == Family::V4 => SOME,
+                    Which::None | Which::Some => 0,
+                    Which::All => fits.len(),
+                };
+                for at in 0..wanted {
+                    let variant = match cli.variants {
+                        Which::All => fits[at],
+                        // Prime to how many there are: neighbours get others.
+                        _ => fits[turn * 11 % fits.len()],
+                    };
+                    turn += 1;
+                    tasks.push(task(variant.hop, variant.mode));
+                }
+                if tasks.len() == begin + 1 {
+                    tasks.truncate(begin);
+                }
             }
         }
     }

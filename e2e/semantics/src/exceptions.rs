@@ -33,10 +33,21 @@ pub(crate) const KNOWN: &[Exception] = &[
                  redirected",
     },
     Exception {
-        cases: &["MSG_TRUNC once", "MSG_OOB once", "splice once"],
+        cases: &[
+            "MSG_TRUNC once",
+            "MSG_OOB once",
+            "MSG_ZEROCOPY once",
+            "splice once",
+        ],
         kinds: Kind::NONBLOCKING,
         reason: "an application that was found fit changes its ways: the first call comes before \
                  anything can be done about it, from then on the address is left to TCP",
+    },
+    Exception {
+        cases: &["ICMP unreachable with IP_RECVERR and bytes waiting"],
+        kinds: Kind::NONBLOCKING,
+        reason: "told some milliseconds after what waits was read: a connection leaves the sockhash \
+                 only then",
     },
 ];
 

@@ -6,7 +6,7 @@ use crate::case::Case;
 use crate::exceptions;
 use crate::facts::{Deviation, broken, differences};
 use crate::runner::{Ending, Outcome, Task};
-use crate::variant::{Family, Kind, Mode};
+use crate::variant::{Family, Hop, Kind, Mode};
 
 /// What one run came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,14 +38,23 @@ impl Verdict {
 /// One run and its verdict.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Cell {
-    /// The application.
+    /// The end under test.
     pub(crate) kind: Kind,
+    /// Where it is.
+    pub(crate) hop: Hop,
     /// Plain or accelerated.
     pub(crate) mode: Mode,
     /// What it came to.
     pub(crate) verdict: Verdict,
     /// What the run gave.
     pub(crate) outcome: Outcome,
+}
+
+impl Cell {
+    /// Whether it stands in the table's first columns.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.mode == Mode::Auto && self.hop == Hop::usual(self.kind.role)
+    }
 }
 
 /// One line of the table.
@@ -92,6 +101,7 @@ pub(crate) fn rows(tasks: &[Task], outcomes: &[Outcome]) -> Vec<Row> {
         let Some((_, plain)) = plain else { continue };
         let cell = Cell {
             kind: task.kind,
+            hop: task.hop,
             mode: task.mode,
             verdict: verdict(task, plain, outcome),
             outcome: (*outcome).clone(),
@@ -140,7 +150,7 @@ fn verdict(task: &Task, plain: &Outcome, here: &Outcome) -> Verdict {
     if !different.is_empty() {
         return Verdict::Differs(different);
     }
-    if here.counted.redirected > 0 {
+    if here.counted.redirected + here.came_in > 0 {
         Verdict::Accelerated
     } else if task.mode == Mode::Auto && task.kind.is_in(task.case.accelerated) {
         Verdict::NotAccelerated
@@ -158,11 +168,7 @@ fn ended(ending: &Ending) -> Deviation {
 }
 
 fn result(row: &Row) -> Result {
-    let judged = || {
-        row.cells
-            .iter()
-            .filter(|cell| cell.mode != Mode::All && cell.mode != Mode::Sudden)
-    };
+    let judged = || row.cells.iter().filter(|cell| cell.mode != Mode::All);
     if judged().all(|cell| matches!(cell.verdict, Verdict::Unavailable(_))) {
         return Result::Unavailable;
     }
@@ -173,14 +179,14 @@ fn result(row: &Row) -> Result {
             Result::Fails
         };
     };
-    let accelerated = |cell: &Cell| matches!(cell.mode, Mode::Auto | Mode::Late);
+    let accelerated = |cell: &Cell| cell.mode != Mode::Plain;
     let expected = |cell: &Cell| accelerated(cell) && cell.kind.is_in(known.kinds);
     let seen = |cell: &Cell| matches!(cell.verdict, Verdict::Differs(_) | Verdict::Hangs(_));
     if !judged().all(|cell| cell.verdict.holds() || (expected(cell) && seen(cell))) {
         Result::Fails
     } else if judged()
-        // What is brought in late may stay on TCP in such a case.
-        .filter(|cell| cell.mode == Mode::Auto && expected(cell))
+        // In other modes it may stay on TCP in such a case.
+        .filter(|cell| cell.is_usual() && expected(cell))
         .any(|cell| cell.verdict.holds())
     {
         Result::KnownButHolds

@@ -6,7 +6,7 @@ use crate::child::Counted;
 use crate::exceptions;
 use crate::facts::{Fact, Seen};
 use crate::runner::{Ending, Outcome, Task};
-use crate::variant::{Family, Kind, Mode};
+use crate::variant::{Family, Hop, Kind, Mode};
 
 static CASE: Case = Case::new("a case", "a promise", |_| Ok(())).only(Kind::NONBLOCKING);
 
@@ -18,6 +18,7 @@ fn task(case: &'static Case, mode: Mode) -> Task {
     Task {
         case,
         kind: KIND,
+        hop: Hop::App,
         family: Family::V4,
         mode,
     }
@@ -37,6 +38,7 @@ fn saw(got: &str, redirected: u64) -> Outcome {
             redirected,
             tcp: 0,
         },
+        came_in: 0,
         took_ms: 1,
     }
 }

@@ -1,9 +1,10 @@
 //! What TCP sockets promise an application, each promise looked at on plain TCP and accelerated.
 //!
-//! The suite plays Envoy: the Envoy end of every connection is a non-blocking socket that comes
-//! from 127.0.0.6 (or `::6`) or listens on 127.0.0.1:15001. The application's end uses the calls
-//! under test. Scope `auto` first watches an address on plain TCP, so every accelerated run makes
-//! connections of the same kind first.
+//! The suite plays both ends of every hop. The end under test, which the cases call the
+//! application, uses the calls they are about, wherever it stands: also behind Envoy's ports and
+//! where Envoy dials from. The other end, which they call Envoy, is a non-blocking socket. A keeper
+//! is at work as on a node (`keeper`). What is known of both ends before a case begins is the
+//! mode (`variant::Mode`).
 
 mod case;
 mod cases;
@@ -12,7 +13,9 @@ mod cli;
 mod end;
 mod exceptions;
 mod facts;
+mod half;
 mod judge;
+mod keeper;
 mod node;
 mod pace;
 mod payload;

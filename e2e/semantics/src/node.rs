@@ -13,6 +13,7 @@ use sockway_common::pod::{
 };
 use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host};
 
+use crate::keeper::Keeper;
 use crate::place::Pod;
 
 const NONE: Option<&str> = None;
@@ -28,6 +29,8 @@ pub(crate) struct Node {
     cgroup: PathBuf,
     pins: Pins,
     registry: Mutex<Registry>,
+    /// Who brings ends in late.
+    pub(crate) keeper: Keeper,
     /// Rules that work with less on this kernel.
     pub(crate) limits: Vec<&'static str>,
 }
@@ -36,7 +39,9 @@ impl Node {
     /// Installs the programs in a cgroup and a mount namespace of this process's own.
     ///
     /// This process must have one thread: only its later children see the mounts.
-    pub(crate) fn new() -> Result<Self> {
+    ///
+    /// `fionread`: how the kernel is taken to answer that; `None`: as it does.
+    pub(crate) fn new(fionread: Option<u32>) -> Result<Self> {
         let temporary = std::env::temp_dir();
         sweep(&temporary, |path| Ok(fs::remove_dir_all(path)?))?;
         let name = format!("{PREFIX}{}", std::process::id());
@@ -63,16 +68,22 @@ impl Node {
         let cgroup = root.join(name);
         fs::create_dir(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
         let pins = Pins::new(bpf.join("sockway"));
-        let report = Datapath::install(&InstallOptions::new(pins.clone(), cgroup.clone()))
+        let options = InstallOptions {
+            fionread,
+            ..InstallOptions::new(pins.clone(), cgroup.clone())
+        };
+        let report = Datapath::install(&options)
             .inspect_err(|_| drop(fs::remove_dir(&cgroup)))
             .context("load and attach the programs")?;
         let registry = Mutex::new(Registry::open(&pins)?);
+        let keeper = Keeper::start(&pins)?;
         Ok(Self {
             dir,
             mounted,
             cgroup,
             pins,
             registry,
+            keeper,
             limits: report.limits,
         })
     }
@@ -116,6 +127,9 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
+        if let Err(error) = self.keeper.finish() {
+            eprintln!("sockway-semantics: {error:#}");
+        }
         if let Err(error) = self.take_down() {
             eprintln!(
                 "sockway-semantics: clean-up of {}: {error:#}",
@@ -135,11 +149,11 @@ pub(crate) fn register(registry: &mut Registry, pod: Pod, scope: u32) -> Result<
         scope,
     };
     let mut sandbox = SandboxRow {
-        ip_count: 2,
-        scope,
+        ip_count: 4,
+        part: scope,
         ..SandboxRow::default()
     };
-    sandbox.ips[..2].copy_from_slice(&pod.ips());
+    sandbox.ips[..4].copy_from_slice(&pod.ips());
     registry
         .register(owner, &sandbox, &row)
         .context("register a pod")

@@ -26,6 +26,10 @@ pub(crate) struct Pod {
     pub(crate) v4: Ipv4Addr,
     /// IPv6.
     pub(crate) v6: Ipv6Addr,
+    /// Of the pod that calls it, which is registered too.
+    pub(crate) caller_v4: Ipv4Addr,
+    /// The same in IPv6.
+    pub(crate) caller_v6: Ipv6Addr,
 }
 
 impl Pod {
@@ -35,12 +39,23 @@ impl Pod {
         Self {
             v4: Ipv4Addr::new(10, 9, high, low),
             v6: Ipv6Addr::new(0xfd00, 9, 0, 0, 0, 0, 0, run),
+            caller_v4: Ipv4Addr::new(10, 8, high, low),
+            caller_v6: Ipv6Addr::new(0xfd00, 8, 0, 0, 0, 0, 0, run),
         }
     }
 
     /// Its addresses as they are in the maps.
-    pub(crate) fn ips(self) -> [IpKey; 2] {
-        [IpAddr::V4(self.v4).into(), IpAddr::V6(self.v6).into()]
+    pub(crate) fn ips(self) -> [IpKey; 4] {
+        self.addresses().map(Into::into)
+    }
+
+    fn addresses(self) -> [IpAddr; 4] {
+        [
+            self.v4.into(),
+            self.v6.into(),
+            self.caller_v4.into(),
+            self.caller_v6.into(),
+        ]
     }
 }
 
@@ -73,11 +88,13 @@ pub(crate) fn enter(pod: Pod) -> Result<()> {
     up.extend(IFF_UP.to_ne_bytes());
     up.extend(IFF_UP.to_ne_bytes());
     request(&netlink, NEW_LINK, &up).context("bring lo up")?;
-    for address in [IpAddr::V4(pod.v4), IpAddr::V6(pod.v6), IpAddr::V6(ENVOY_V6)] {
+    for address in pod.addresses().into_iter().chain([ENVOY_V6.into()]) {
         request(&netlink, NEW_ADDRESS, &new_address(address))
             .with_context(|| format!("give lo the address {address}"))?;
     }
     usable(ENVOY_V6, pod.v6)?;
+    usable(pod.caller_v6, pod.v6)?;
+    usable(pod.v6, pod.caller_v6)?;
     usable(pod.v6, ENVOY_V6)?;
     usable(pod.v6, Ipv6Addr::LOCALHOST)?;
     usable(Ipv6Addr::LOCALHOST, pod.v6)?;

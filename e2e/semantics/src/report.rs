@@ -1,5 +1,6 @@
 //! The table, the details below it and the line that says it all.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use anyhow::Result;
@@ -9,7 +10,7 @@ use crate::child::Counted;
 use crate::exceptions;
 use crate::facts::Deviation;
 use crate::judge::{Cell, Result as Holds, Row, Verdict};
-use crate::variant::{Kind, Mode};
+use crate::variant::{Hop, Kind, Mode, Role, Variant};
 
 /// Sums over all rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -22,11 +23,11 @@ pub(crate) struct Totals {
     pub(crate) known: usize,
     /// Cases that this kernel cannot run.
     pub(crate) unavailable: usize,
-    /// Runs in scope `auto` that were accelerated and equal.
+    /// Runs that were accelerated and equal.
     pub(crate) accelerated_runs: usize,
-    /// Runs in scope `auto` that were left to TCP and equal.
+    /// Runs that were left to TCP and equal.
     pub(crate) tcp_runs: usize,
-    /// Runs in scope `auto` that were not equal.
+    /// Runs that were not equal.
     pub(crate) unequal_runs: usize,
 }
 
@@ -41,7 +42,7 @@ impl Totals {
                 Holds::Known => &mut totals.known,
                 Holds::Unavailable => &mut totals.unavailable,
             } += 1;
-            for cell in row.cells.iter().filter(|cell| cell.mode == Mode::Auto) {
+            for cell in row.cells.iter().filter(|cell| cell.mode != Mode::Plain) {
                 match cell.verdict {
                     Verdict::Accelerated => totals.accelerated_runs += 1,
                     Verdict::Tcp | Verdict::NotAccelerated => totals.tcp_runs += 1,
@@ -78,13 +79,9 @@ pub(crate) fn json(rows: &[Row], limits: &[&str], out: &mut impl Write) -> Resul
 }
 
 /// For a person.
-pub(crate) fn human(
-    rows: &[Row],
-    extra: &[Mode],
-    limits: &[&str],
-    out: &mut impl Write,
-) -> Result<()> {
-    table(rows, extra, out)?;
+pub(crate) fn human(rows: &[Row], limits: &[&str], out: &mut impl Write) -> Result<()> {
+    table(rows, out)?;
+    variants(rows, out)?;
     details(rows, out)?;
     for limit in limits {
         writeln!(out, "on this kernel: {limit}")?;
@@ -99,7 +96,7 @@ pub(crate) fn human(
     } = totals;
     writeln!(
         out,
-        "\nruns in scope auto: {} accelerated and equal to plain, {} left to TCP and equal, {} not equal",
+        "\nruns: {} accelerated and equal to plain, {} left to TCP and equal, {} not equal",
         totals.accelerated_runs, totals.tcp_runs, totals.unequal_runs
     )?;
     if known + unavailable > 0 {
@@ -112,7 +109,7 @@ pub(crate) fn human(
     Ok(())
 }
 
-fn table(rows: &[Row], extra: &[Mode], out: &mut impl Write) -> io::Result<()> {
+fn table(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
     let title = |row: &Row| format!("{}{}", row.case, row.family.suffix());
     let width = rows
         .iter()
@@ -124,11 +121,8 @@ fn table(rows: &[Row], extra: &[Mode], out: &mut impl Write) -> io::Result<()> {
     for kind in Kind::ALL {
         write!(out, " {:10}", kind.name())?;
     }
-    write!(out, " {:8}", "holds?")?;
-    for mode in extra {
-        write!(out, " in scope {:12}", mode.name())?;
-    }
-    writeln!(out, "\n{}", "-".repeat(width + 62 + extra.len() * 22))?;
+    write!(out, " {:8} elsewhere", "holds?")?;
+    writeln!(out, "\n{}", "-".repeat(width + 82))?;
     for row in rows {
         let broken = |cell: &Cell| matches!(cell.verdict, Verdict::PlainBroken(_));
         let plain = if row.cells.iter().any(broken) {
@@ -141,14 +135,11 @@ fn table(rows: &[Row], extra: &[Mode], out: &mut impl Write) -> io::Result<()> {
             let cell = row
                 .cells
                 .iter()
-                .find(|cell| cell.mode == Mode::Auto && cell.kind == kind);
+                .find(|cell| cell.is_usual() && cell.kind == kind);
             write!(out, " {:10}", cell.map_or("-", |cell| word(&cell.verdict)))?;
         }
         write!(out, " {:8}", result(row.result))?;
-        for &mode in extra {
-            write!(out, " {:21}", informative(row, mode))?;
-        }
-        writeln!(out)?;
+        writeln!(out, " {}", elsewhere(row))?;
     }
     writeln!(
         out,
@@ -178,20 +169,47 @@ const fn result(result: Holds) -> &'static str {
     }
 }
 
-fn informative(row: &Row, mode: Mode) -> String {
-    let cells: Vec<_> = row.cells.iter().filter(|cell| cell.mode == mode).collect();
+/// What the runs in other hops and modes came to.
+fn elsewhere(row: &Row) -> String {
+    let others = |cell: &&Cell| cell.mode != Mode::Plain && !cell.is_usual();
+    let cells: Vec<_> = row.cells.iter().filter(others).collect();
     let unavailable = |cell: &&Cell| matches!(cell.verdict, Verdict::Unavailable(_));
+    if cells.is_empty() {
+        return "-".into();
+    }
     if cells.iter().all(unavailable) {
         return "n/a".into();
     }
-    let unequal: Vec<_> = cells.iter().filter(|cell| !cell.verdict.holds()).collect();
-    if unequal.is_empty() {
+    let unequal = cells.iter().filter(|cell| !cell.verdict.holds()).count();
+    if unequal == 0 {
         let fast = cells
             .iter()
             .filter(|cell| cell.verdict == Verdict::Accelerated);
-        return format!("equal, {} fast", fast.count());
+        return format!("{} equal, {} fast", cells.len(), fast.count());
     }
-    format!("{} of {} differ", unequal.len(), cells.len())
+    format!("{unequal} of {} differ", cells.len())
+}
+
+/// A line for each end of each hop in each mode.
+fn variants(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
+    let mut sums: BTreeMap<(Role, Hop, Mode), [usize; 3]> = BTreeMap::new();
+    let cells = rows.iter().flat_map(|row| &row.cells);
+    for cell in cells.filter(|cell| cell.mode != Mode::Plain) {
+        let column = match cell.verdict {
+            Verdict::Accelerated => 0,
+            Verdict::Tcp | Verdict::NotAccelerated => 1,
+            Verdict::Unavailable(_) => continue,
+            _ => 2,
+        };
+        sums.entry((cell.kind.role, cell.hop, cell.mode))
+            .or_default()[column] += 1;
+    }
+    writeln!(out, "\n{:30} fast  tcp  unequal", "end under test")?;
+    for ((role, hop, mode), [fast, tcp, unequal]) in sums {
+        let name = Variant::name_of(role, hop, mode);
+        writeln!(out, "{name:30} {fast:4} {tcp:4} {unequal:8}")?;
+    }
+    Ok(())
 }
 
 fn details(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
@@ -213,12 +231,13 @@ fn details(rows: &[Row], out: &mut impl Write) -> io::Result<()> {
         }
         for Cell {
             kind,
+            hop,
             mode,
             verdict,
             outcome,
         } in cells
         {
-            let how = format!("{}, {}", mode.name(), kind.name());
+            let how = format!("{} {}, {}", hop.name(), kind.name(), mode.name());
             match verdict {
                 Verdict::Differs(list) => {
                     let Counted {

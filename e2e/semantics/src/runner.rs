@@ -20,7 +20,7 @@ use crate::facts::Fact;
 use crate::node::Node;
 use crate::pace;
 use crate::place::Pod;
-use crate::variant::{Family, Kind, Mode};
+use crate::variant::{Family, Hop, Kind, Mode};
 
 /// How long after a run's end its last sockets may take to be counted.
 const COUNTING: Duration = Duration::from_millis(300);
@@ -30,8 +30,10 @@ const COUNTING: Duration = Duration::from_millis(300);
 pub(crate) struct Task {
     /// The case.
     pub(crate) case: &'static Case,
-    /// The application.
+    /// The end under test.
     pub(crate) kind: Kind,
+    /// Where it is.
+    pub(crate) hop: Hop,
     /// Its addresses.
     pub(crate) family: Family,
     /// Plain or accelerated.
@@ -63,6 +65,8 @@ pub(crate) struct Outcome {
     pub(crate) ending: Ending,
     /// What was counted, warm-up excluded.
     pub(crate) counted: Counted,
+    /// Connections that were brought in before the case used them.
+    pub(crate) came_in: u64,
     /// How long it took, milliseconds.
     pub(crate) took_ms: u64,
 }
@@ -125,6 +129,7 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
     let job = Job {
         case: task.case.name.to_owned(),
         kind: task.kind,
+        hop: task.hop,
         family: task.family,
         mode: task.mode,
         pod: number,
@@ -146,16 +151,25 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
     let reader = thread::spawn(move || lines(stdout));
     // Two warm-ups and the run itself may be idle twice each.
     let limit = pace::allow(task.case.limit) + 6 * pace::idle();
-    let status = wait(&mut child, limit, stop)?;
+    let keeper = (task.mode != Mode::Plain).then_some(&node.keeper);
+    if let Some(keeper) = keeper {
+        keeper.begin(child.id(), task.mode == Mode::Late);
+    }
+    let status = wait(&mut child, limit, stop);
+    if let Some(keeper) = keeper {
+        keeper.end(child.id());
+    }
+    let status = status?;
     let took_ms = u64::try_from(started.elapsed().as_millis())?;
     let Ok(lines) = reader.join() else {
         bail!("the reader of a run's output panicked")
     };
-    let (mut facts, mut before, mut end) = (Vec::new(), None, None);
+    let (mut facts, mut before, mut end, mut came_in) = (Vec::new(), None, None, 0);
     for line in lines? {
         match line {
             Line::Begin(counted) => before = Some(counted),
             Line::Fact(fact) => facts.push(fact),
+            Line::CameIn(count) => came_in = count,
             last => end = Some(last),
         }
     }
@@ -177,6 +191,7 @@ fn process(node: &Node, task: &Task, number: u16, stop: &AtomicBool) -> Result<O
         facts,
         ending,
         counted,
+        came_in,
         took_ms,
     })
 }

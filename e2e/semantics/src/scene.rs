@@ -1,30 +1,36 @@
 //! What a case is given: connections of the kind under test, and a place for what it sees.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use nix::errno::Errno;
 use nix::poll::PollFlags;
 use socket2::{Domain, Protocol, Socket, Type};
+use sockway_common::counters::Reason;
+use sockway_common::end::EndRow;
+use sockway_common::pod::{DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT};
 use sockway_common::scope;
-use sockway_datapath::{Pins, Registry, existing};
+use sockway_datapath::{Pins, Registry, stats};
 
 use crate::end::End;
 use crate::facts::Facts;
 use crate::node;
 use crate::pace;
+use crate::payload;
 use crate::place::{ENVOY_V4, ENVOY_V6, Pod};
-use crate::sys::{Got, errno};
-use crate::variant::{Family, Kind, Role, Style};
+use crate::sys::{self, Got, errno};
+use crate::variant::{Family, Hop, Kind, Role, Style};
 
 /// Where the application listens.
 const APPLICATION_PORT: u16 = 8080;
-/// Where Envoy listens.
-const ENVOY_PORT: u16 = sockway_common::pod::DEFAULT_OUTBOUND_PORT;
+/// How long a connection may take to come in late.
+const LATE: Duration = Duration::from_secs(4);
+/// Bytes of one message before a case begins.
+const MESSAGE: usize = 64;
 
 /// Waits so many milliseconds, for something to happen or be done elsewhere.
 pub(crate) fn pause(ms: u64) {
@@ -51,6 +57,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) envoy: &'a dyn Fn(&Socket) -> Got<()>,
     /// The protocol of the application's socket.
     pub(crate) protocol: Protocol,
+    /// Something is done at all.
+    pub(crate) prepared: bool,
 }
 
 impl Default for Setup<'_> {
@@ -59,18 +67,59 @@ impl Default for Setup<'_> {
             app: &|_| Ok(()),
             envoy: &|_| Ok(()),
             protocol: Protocol::TCP,
+            prepared: false,
         }
     }
+}
+
+impl Setup<'_> {
+    /// Nothing yet; for struct update syntax.
+    pub(crate) fn prepared() -> Self {
+        Self {
+            prepared: true,
+            ..Self::default()
+        }
+    }
+}
+
+/// Sends a message and has it sent back; a non-blocking end asks for more before it waits.
+pub(crate) fn echo(a: &End, b: &End, number: u64) -> Result<()> {
+    let bytes = payload::bytes(number, MESSAGE);
+    for (from, to) in [(a, b), (b, a)] {
+        from.put(&bytes).context("send a message")?;
+        let got = to.take(MESSAGE).context("read a message")?;
+        if got != bytes {
+            bail!("not what was sent came");
+        }
+        if to.style() == Style::NonBlocking {
+            match sys::recv(to, &mut [0; 1], libc::MSG_DONTWAIT) {
+                Err(Errno::EAGAIN) => {}
+                other => bail!("more than what was sent came: {other:?}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A listening socket that outlives its connections, as a program's does: what is known of a
+/// program that accepts is kept by it.
+struct Listener {
+    socket: Socket,
+    /// It was prepared by the case.
+    prepared: bool,
 }
 
 /// The world of one run.
 pub(crate) struct Scene {
     kind: Kind,
+    hop: Hop,
     family: Family,
     pod: Pod,
     facts: Facts,
+    listener: RefCell<Option<Listener>>,
     /// Where the maps are, if connections are brought in after they were opened.
     late: Option<Pins>,
+    came_in: Cell<u64>,
 }
 
 impl Deref for Scene {
@@ -89,13 +138,16 @@ impl DerefMut for Scene {
 
 impl Scene {
     /// A scene in the namespace that [`crate::place::enter`] made.
-    pub(crate) fn new(kind: Kind, family: Family, pod: Pod, facts: Facts) -> Self {
+    pub(crate) fn new(kind: Kind, hop: Hop, family: Family, pod: Pod, facts: Facts) -> Self {
         Self {
             kind,
+            hop,
             family,
             pod,
             facts,
+            listener: RefCell::default(),
             late: None,
+            came_in: Cell::new(0),
         }
     }
 
@@ -103,6 +155,11 @@ impl Scene {
     /// until it is established, and brought in then.
     pub(crate) fn bring_in_late(&mut self, pins: Pins) {
         self.late = Some(pins);
+    }
+
+    /// How many connections were brought in late.
+    pub(crate) fn came_in(&self) -> u64 {
+        self.came_in.get()
     }
 
     /// Goes on with other facts.
@@ -138,18 +195,46 @@ impl Scene {
         let passive = self.accept(&listener)?;
         self.set_scope(scope::AUTO)?;
         if let Some(pins) = &self.late {
-            let namespace = File::open("/proc/thread-self/ns/net")?;
-            // One run at a time does this; the runner ends a case that waits for too long.
-            let namespaces = [namespace];
-            let done = loop {
-                match existing::join(pins, &namespaces, existing::PATIENCE) {
-                    Err(sockway_datapath::Error::Busy { .. }) => {}
-                    done => break done,
-                }
-            };
-            done.context("bring it in")?;
+            self.wait_for(pins, &active, &passive)?;
         }
         Ok(self.ends(active, passive))
+    }
+
+    /// Uses a connection until both ends have come in, or it is known that they will not.
+    fn wait_for(&self, pins: &Pins, active: &End, passive: &End) -> Result<()> {
+        let cookies = [sys::cookie(active)?, sys::cookie(passive)?];
+        let began = Instant::now();
+        let mut message = 0;
+        while began.elapsed() < pace::allow(LATE) {
+            for _ in 0..4 {
+                message += 1;
+                echo(active, passive, message).context("before it comes in")?;
+            }
+            // Here it is seen at rest.
+            std::thread::sleep(Duration::from_millis(5));
+            let rows = stats::ends(pins).context("read the ends")?;
+            let of = |cookie| {
+                rows.iter()
+                    .find(|(key, _)| *key == cookie)
+                    .map(|(_, row)| row)
+            };
+            let is_in = |row: &EndRow| row.joined != 0 && row.open != 0;
+            let stays = |row: &EndRow| row.joined == 0 && row.why != Reason::Observed as u32;
+            match cookies.map(of) {
+                [Some(a), Some(b)] if is_in(a) && is_in(b) => {
+                    self.came_in.set(self.came_in.get() + 1);
+                    // So that both directions are redirected by now.
+                    for _ in 0..80 {
+                        message += 1;
+                        echo(active, passive, message).context("once it has come in")?;
+                    }
+                    return Ok(());
+                }
+                [Some(a), Some(b)] if message > 100 && (stays(a) || stays(b)) => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Registers the pod anew, if connections are brought in late.
@@ -195,28 +280,40 @@ impl Scene {
     /// Where the passive end listens.
     fn listening_address(&self) -> SocketAddr {
         match (self.role(), self.family) {
-            (Role::Server, Family::Mapped) => (Ipv6Addr::UNSPECIFIED, APPLICATION_PORT).into(),
-            (Role::Server, _) => (self.pod(), APPLICATION_PORT).into(),
-            (Role::Client, Family::Mapped) => (Ipv4Addr::LOCALHOST, ENVOY_PORT).into(),
-            (Role::Client, _) => (self.loopback(), ENVOY_PORT).into(),
+            (Role::Server, Family::Mapped) => (Ipv6Addr::UNSPECIFIED, self.port()).into(),
+            (Role::Client, Family::Mapped) => (Ipv4Addr::LOCALHOST, self.port()).into(),
+            _ => self.target(),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        match self.hop {
+            Hop::App => APPLICATION_PORT,
+            Hop::Outbound => DEFAULT_OUTBOUND_PORT,
+            Hop::Inbound | Hop::SelfInbound => DEFAULT_INBOUND_PORT,
         }
     }
 
     /// What the active end dials.
     pub(crate) fn target(&self) -> SocketAddr {
-        match (self.role(), self.family) {
-            (Role::Server, Family::Mapped) => (self.pod.v4, APPLICATION_PORT).into(),
-            (Role::Server, _) => (self.pod(), APPLICATION_PORT).into(),
-            (Role::Client, _) => (self.loopback(), ENVOY_PORT).into(),
-        }
+        let ip = match (self.hop, self.role(), self.family) {
+            (Hop::App | Hop::Inbound, Role::Server, Family::Mapped) => self.pod.v4.into(),
+            (Hop::App | Hop::Inbound, ..) => self.pod(),
+            (_, Role::Server, Family::Mapped) => Ipv4Addr::LOCALHOST.into(),
+            _ => self.loopback(),
+        };
+        (ip, self.port()).into()
     }
 
     /// The active end's own address.
     pub(crate) fn source(&self) -> SocketAddr {
-        let ip = match (self.role(), self.family) {
-            (Role::Server, Family::V6) => ENVOY_V6.into(),
-            (Role::Server, _) => ENVOY_V4.into(),
-            (Role::Client, _) => self.pod(),
+        let v6 = self.family == Family::V6;
+        let ip = match self.hop {
+            Hop::App if v6 => ENVOY_V6.into(),
+            Hop::App => ENVOY_V4.into(),
+            Hop::Inbound if v6 => self.pod.caller_v6.into(),
+            Hop::Inbound => self.pod.caller_v4.into(),
+            Hop::Outbound | Hop::SelfInbound => self.pod(),
         };
         (ip, 0).into()
     }
@@ -226,8 +323,40 @@ impl Scene {
         prepare(socket).context("prepare a socket")
     }
 
-    /// The passive end's listening socket, in its owner's style.
+    /// The passive end's listening socket, in its owner's style: the same for all connections of a
+    /// run, but those before the first that is prepared.
     pub(crate) fn listen(&self, setup: &Setup<'_>) -> Result<Socket> {
+        let mut kept = self.listener.borrow_mut();
+        if kept
+            .as_ref()
+            .is_some_and(|kept| setup.prepared && !kept.prepared)
+        {
+            *kept = None;
+        }
+        let listener = match kept.take() {
+            Some(listener) => listener,
+            None => Listener {
+                socket: self.new_listener(setup)?,
+                prepared: setup.prepared,
+            },
+        };
+        let same = listener.socket.try_clone().context("dup")?;
+        *kept = Some(listener);
+        Ok(same)
+    }
+
+    /// A listening socket that is closed with what is returned.
+    pub(crate) fn listen_alone(&self) -> Result<Socket> {
+        self.close_listener();
+        self.new_listener(&Setup::default())
+    }
+
+    /// Connections that a case left in its queue must not be taken for others.
+    pub(crate) fn close_listener(&self) {
+        self.listener.replace(None);
+    }
+
+    fn new_listener(&self, setup: &Setup<'_>) -> Result<Socket> {
         let (at, app) = (self.listening_address(), self.role() == Role::Server);
         let protocol = if app { setup.protocol } else { Protocol::TCP };
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(protocol))?;

@@ -16,9 +16,9 @@ pub(crate) enum Style {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Role {
-    /// It accepts from its Envoy: hop `app`.
+    /// It accepts.
     Server,
-    /// It connects to its Envoy: hop `outbound`.
+    /// It connects.
     Client,
 }
 
@@ -108,7 +108,43 @@ impl Family {
     }
 }
 
-/// How the connection under test is carried.
+/// Where on a request's way the connection under test is.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Hop {
+    /// From 127.0.0.6 or `::6` to the pod's own address.
+    App,
+    /// From the pod's address to 127.0.0.1:15001 or `[::1]:15001`.
+    Outbound,
+    /// From another pod's address to the pod's, port 15006.
+    Inbound,
+    /// From the pod's address to 127.0.0.1:15006 or `[::1]:15006`.
+    SelfInbound,
+}
+
+impl Hop {
+    /// Where applications are found in a mesh; at its other end, and elsewhere, Envoy is.
+    pub(crate) const fn usual(role: Role) -> Self {
+        match role {
+            Role::Server => Self::App,
+            Role::Client => Self::Outbound,
+        }
+    }
+
+    /// The word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+            Self::SelfInbound => "self-inbound",
+        }
+    }
+}
+
+/// How the connection under test is carried, and what is known of its ends.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
 )]
@@ -116,14 +152,89 @@ impl Family {
 pub(crate) enum Mode {
     /// Outside the cgroup that the programs are attached to.
     Plain,
-    /// Scope `auto`, after connections of the same kind were watched.
+    /// Scope `auto`, known: both ends read to the end, then the case itself was seen.
     Auto,
-    /// Scope `auto`, but the case's own calls are new to the address.
+    /// Scope `auto`, known to read to the end; the case's own calls are new.
     Sudden,
-    /// Scope `auto`, after the same; what a case connects is open before it takes part.
+    /// Scope `auto`, nothing known: what is open comes in while the case goes on.
+    Cold,
+    /// Scope `auto`, nearly known: the connection turns out fit, and comes in, after a few reads of it.
+    Turning,
+    /// Scope `auto`; the end under test is known to stop short when it is told of an arrival, so
+    /// that at most what it sends is redirected.
+    Half,
+    /// Scope `auto`; what a case connects is older than the registration, and is brought in before
+    /// the case begins.
     Late,
     /// Scope `all`: redirected at once.
     All,
+}
+
+/// A hop and a mode in which an end is put under test; a column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Variant {
+    /// Which end of the hop it is.
+    pub(crate) role: Role,
+    /// Where.
+    pub(crate) hop: Hop,
+    /// How.
+    pub(crate) mode: Mode,
+    /// Styles: only non-blocking ends are ever brought in late, or a half.
+    pub(crate) blocking: bool,
+}
+
+impl Variant {
+    const fn new(role: Role, hop: Hop, mode: Mode) -> Self {
+        let blocking = matches!(mode, Mode::Auto | Mode::Cold);
+        Self {
+            role,
+            hop,
+            mode,
+            blocking,
+        }
+    }
+
+    /// For information: nobody is asked there.
+    pub(crate) const fn everything(role: Role) -> Self {
+        Self::new(role, Hop::usual(role), Mode::All)
+    }
+
+    /// Every hop by every end by every mode that is not in the table's first columns.
+    pub(crate) fn all() -> Vec<Self> {
+        const HOPS: [Hop; 4] = [Hop::App, Hop::Outbound, Hop::Inbound, Hop::SelfInbound];
+        const MODES: [Mode; 6] = [
+            Mode::Auto,
+            Mode::Sudden,
+            Mode::Cold,
+            Mode::Turning,
+            Mode::Half,
+            Mode::Late,
+        ];
+        let mut all = Vec::new();
+        for role in [Role::Server, Role::Client] {
+            for mode in MODES {
+                let hops = HOPS
+                    .into_iter()
+                    .filter(|&hop| mode != Mode::Auto || hop != Hop::usual(role));
+                all.extend(hops.map(|hop| Self::new(role, hop, mode)));
+            }
+        }
+        all
+    }
+
+    /// Whether it is for that kind.
+    pub(crate) fn is_for(self, kind: Kind) -> bool {
+        kind.role == self.role && (self.blocking || kind.style == Style::NonBlocking)
+    }
+
+    /// What it is called in results.
+    pub(crate) fn name_of(role: Role, hop: Hop, mode: Mode) -> String {
+        let role = match role {
+            Role::Server => "server",
+            Role::Client => "client",
+        };
+        format!("{} {role}, {}", hop.name(), mode.name())
+    }
 }
 
 impl Mode {
@@ -133,6 +244,9 @@ impl Mode {
             Self::Plain => "plain",
             Self::Auto => "auto",
             Self::Sudden => "sudden",
+            Self::Cold => "cold",
+            Self::Turning => "turning",
+            Self::Half => "half",
             Self::Late => "late",
             Self::All => "all",
         }
@@ -141,7 +255,7 @@ impl Mode {
 
 #[cfg(test)]
 mod tests {
-    use super::Kind;
+    use super::{Hop, Kind, Mode, Variant};
 
     #[test]
     fn sets_are_in_the_order_of_the_columns() {
@@ -154,5 +268,18 @@ mod tests {
         assert_eq!(names(Kind::SERVERS), ["nb server", "bl server"]);
         assert_eq!(names(Kind::CLIENTS), ["nb client", "bl client"]);
         assert_eq!(names(Kind::EVERY).len(), 4);
+    }
+
+    #[test]
+    fn every_end_of_every_hop_in_every_mode_once() {
+        let mut all = Variant::all();
+        assert_eq!(all.len(), 2 * 4 * 6 - 2);
+        assert!(
+            all.iter()
+                .all(|v| v.mode != Mode::Auto || v.hop != Hop::usual(v.role))
+        );
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 2 * 4 * 6 - 2);
     }
 }

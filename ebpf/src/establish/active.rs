@@ -1,128 +1,85 @@
 //! The connecting socket is established.
 
-use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::{
-    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG, bpf_sock_ops,
-};
+use aya_ebpf::bindings::bpf_sock_ops;
 use aya_ebpf::programs::SockOpsContext;
-use sockway_common::counters::Reason;
-use sockway_common::pair::{ENVOY_UID, PendingRow, ReaderKey, SeqKey, hop};
-use sockway_common::reader::{self, CLIENT};
+use sockway_common::end::{ACTIVE, BEGAN_BLOCKING, EndRow};
+use sockway_common::pair::{PendingRow, SeqKey, active_pod, hop};
+use sockway_common::program::{CLIENT, ProgramKey};
 use sockway_common::scope;
 use sockway_common::state::flag;
 
-use super::{Socket, insert, lookup_pod, observe, set_callbacks};
-use crate::ends::Tuple;
+use super::{Socket, cookie, dial, lookup_pod, place};
+use crate::context::Tuple;
 use crate::maps::PENDING;
-use crate::{account, ageing, kernel, learning, readers};
+use crate::{account, kernel};
 
 #[inline(never)]
 pub(super) fn established(ops: *mut bpf_sock_ops) {
     let ctx = &SockOpsContext::new(ops);
-    let (snd_nxt, rcv_nxt) = crate::ends::sequence(ctx);
+    let (snd_nxt, rcv_nxt) = crate::context::sequence(ctx);
     let key = SeqKey {
         active_next: snd_nxt,
         passive_next: rcv_nxt,
     };
-    let Some(row) = PENDING.get_ptr_mut(key) else {
+    let dialled = dial::of(cookie(ctx));
+    let Some(pending) = PENDING.get_ptr_mut(key) else {
         return;
     };
     // SAFETY: a row stays readable and writable until the program ends (RCU). One that is
-    // evicted meanwhile may be another connection's: see `redirect::learn`.
-    let row = unsafe { &mut *row };
-    account::local(row.hop);
-    let Some(socket) = Socket::of(ctx) else {
+    // evicted meanwhile may be another connection's: see `passive`.
+    let pending = unsafe { &mut *pending };
+    account::local(pending.hop);
+    if let Some(socket) = Socket::of(ctx)
+        && come(ctx, socket, pending, dialled)
+    {
+        pending.active_sock = socket.own.address();
+        pending.active_cookie = socket.cookie;
         return;
-    };
-    if row.observe != 0 {
-        account::left(Reason::Observed);
-        return observe(ctx, socket, row);
     }
-    if let Err(reason) = join(ctx, socket, key, row) {
-        account::left(reason);
-        if matches!(reason, Reason::Observed) {
-            // The accepted end is watched too.
-            row.observe = 1;
-        } else {
-            let _gone = PENDING.remove(key);
-        }
-    }
+    let _gone = PENDING.remove(key);
 }
 
-/// Brings the socket in, if it qualifies too.
+/// Tracks the socket, and brings it in if it may; false where there is no room for it.
 #[inline(always)]
-fn join(
+fn come(
     ctx: &SockOpsContext,
     socket: Socket,
-    key: SeqKey,
-    row: &mut PendingRow,
-) -> Result<(), Reason> {
+    pending: &mut PendingRow,
+    dialled: Option<ProgramKey>,
+) -> bool {
     let tuple = Tuple::of(ctx);
     // The client's pod may be another one, with a scope of its own, or none.
-    let own = lookup_pod(tuple.local);
-    if let Some(own) = own
-        && row.hop == hop::INBOUND
+    let address = active_pod(tuple.local, tuple.remote);
+    let pod = lookup_pod(address);
+    if let Some(pod) = pod
+        && pending.hop == hop::INBOUND
     {
-        row.scope = scope::stricter(row.scope, own.scope);
+        pending.scope = scope::stricter(pending.scope, pod.scope);
     }
-    let envoy = match row.hop {
-        hop::OUTBOUND => false,
-        hop::INBOUND => kernel::uid(socket.own) == Some(ENVOY_UID),
-        _ => true,
+    let mut program = dialled.unwrap_or(ProgramKey {
+        owner: pod.map(|pod| pod.owner).unwrap_or_default(),
+        port: u32::from(tuple.remote_port),
+        kind: CLIENT,
+        ..ProgramKey::default()
+    });
+    program.uid = kernel::uid(socket.own).unwrap_or(0);
+    let mut row = EndRow {
+        program,
+        pod: address,
+        hop: pending.hop,
+        scope: pending.scope,
+        role: ACTIVE,
+        ..EndRow::default()
     };
-    if row.scope == scope::OFF || (row.scope == scope::PROXY && !envoy) {
-        return Err(Reason::Scope);
+    place(&mut row, &tuple);
+    if kernel::nonblocking(socket.own) != Some(true) {
+        row.role |= BEGAN_BLOCKING;
     }
-    if kernel::has_ulp(socket.own) {
-        return Err(Reason::Ulp);
-    }
-    // Envoy never blocks, so for it this only tells others who use its uid or
-    // its source address.
-    if row.scope != scope::ALL && kernel::nonblocking(socket.own) != Some(true) {
-        return Err(Reason::Blocking);
-    }
-    let mut observed = false;
-    if !envoy && row.scope == scope::AUTO {
-        row.reader = ReaderKey {
-            ip: tuple.remote,
-            pod: tuple.local,
-            owner: own.map(|own| own.owner).unwrap_or_default(),
-            port: u32::from(tuple.remote_port),
-            kind: CLIENT,
-        };
-        let known = learning::known(&row.reader);
-        if known.seen & reader::seen::UNFIT != 0 {
-            return Err(learning::unfit_reason(known));
-        }
-        observed = !reader::fit(&known);
-    }
-    let state = socket.new_state(ctx, row)?;
-    state.flags = flag::ACTIVE;
-    state.pending = key;
-    if !envoy || row.hop == hop::APP {
-        row.faces_app = 1;
-        state.flags |= flag::FACES_APP;
-    }
-    let mut callbacks = BPF_SOCK_OPS_STATE_CB_FLAG;
-    if !envoy {
-        state.flags |= flag::APP_END;
-        if row.scope == scope::AUTO {
-            readers::watch(state.cookie, &row.reader);
-            if !observed {
-                callbacks |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
-            }
+    match socket.track(ctx, &mut row, pending.pod, flag::ACTIVE) {
+        Ok(()) => true,
+        Err(reason) => {
+            account::left(reason);
+            false
         }
     }
-    set_callbacks(ctx, callbacks);
-    if observed {
-        state.flags |= flag::OBSERVED;
-        return Err(Reason::Observed);
-    }
-    let cookie = insert(ctx, state.cookie)?;
-    if row.hop == hop::APP {
-        ageing::keep(ctx.as_ptr(), socket.own);
-    }
-    row.active_sock = socket.own.address();
-    row.active_cookie = cookie;
-    Ok(())
 }

@@ -3,16 +3,15 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{BPF_ANY, bpf_sock_ops};
 use aya_ebpf::programs::SockOpsContext;
-use sockway_common::addr::IpKey;
 use sockway_common::counters::Reason;
-use sockway_common::pair::{PendingRow, ReaderKey, SeqKey, classify, hop, passive_pod};
-use sockway_common::reader::{self, SERVER};
-use sockway_common::scope;
+use sockway_common::pair::{PendingRow, SeqKey, classify, hop, passive_pod};
+use sockway_common::policy;
+use sockway_common::program::{ProgramKey, SERVER};
 
 use super::lookup_pod;
-use crate::ends::Tuple;
+use crate::context::Tuple;
 use crate::maps::PENDING;
-use crate::{account, kernel, learning};
+use crate::{account, kernel, signals};
 
 /// The context is the listener's request socket.
 ///
@@ -21,10 +20,10 @@ use crate::{account, kernel, learning};
 #[inline(never)]
 pub(super) fn arrived(ops: *mut bpf_sock_ops) {
     let ctx = &SockOpsContext::new(ops);
-    if crate::ends::is_fullsock(ctx) {
+    if crate::context::is_fullsock(ctx) || signals::is_off() {
         return;
     }
-    let Some(pending) = qualify(&Tuple::of(ctx)) else {
+    let Some(mut pending) = candidate(&Tuple::of(ctx)) else {
         return;
     };
     let Some(sock) = kernel::sops_sock(ctx.as_ptr()) else {
@@ -33,6 +32,9 @@ pub(super) fn arrived(ops: *mut bpf_sock_ops) {
     let Some((client, server)) = kernel::request_isns(sock) else {
         return;
     };
+    let listener = kernel::listener_of(sock);
+    pending.program.id = kernel::inode(listener);
+    pending.program.uid = kernel::uid(listener).unwrap_or(0);
     let key = SeqKey {
         active_next: client.wrapping_add(1),
         passive_next: server.wrapping_add(1),
@@ -43,7 +45,7 @@ pub(super) fn arrived(ops: *mut bpf_sock_ops) {
 
 /// What the registration of a passive socket's pod says about a connection.
 #[inline(always)]
-fn qualify(tuple: &Tuple) -> Option<PendingRow> {
+fn candidate(tuple: &Tuple) -> Option<PendingRow> {
     let pod = passive_pod(tuple.local, tuple.remote)?;
     let row = lookup_pod(pod)?;
     let hop = classify(tuple.local, tuple.local_port, tuple.remote, row);
@@ -51,30 +53,20 @@ fn qualify(tuple: &Tuple) -> Option<PendingRow> {
         return None;
     }
     account::syn(hop);
-    if row.scope == scope::OFF || (row.scope == scope::PROXY && hop != hop::INBOUND) {
+    if policy::leaves_out(row.scope, hop) {
         account::left(Reason::Scope);
         return None;
     }
-    let mut pending = PendingRow {
+    Some(PendingRow {
+        program: ProgramKey {
+            owner: row.owner,
+            port: u32::from(tuple.local_port),
+            kind: SERVER,
+            ..ProgramKey::default()
+        },
         pod,
         hop,
         scope: row.scope,
         ..PendingRow::default()
-    };
-    if hop == hop::APP && row.scope == scope::AUTO {
-        pending.reader = ReaderKey {
-            ip: tuple.local,
-            pod: IpKey::default(),
-            owner: row.owner,
-            port: u32::from(tuple.local_port),
-            kind: SERVER,
-        };
-        let known = learning::known(&pending.reader);
-        if known.seen & reader::seen::UNFIT != 0 {
-            account::left(learning::unfit_reason(known));
-            return None;
-        }
-        pending.observe = u32::from(!reader::fit(&known));
-    }
-    Some(pending)
+    })
 }

@@ -4,7 +4,7 @@ use sockway_common::cast;
 use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::{At, Typed, read};
+use super::field::{At, Typed, read, read_or};
 
 /// Tag bits of `sk_user_data`, include/net/sock.h `SK_USER_DATA_PTRMASK`.
 const USER_DATA_TAGS: u64 = 7;
@@ -22,6 +22,28 @@ pub(crate) enum Backlog {
     Gone,
     /// The kernel cannot be asked.
     Unknown,
+}
+
+/// Whether nothing waits in a socket's redirected queue, nor on the way there.
+#[inline(always)]
+pub(crate) fn queue_is_empty<const L: u32>(sock: Typed<L>) -> bool {
+    let packets: u32 = read_or(psock(sock), config!(offsets.psock_ingress_skb), 1);
+    let owned: u32 = sock.get_or(config!(offsets.sk_lock_owned), 1);
+    packets == 0 && owned == 0 && matches!(backlog(sock), Backlog::Bytes(0))
+}
+
+/// Whether no call on a socket is under way by the ways of the sockhash: its psock has the
+/// reference of the socket's own, and no other.
+#[inline(always)]
+pub(crate) fn is_idle<const L: u32>(sock: Typed<L>) -> bool {
+    read_or(psock(sock), config!(offsets.psock_refcnt), 0_u32) == 1
+}
+
+/// Where a socket's psock lies; 0 without one.
+#[inline(always)]
+fn psock<const L: u32>(sock: Typed<L>) -> u64 {
+    let data: u64 = sock.get_or(config!(offsets.sk_user_data), 0);
+    data & !USER_DATA_TAGS
 }
 
 /// Redirected bytes that wait at a socket.

@@ -8,7 +8,7 @@ use sockway_common::config::typed;
 use sockway_common::offsets::UNKNOWN;
 
 use super::config;
-use super::field::{load, read, read_into, read_or};
+use super::field::{Own, load, read, read_into, read_or};
 
 /// Extra words at the top of the kernel stack: none, or two on x86-64 kernels
 /// with FRED (`arch/x86/include/asm/thread_info.h` `TOP_OF_KERNEL_STACK_PADDING`).
@@ -79,6 +79,29 @@ fn registers() -> u64 {
     // only computes an address. Kernel 5.15 (dd6e10fbd9fb).
     let regs = unsafe { bpf_task_pt_regs(task()) };
     regs.cast_unsigned()
+}
+
+/// `(inode number, device)` of the running task's executable; 0 for kernel threads, and where
+/// the kernel cannot be asked.
+#[inline(always)]
+pub(crate) fn executable() -> (u64, u32) {
+    let address = if config!(typed) < typed::OWN {
+        // SAFETY: the helper takes nothing and gives the running task's address.
+        unsafe { bpf_get_current_task() }
+    } else {
+        task() as u64
+    };
+    inode_of(Own::task(address)).unwrap_or((0, 0))
+}
+
+#[inline(always)]
+fn inode_of(task: Own) -> Option<(u64, u32)> {
+    let mm = task.follow(config!(offsets.task_mm))?;
+    let file = mm.follow(config!(offsets.mm_exe))?;
+    let inode = file.follow(config!(offsets.file_inode))?;
+    let block = inode.follow(config!(offsets.inode_super))?;
+    let number = inode.get_or(config!(offsets.inode_number), 0_u64);
+    Some((number, block.get_or(config!(offsets.super_device), 0)))
 }
 
 /// The running task, as a pointer whose type the verifier knows.

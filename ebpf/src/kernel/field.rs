@@ -96,6 +96,21 @@ impl Own {
     }
 }
 
+/// Where a socket lies that a look-up gave: its pointer as a number, which may be calculated with.
+/// The verifier refuses that of the pointer itself, but lets the kernel copy it.
+#[inline(always)]
+pub(crate) fn address_of(sk: *mut c_void) -> u64 {
+    read((&raw const sk) as u64, 0).unwrap_or(0)
+}
+
+impl Own {
+    /// The running task, at the address that the kernel's helper of the same level gave.
+    #[inline(always)]
+    pub(crate) const fn task(address: u64) -> Self {
+        Self(address)
+    }
+}
+
 impl At {
     /// The TCP socket at an address.
     #[inline(always)]

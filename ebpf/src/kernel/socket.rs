@@ -15,10 +15,8 @@ const O_NONBLOCK: u32 = 0o4000;
 
 /// Bits of `sk_flags` (`enum sock_flags` of include/net/sock.h, the same from 5.10 to 7.2):
 /// `SOCK_RCVTSTAMP`, `SOCK_RCVTSTAMPNS`, `SOCK_ZEROCOPY`.
-const TCP_ONLY_FLAGS: u64 = 1 << 11 | 1 << 12 | 1 << 18;
-
-/// `SOCK_KEEPOPEN` of `enum sock_flags`.
-const KEEPALIVE_FLAG: u64 = 1 << 3;
+const TCP_ONLY_FLAGS: u64 = 1 << 11 | 1 << 12 | ZEROCOPY;
+const ZEROCOPY: u64 = 1 << 18;
 
 /// The `struct sock` behind a `sock_ops` context; also for request sockets,
 /// whose `sk` the context itself hides.
@@ -101,6 +99,12 @@ pub(crate) fn has_tcp_only_option<const L: u32>(sock: Typed<L>) -> bool {
     flags & TCP_ONLY_FLAGS != 0 || stamps != 0 || peek.cast_signed() >= 0 || has_inq(sock)
 }
 
+/// True where the socket has `SO_ZEROCOPY`.
+#[inline(always)]
+pub(crate) fn has_zerocopy<const L: u32>(sock: Typed<L>) -> bool {
+    sock.get_or(config!(offsets.sk_flags), 0_u64) & ZEROCOPY != 0
+}
+
 /// `TCP_INQ`, one bit of a byte.
 #[inline(always)]
 fn has_inq<const L: u32>(sock: Typed<L>) -> bool {
@@ -136,22 +140,59 @@ pub(crate) fn uid<const L: u32>(sock: Typed<L>) -> Option<u32> {
     sock.get(config!(offsets.sk_uid))
 }
 
-/// Whether the socket has `SO_KEEPALIVE`.
-#[inline(always)]
-pub(crate) fn keeps_alive<const L: u32>(sock: Typed<L>) -> Option<bool> {
-    let flags: u64 = sock.get(config!(offsets.sk_flags))?;
-    Some(flags & KEEPALIVE_FLAG != 0)
-}
-
 /// True where the socket has an upper-layer protocol (kTLS, MPTCP).
 #[inline(always)]
 pub(crate) fn has_ulp<const L: u32>(sock: Typed<L>) -> bool {
     sock.get_or(config!(offsets.icsk_ulp_ops), 0_u64) != 0
 }
 
+/// `(snd_una, write_seq, rcv_nxt)`, host byte order; 0 where the kernel cannot be asked.
 #[inline(always)]
-pub(crate) fn rcv_nxt<const L: u32>(sock: Typed<L>) -> Option<u32> {
-    sock.get(config!(offsets.tcp_rcv_nxt))
+pub(crate) fn numbers<const L: u32>(sock: Typed<L>) -> (u32, u32, u32) {
+    (
+        sock.get_or(config!(offsets.tcp_snd_una), 0),
+        sock.get_or(config!(offsets.tcp_write_seq), 0),
+        sock.get_or(config!(offsets.tcp_rcv_nxt), 0),
+    )
+}
+
+/// Payload bytes that came by TCP.
+#[inline(always)]
+pub(crate) fn bytes_received<const L: u32>(sock: Typed<L>) -> u64 {
+    sock.get_or(config!(offsets.tcp_bytes_received), 0)
+}
+
+/// Bytes that were sent by TCP and acknowledged; SYN and FIN count one each.
+#[inline(always)]
+pub(crate) fn bytes_acked<const L: u32>(sock: Typed<L>) -> u64 {
+    sock.get_or(config!(offsets.tcp_bytes_acked), 0)
+}
+
+/// The listening socket that a request socket belongs to.
+#[inline(always)]
+pub(crate) fn listener_of(request: u64) -> At {
+    let listener =
+        At::new::<{ cast::TCP_REQUEST_SOCK }>(request).get_or(config!(offsets.req_listener), 0_u64);
+    At::sock(listener)
+}
+
+/// Inode number of the socket's file; 0 where it has none, or the kernel cannot be asked.
+#[inline(always)]
+pub(crate) fn inode<const L: u32>(sock: Typed<L>) -> u64 {
+    let Some(file) = file(sock) else { return 0 };
+    let Some(inode) = file.follow(config!(offsets.file_inode)) else {
+        return 0;
+    };
+    inode.get_or(config!(offsets.inode_number), 0)
+}
+
+/// Inode number of the socket's network namespace; 0 where the kernel cannot be asked.
+#[inline(always)]
+pub(crate) fn netns<const L: u32>(sock: Typed<L>) -> u32 {
+    let Some(net) = sock.follow(config!(offsets.sk_net)) else {
+        return 0;
+    };
+    net.get_or(config!(offsets.net_inode), 0)
 }
 
 /// False where two sockets are seen not to be the ends of one connection.

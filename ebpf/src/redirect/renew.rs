@@ -4,12 +4,13 @@ use core::ffi::c_void;
 
 use sockway_common::counters::Reason;
 use sockway_common::direction;
+use sockway_common::program::sign;
 use sockway_common::scope;
-use sockway_common::state::{SockState, flag};
+use sockway_common::state::SockState;
 
-use super::{app, go_tcp, own, peer};
-use crate::kernel;
+use super::{allowed, change, go_tcp, own, peer};
 use crate::kernel::Backlog;
+use crate::{account, kernel, signals};
 
 /// Looks at the reader, and at its backlog where the credit is spent; false sends
 /// the direction to TCP. `now`: in spans of [`direction::LOOK_TICKS`].
@@ -19,6 +20,14 @@ use crate::kernel::Backlog;
 /// (`net/ipv4/tcp_bpf.c` `bpf_tcp_ingress`, 5.10 to 7.2), where TCP lets the sender wait.
 #[inline(never)]
 pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32) -> bool {
+    if state.epoch != signals::epoch() {
+        let reason = allowed::look(state);
+        if reason != 0 {
+            account::set_reason_number(state, reason - 1);
+            direction::leave(state, false);
+            return false;
+        }
+    }
     match kernel::cookie(peer(state)) {
         Some(cookie) if cookie == state.peer_cookie => {}
         Some(_) => {
@@ -27,11 +36,18 @@ pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32)
         }
         None => return direction::has_credit(state, size) || renew_blind(state),
     }
-    if state.flags & (flag::FACES_APP | flag::APP_END) == flag::FACES_APP
-        && state.scope == scope::AUTO
-        && let Some(reason) = app::turned(state)
+    if state.scope != scope::ALL
+        && let Some(sign) = unfit_option(state)
     {
-        app::leave(state, reason);
+        change::turned(state.peer_cookie, sign);
+        go_tcp(state, Reason::Guarded, false);
+        return false;
+    }
+    if change::has_zerocopy(sk, state) {
+        return false;
+    }
+    if direction::is_due_by_tcp(state, kernel::seconds(), kernel::tcp_every()) {
+        go_tcp(state, Reason::Checked, false);
         return false;
     }
     if own(sk, state).is_none_or(|own| kernel::memory_is_short(own, state.peer_sock)) {
@@ -46,7 +62,7 @@ pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32)
         Backlog::Bytes(bytes) => bytes,
         Backlog::Long => state.unread_bytes,
         Backlog::Gone => {
-            go_tcp(state, Reason::PeerGone, true);
+            go_tcp(state, Reason::PeerGone, false);
             return false;
         }
         Backlog::Unknown => return renew_blind(state),
@@ -59,6 +75,18 @@ pub(super) fn renew(sk: *mut c_void, state: &mut SockState, size: u32, now: u32)
     }
     go_tcp(state, Reason::Backlog, false);
     false
+}
+
+/// An option of the reader that only TCP's own queues serve, as the sign that it stands for.
+#[inline(always)]
+fn unfit_option(state: &SockState) -> Option<usize> {
+    if kernel::rcvlowat(peer(state)) > 1 {
+        Some(sign::RCVLOWAT)
+    } else if kernel::has_tcp_only_option(peer(state)) {
+        Some(sign::TCP_ONLY)
+    } else {
+        None
+    }
 }
 
 /// Where the backlog cannot be seen: one total for the connection, then TCP.

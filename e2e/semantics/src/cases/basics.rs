@@ -220,7 +220,7 @@ fn two_readers(t: &mut Scene) -> Result<()> {
 fn deferred(t: &mut Scene) -> Result<()> {
     let setup = Setup {
         app: &|socket| sys::set(socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, 10),
-        ..Setup::default()
+        ..Setup::prepared()
     };
     let listener = t.listen(&setup)?;
     for round in 0..10 {

@@ -215,7 +215,7 @@ fn slow_peer(t: &mut Scene) -> Result<()> {
 fn small_receive(t: &mut Scene) -> Result<()> {
     let setup = Setup {
         app: &|socket| sys::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 8192),
-        ..Setup::default()
+        ..Setup::prepared()
     };
     let (app, envoy) = t.connect_with(&setup)?;
     t.is(
@@ -231,7 +231,7 @@ fn small_send(t: &mut Scene) -> Result<()> {
     let setup = Setup {
         app: &|socket| sys::set(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, 8192),
         envoy: &|socket| sys::set(socket, libc::SOL_SOCKET, libc::SO_RCVBUF, 8192),
-        ..Setup::default()
+        ..Setup::prepared()
     };
     let (app, envoy) = t.connect_with(&setup)?;
     t.is(

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{modes, queues, reading, sending, splicing, urgent, vectors};
+use super::{modes, options, queues, reading, sending, splicing, urgent, vectors};
 use crate::case::Case;
 use crate::variant::Kind;
 
@@ -43,6 +43,11 @@ pub(super) const CASES: &[Case] = &[
         "MSG_OOB once",
         "tcp(7): the peer gets one urgent byte beside the stream",
         urgent::urgent_sent,
+    )),
+    first(Case::new(
+        "kTLS once",
+        "kernel networking/tls: after the set-up records, not bytes, are sent",
+        options::tls,
     )),
     first(Case::new(
         "splice once",

@@ -4,8 +4,10 @@ mod basics;
 mod buffers;
 mod changing;
 mod closing;
+mod errors;
 mod events;
 mod handover;
+mod late;
 mod modes;
 mod openings;
 mod options;
@@ -23,6 +25,7 @@ mod urgent;
 mod vectors;
 
 use crate::case::Case;
+pub(crate) use late::serve;
 
 /// Every case.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
@@ -35,6 +38,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         events::CASES,
         closing::CASES,
         resets::CASES,
+        errors::CASES,
         sending::CASES,
         urgent::CASES,
         buffers::CASES,
@@ -43,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         handover::CASES,
         modes::CASES,
         changing::CASES,
+        late::CASES,
         options::CASES,
         timers::CASES,
         setup::CASES,

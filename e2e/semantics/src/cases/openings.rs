@@ -73,7 +73,7 @@ fn fast_open(t: &mut Scene) -> Result<()> {
     let setup = Setup {
         app: &enable,
         envoy: &enable,
-        ..Setup::default()
+        ..Setup::prepared()
     };
     let listener = t.listen(&setup)?;
     for round in 0..8 {
@@ -94,7 +94,7 @@ fn fast_open(t: &mut Scene) -> Result<()> {
 fn multipath(t: &mut Scene) -> Result<()> {
     let setup = Setup {
         protocol: Protocol::MPTCP,
-        ..Setup::default()
+        ..Setup::prepared()
     };
     let listener = match t.listen(&setup) {
         Err(e) if is_unsupported(&e) => return Err(Unavailable("it has no MPTCP").into()),

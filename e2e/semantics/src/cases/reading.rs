@@ -44,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
         "tcp(7): throws bytes away instead of copying them",
         trunc,
     )
-    .may_be_left(),
+    .shown_first(),
     Case::new(
         "SO_RCVTIMEO",
         "socket(7): EAGAIN after the time, not before",

@@ -166,7 +166,7 @@ fn reset_behind_data(t: &mut Scene) -> Result<()> {
 }
 
 fn listener_closed(t: &mut Scene) -> Result<()> {
-    let listener = t.listen(&Setup::default())?;
+    let listener = t.listen_alone()?;
     let active = t.dial(&Setup::default())?;
     let also = t.dial(&Setup::default())?;
     active.put(b"before")?;

@@ -75,6 +75,8 @@ fn connects(t: &mut Scene) -> Result<()> {
 }
 
 fn refused(t: &mut Scene) -> Result<()> {
+    // The warm-up's.
+    t.close_listener();
     let socket = t.unconnected(&Setup::default())?;
     let connected = socket.connect(&t.target().into()).map_err(|e| errno(&e));
     if t.nonblocking() {

@@ -1,18 +1,20 @@
 //! The system calls that no crate wraps as the cases need them: the only `unsafe` here.
 
 mod descriptors;
+mod errors;
 mod messages;
 mod options;
 mod processes;
 mod rings;
 
 pub(crate) use descriptors::{pending, read, recv, send, send_connecting, wait_for, write};
+pub(crate) use errors::{destroy, unreachable};
 pub(crate) use messages::{
     Control, receive_descriptor, recv_discarding, recv_many, recv_parts, send_descriptor,
     send_many, send_parts,
 };
-pub(crate) use options::{get, get_bytes, set, set_bytes, tcp_info};
-pub(crate) use processes::{Forked, fork, handle, interrupt_thread, own, thread_id};
+pub(crate) use options::{cookie, get, get_bytes, set, set_bytes, tcp_info};
+pub(crate) use processes::{Forked, exec_copy, fork, handle, interrupt_thread, own, thread_id};
 pub(crate) use rings::Ring;
 
 use nix::errno::Errno;

@@ -59,6 +59,13 @@ pub(crate) fn get_bytes(fd: &impl AsFd, level: i32, name: i32, room: usize) -> G
     Ok(value)
 }
 
+/// The socket's cookie (`SO_COOKIE`).
+pub(crate) fn cookie(fd: &impl AsFd) -> Got<u64> {
+    let bytes = get_bytes(fd, libc::SOL_SOCKET, libc::SO_COOKIE, 8)?;
+    let bytes = bytes.try_into().map_err(|_| nix::errno::Errno::EINVAL)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
 /// The part of `struct tcp_info` (linux/tcp.h) that the cases look at. What an older kernel does
 /// not know is 0.
 #[derive(Clone, Copy, Debug)]

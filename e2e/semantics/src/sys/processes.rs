@@ -1,12 +1,17 @@
 //! Processes and signals.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid};
 
-use super::{Got, done};
+use super::{Got, done, errno};
 
 /// A child process; killed and waited for when dropped.
 #[derive(Debug)]
@@ -53,6 +58,23 @@ pub(crate) fn fork(body: impl FnOnce() -> i32) -> Got<Forked> {
             unsafe { libc::_exit(code) }
         }
     }
+}
+
+/// Runs a copy of this program, another file to the kernel, that inherits `passed` under its number.
+pub(crate) fn exec_copy(arguments: &[&str], passed: &impl AsFd) -> Got<Forked> {
+    let copy = memfd_create(c"a copy", MFdFlags::empty())?;
+    let mut copy = File::from(copy);
+    let mut own = File::open("/proc/self/exe").map_err(|e| errno(&e))?;
+    std::io::copy(&mut own, &mut copy).map_err(|e| errno(&e))?;
+    let path = format!("/proc/self/fd/{}", copy.as_raw_fd());
+    fork(|| {
+        if fcntl(passed.as_fd(), FcntlArg::F_SETFD(FdFlag::empty())).is_err() {
+            return 126;
+        }
+        let error = Command::new(path).args(arguments).exec();
+        eprintln!("a copy of this program: {error}");
+        127
+    })
 }
 
 extern "C" fn nothing(_: libc::c_int) {}

@@ -1,0 +1,79 @@
+//! What the programs tell (ring buffer `events`).
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use aya::maps::{Map, MapData, RingBuf};
+use sockway_common::end::{Event, event};
+use sockway_common::layout::{EVENTS, EVENTS_SIZE};
+
+use crate::stats::{map_error, open};
+use crate::{Error, Pins};
+
+/// What stands before each event in the ring (`BPF_RINGBUF_HDR_SZ`), bytes.
+const HEAD: usize = 8;
+
+/// What was told since the last look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Ends that may come in, by cookie.
+    pub joins: Vec<u64>,
+    /// Ends that are to leave.
+    pub leaves: Vec<u64>,
+    /// It matters where receiving calls end, and that is not seen.
+    pub asks: bool,
+}
+
+/// The events of one node. There is one reader: who keeps the node.
+#[expect(missing_debug_implementations, reason = "aya's ring buffer has none")]
+pub struct Events(RingBuf<MapData>);
+
+impl Events {
+    /// Opens what is pinned.
+    ///
+    /// # Errors
+    ///
+    /// As for opening a pinned map.
+    pub fn open(pins: &Pins) -> Result<Self, Error> {
+        let map = Map::RingBuf(open(pins, EVENTS)?);
+        let ring = RingBuf::try_from(map).map_err(map_error(EVENTS, "open"))?;
+        Ok(Self(ring))
+    }
+
+    /// Readable while something was told that was not read.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the ring buffer owns the descriptor, and the borrow of it is as long as that of the ring.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+
+    /// Reads what was told.
+    pub fn read(&mut self) -> Told {
+        let (mut joins, mut leaves) = (BTreeSet::new(), BTreeSet::new());
+        let mut told = Told::default();
+        // No more than the ring holds: who tells without end does not keep the keeper here.
+        for _ in 0..EVENTS_SIZE / (HEAD + size_of::<Event>()) {
+            let Some(item) = self.0.next() else { break };
+            if item.len() < size_of::<Event>() {
+                continue;
+            }
+            // SAFETY: the item is as long as an event, which is plain old data; the read needs no
+            // alignment.
+            let Event { cookie, kind, .. } =
+                unsafe { item.as_ptr().cast::<Event>().read_unaligned() };
+            match kind {
+                event::JOIN => {
+                    joins.insert(cookie);
+                }
+                event::LEAVE => {
+                    leaves.insert(cookie);
+                }
+                event::ASKS => told.asks = true,
+                _ => {}
+            }
+        }
+        told.joins = joins.into_iter().collect();
+        told.leaves = leaves.into_iter().collect();
+        told
+    }
+}

@@ -1,0 +1,95 @@
+//! Which processes hold which sockets, by `/proc/PID/fd`.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Who holds sockets, by the cookies of which the inode numbers are given.
+pub(super) fn names(proc: &Path, inodes: &HashMap<u64, u64>) -> HashMap<u64, Vec<String>> {
+    let mut holders = Holders::default();
+    holders.add(proc, &inodes.values().copied().collect());
+    let name = |pid: &u32| {
+        let name = fs::read_to_string(proc.join(format!("{pid}/comm")));
+        format!("{}[{pid}]", name.unwrap_or_default().trim_end())
+    };
+    let named = |inode| {
+        holders
+            .pids
+            .get(inode)
+            .map(|pids| pids.iter().map(name).collect())
+    };
+    inodes
+        .iter()
+        .filter_map(|(cookie, inode)| Some((*cookie, named(inode)?)))
+        .collect()
+}
+
+/// Which processes hold which sockets.
+#[derive(Debug, Default)]
+pub(super) struct Holders {
+    pids: HashMap<u64, BTreeSet<u32>>,
+    /// Cgroups of processes that do not let themselves be looked at: each may hold what others of
+    /// its container hold.
+    hidden: HashSet<String>,
+}
+
+impl Holders {
+    /// Adds those that hold one of the sockets now. A process that ends meanwhile holds nothing.
+    pub(super) fn add(&mut self, proc: &Path, inodes: &HashSet<u64>) {
+        for pid in numbers(proc) {
+            let entries = match fs::read_dir(proc.join(format!("{pid}/fd"))) {
+                Ok(entries) => entries,
+                Err(e) => {
+                    self.hide(proc, pid, &e);
+                    continue;
+                }
+            };
+            for entry in entries.flatten() {
+                match fs::read_link(entry.path()) {
+                    Ok(target) => {
+                        if let Some(inode) = socket(&target)
+                            && inodes.contains(&inode)
+                        {
+                            self.pids.entry(inode).or_default().insert(pid);
+                        }
+                    }
+                    Err(e) => self.hide(proc, pid, &e),
+                }
+            }
+        }
+    }
+
+    /// Notes a process of which it cannot be said what it holds. Of one that has ended the kernel
+    /// says that it may not be looked at either (`fs/proc/base.c` `proc_fd_access_allowed`).
+    fn hide(&mut self, proc: &Path, pid: u32, error: &io::Error) {
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            self.hidden.extend(cgroup(proc, pid));
+        }
+    }
+
+    /// The processes that hold a socket; `None` where none is known, or one is in a cgroup with a
+    /// process that hides.
+    pub(super) fn of(&self, proc: &Path, inode: u64) -> Option<&BTreeSet<u32>> {
+        let pids = self.pids.get(&inode)?;
+        let hides = |pid: &u32| cgroup(proc, *pid).is_some_and(|own| self.hidden.contains(&own));
+        (self.hidden.is_empty() || !pids.iter().any(hides)).then_some(pids)
+    }
+}
+
+/// The entries of a directory of /proc that are numbers.
+pub(super) fn numbers(directory: &Path) -> impl Iterator<Item = u32> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The cgroups of a process, as `/proc/PID/cgroup` has them; `None` where it has ended.
+fn cgroup(proc: &Path, pid: u32) -> Option<String> {
+    fs::read_to_string(proc.join(format!("{pid}/cgroup"))).ok()
+}
+
+/// The inode number of the socket that a descriptor's link names.
+fn socket(target: &Path) -> Option<u64> {
+    let inode = target.to_str()?.strip_prefix("socket:[")?;
+    inode.strip_suffix(']')?.parse().ok()
+}

@@ -1,0 +1,290 @@
+//! Waiting until no read of a socket can be under way that began before it was put into the sockhash.
+//!
+//! A thread that entered `recv` before that looks at the TCP queue only, and
+//! nothing in the kernel tells how far it has come: it may have been preempted
+//! on its way to the socket's lock. Were bytes redirected meanwhile, it could
+//! miss them and see the end of the stream instead. So every thread of every
+//! process that holds the socket must have been seen at rest in another call
+//! since: what it does after that it begins anew.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use sockway_common::order::Order;
+
+use super::holders::{Holders, numbers};
+use crate::{Error, host};
+
+/// A bit of `CapEff` (include/uapi/linux/capability.h).
+const CAP_SYS_PTRACE: u64 = 1 << 19;
+/// `PF_KTHREAD` of include/linux/sched.h.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+/// Who is not seen at rest for so long is given up, until the next pass looks at it anew.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Calls in which a thread waits for something else than a socket's bytes.
+///
+/// None of these numbers is a call that reads in the 32-bit tables either.
+const AT_REST: &[libc::c_long] = &[
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_futex,
+    libc::SYS_nanosleep,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_rt_sigsuspend,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_restart_syscall,
+    libc::SYS_accept,
+    libc::SYS_accept4,
+    libc::SYS_wait4,
+    libc::SYS_waitid,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_select,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_pause,
+];
+
+/// Checks that every process of the node can be seen in `proc`.
+///
+/// # Errors
+///
+/// [`Error::Late`] where it shows another PID namespace than the first: only there process 2 is a
+/// thread of the kernel (`kthreadd`). The same without the right to see what processes hold.
+pub(super) fn require_sight(proc: &Path) -> Result<(), Error> {
+    let second = fs::read_to_string(proc.join("2/stat"));
+    if second.is_ok_and(|stat| is_kernel_thread(&stat)) {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        return if may_trace(&status) {
+            Ok(())
+        } else {
+            Err(Error::late(
+                "what the node's processes hold cannot be seen: give it CAP_SYS_PTRACE",
+            ))
+        };
+    }
+    Err(Error::late(&format!(
+        "the node's processes cannot be seen in {}: run with hostPID, or mount the host's /proc and name it",
+        proc.display()
+    )))
+}
+
+/// Whether a `/proc/PID/status` says that the process may look into those of other users
+/// (`proc_fd_access_allowed` of fs/proc/base.c); one that says nothing may.
+fn may_trace(status: &str) -> bool {
+    host::capabilities(status).is_none_or(|effective| effective & CAP_SYS_PTRACE != 0)
+}
+
+/// Reads `/proc/PID/stat`: the name, which may hold anything, ends with the last parenthesis, and the
+/// seventh word after it has the flags.
+fn is_kernel_thread(stat: &str) -> bool {
+    let words = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_ascii_whitespace());
+    let flags = words.and_then(|mut words| words.nth(6)?.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & KERNEL_THREAD != 0)
+}
+
+/// An end that was joined late and is not seen at rest yet.
+#[derive(Debug)]
+struct Waiting {
+    /// Inode number of its file.
+    inode: u64,
+    since: Instant,
+    /// Threads that were not seen at rest; `None` until those who hold it now are known.
+    busy: Option<HashSet<(u32, u32)>>,
+}
+
+/// Ends that were joined late and are not seen at rest yet.
+#[derive(Debug)]
+pub(super) struct Resting {
+    proc: PathBuf,
+    /// Inode numbers of sockets, by cookie, and who held them before they were joined.
+    inodes: HashMap<u64, u64>,
+    before: Holders,
+    waiting: HashMap<u64, Waiting>,
+}
+
+impl Resting {
+    pub(super) fn new(proc: PathBuf) -> Self {
+        Self {
+            proc,
+            inodes: HashMap::new(),
+            before: Holders::default(),
+            waiting: HashMap::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    pub(super) fn has(&self, cookie: u64) -> bool {
+        self.waiting.contains_key(&cookie)
+    }
+
+    /// Notes who holds these sockets, which are about to be joined.
+    pub(super) fn note(&mut self, seen: &[Order]) {
+        self.inodes.extend(seen.iter().map(|o| (o.cookie, o.inode)));
+        if require_sight(&self.proc).is_ok() {
+            let inodes = seen.iter().map(|o| o.inode).filter(|&inode| inode != 0);
+            self.before.add(&self.proc, &inodes.collect());
+        }
+    }
+
+    /// One of them was joined.
+    pub(super) fn add(&mut self, cookie: u64) {
+        if let Some(&inode) = self.inodes.get(&cookie)
+            && inode != 0
+        {
+            let waiting = Waiting {
+                inode,
+                since: Instant::now(),
+                busy: None,
+            };
+            self.waiting.insert(cookie, waiting);
+        }
+    }
+
+    pub(super) fn forget(&mut self, cookie: u64) {
+        self.waiting.remove(&cookie);
+    }
+
+    /// Those that were seen at rest since they were joined; they are waited for no more.
+    pub(super) fn rested(&mut self) -> Vec<u64> {
+        if self.waiting.is_empty() || require_sight(&self.proc).is_err() {
+            self.waiting.clear();
+            return Vec::new();
+        }
+        self.find_threads();
+        let proc = &self.proc;
+        // Each thread is looked at once, however many sockets it holds.
+        let busy: HashSet<(u32, u32)> = self
+            .waiting
+            .values()
+            .filter_map(|waiting| waiting.busy.as_ref())
+            .flatten()
+            .copied()
+            .collect();
+        let rests: HashSet<(u32, u32)> = busy
+            .into_iter()
+            .filter(|&(pid, thread)| at_rest(proc, pid, thread))
+            .collect();
+        let mut rested = Vec::new();
+        self.waiting.retain(|&cookie, waiting| {
+            if let Some(busy) = &mut waiting.busy {
+                busy.retain(|thread| !rests.contains(thread));
+                if busy.is_empty() {
+                    rested.push(cookie);
+                    return false;
+                }
+            }
+            waiting.since.elapsed() < PATIENCE
+        });
+        rested
+    }
+
+    /// Finds the threads of who holds the sockets that were joined since the last look.
+    fn find_threads(&mut self) {
+        let new: HashSet<u64> = self
+            .waiting
+            .values()
+            .filter(|waiting| waiting.busy.is_none())
+            .map(|waiting| waiting.inode)
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        let mut holders = std::mem::take(&mut self.before);
+        self.inodes.clear();
+        holders.add(&self.proc, &new);
+        let own = nix::unistd::gettid().as_raw().unsigned_abs();
+        let proc = &self.proc;
+        let mut threads: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
+        for waiting in self.waiting.values_mut().filter(|w| w.busy.is_none()) {
+            let Some(pids) = holders.of(proc, waiting.inode) else {
+                continue;
+            };
+            let busy = pids.iter().flat_map(|&pid| {
+                // This thread is here, and in no call on a socket.
+                let all = || numbers(&proc.join(format!("{pid}/task"))).map(|t| (pid, t));
+                let all = threads.entry(pid).or_insert_with(|| all().collect());
+                all.iter()
+                    .copied()
+                    .filter(|&(_, thread)| thread != own)
+                    .collect::<Vec<_>>()
+            });
+            waiting.busy = Some(busy.collect());
+        }
+        // Of the others nobody knows who holds them.
+        self.waiting.retain(|_, waiting| waiting.busy.is_some());
+    }
+}
+
+/// True where the thread waits in a call of [`AT_REST`], or is gone.
+pub(super) fn at_rest(proc: &Path, pid: u32, thread: u32) -> bool {
+    match fs::read_to_string(proc.join(format!("{pid}/task/{thread}/syscall"))) {
+        Ok(text) => rests(&text),
+        Err(e) => e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH),
+    }
+}
+
+/// Reads `/proc/PID/task/TID/syscall`: `running`, or the call's number and its arguments.
+fn rests(text: &str) -> bool {
+    text.split(' ')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .is_some_and(|call: libc::c_long| AT_REST.contains(&call))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{is_kernel_thread, may_trace, rests};
+
+    #[test]
+    fn the_right_to_trace_is_read() {
+        assert!(may_trace("Name:\ta\nCapEff:\t000001fffeffffff\n"));
+        assert!(!may_trace(
+            "CapPrm:\t00000000000fffff\nCapEff:\t0000000000201002\n"
+        ));
+        assert!(may_trace(""));
+    }
+
+    #[test]
+    fn names_do_not_make_a_kernel_thread() {
+        assert!(is_kernel_thread("2 (kthreadd) S 0 0 0 0 -1 2129984 0 0"));
+        assert!(!is_kernel_thread("2 (kthreadd) S 1 2 2 0 -1 4194560 0 0"));
+        assert!(!is_kernel_thread(
+            "2 (a) S 0 0 0 0 -1 2129984) S 1 2 2 0 -1 4194560 0"
+        ));
+        assert!(!is_kernel_thread(""));
+    }
+
+    #[test]
+    fn only_a_thread_in_another_call_rests() {
+        let line = |call: libc::c_long| format!("{call} 0x5 0x7ffc 0x0 0x7ffc 0x7f00\n");
+        assert!(rests(&line(libc::SYS_epoll_pwait)));
+        assert!(rests(&line(libc::SYS_futex)));
+        for call in [
+            libc::SYS_read,
+            libc::SYS_recvfrom,
+            libc::SYS_recvmsg,
+            libc::SYS_splice,
+            libc::SYS_io_uring_enter,
+            -1,
+        ] {
+            assert!(!rests(&line(call)), "{call}");
+        }
+        assert!(!rests("running\n"));
+        assert!(!rests(""));
+    }
+}
