@@ -63,7 +63,10 @@ pub fn complete(mut found: Vec<IpAddr>, netns: &Netns, ifname: &str) -> Result<V
             Ok(addresses) => {
                 let missing = |ip: &IpAddr| if ip.is_ipv4() { !v4 } else { !v6 };
                 for ip in addresses.into_iter().filter(missing) {
-                    add(&mut found, ip);
+                    // The kernel makes as many as routers announce: a pod is registered with the first ones.
+                    if found.len() < MAX_IPS {
+                        add(&mut found, ip);
+                    }
                 }
             }
             Err(error) if found.is_empty() => return Err(error),

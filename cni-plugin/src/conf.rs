@@ -63,6 +63,39 @@ impl<'a> Keys<'a> {
             .unwrap_or_else(|| UNVERSIONED.to_owned()))
     }
 
+    /// Our own section, with defaults where it is not right, and what is not.
+    pub fn section(&self) -> (Section, Vec<Problem>) {
+        let mut own = serde_json::Map::new();
+        let mut unread = Vec::new();
+        for (key, raw) in self.0.iter().filter(|(key, _)| !Section::is_cni_key(key)) {
+            match serde_json::from_str(raw.get()) {
+                Ok(value) => drop(own.insert(key.clone(), value)),
+                // Nested too deep, or half a surrogate: JSON to whoever passes it on only.
+                Err(error) => unread.push(Problem {
+                    key: key.clone(),
+                    value: format!("what cannot be read ({error})"),
+                    allowed: "plain JSON".to_owned(),
+                    unknown: false,
+                }),
+            }
+        }
+        let (section, mut problems) = Section::parse_lenient(&Value::Object(own));
+        problems.append(&mut unread);
+        (section, problems)
+    }
+
+    /// The result of the plugin before us.
+    ///
+    /// # Errors
+    /// [`Error::NoPrevResult`], [`Error::Config`] where it is no object.
+    pub fn prev_result(&self) -> Result<&'a RawValue, Error> {
+        let raw = self.raw("prevResult").ok_or(Error::NoPrevResult)?;
+        if raw.get().starts_with('{') {
+            return Ok(raw);
+        }
+        Err(Error::Config("prevResult is not an object".to_owned()))
+    }
+
     /// The value of a key; `None` where it is absent or null.
     fn raw(&self, key: &str) -> Option<&'a RawValue> {
         self.0.get(key).copied().filter(|raw| raw.get() != "null")
@@ -82,9 +115,10 @@ impl<'a> Keys<'a> {
 #[derive(Debug, Deserialize)]
 pub struct ValidAttachment {
     /// The container.
-    #[serde(rename = "containerID")]
+    #[serde(rename = "containerID", alias = "containerId")]
     pub container_id: String,
     /// The interface.
+    #[serde(alias = "ifName")]
     pub ifname: String,
 }
 
@@ -122,15 +156,7 @@ impl<'a> NetConf<'a> {
             };
             return Err(Error::Config(why));
         }
-        let mut own = serde_json::Map::new();
-        for (key, raw) in keys.0.iter().filter(|(key, _)| !Section::is_cni_key(key)) {
-            let value = serde_json::from_str(raw.get()).map_err(|source| Error::Decode {
-                what: "sockway-cni's section",
-                source,
-            })?;
-            own.insert(key.clone(), value);
-        }
-        let (section, problems) = Section::parse_lenient(&Value::Object(own));
+        let (section, problems) = keys.section();
         Ok(Self {
             keys,
             version,
@@ -168,16 +194,12 @@ impl<'a> NetConf<'a> {
         Err(Error::Section(self.problems.clone()))
     }
 
-    /// The result of the plugin before us.
+    /// See [`Keys::prev_result`].
     ///
     /// # Errors
-    /// [`Error::NoPrevResult`], [`Error::Config`] where it is no object.
+    /// As there.
     pub fn prev_result(&self) -> Result<&'a RawValue, Error> {
-        let raw = self.keys.raw("prevResult").ok_or(Error::NoPrevResult)?;
-        if raw.get().starts_with('{') {
-            return Ok(raw);
-        }
-        Err(Error::Config("prevResult is not an object".to_owned()))
+        self.keys.prev_result()
     }
 
     /// What the runtime hands over for declared capabilities.
@@ -189,14 +211,20 @@ impl<'a> NetConf<'a> {
     /// The attachments that GC is told to keep; `None` where no list is given.
     /// libcni writes null for an empty one.
     ///
+    /// The specification had the key under two names, and libcni gives both: what either lists stays.
+    ///
     /// # Errors
     /// [`Error::Decode`].
     pub fn valid_attachments(&self) -> Result<Option<Vec<ValidAttachment>>, Error> {
-        const KEY: &str = "cni.dev/valid-attachments";
-        if !self.keys.0.contains_key(KEY) {
-            return Ok(None);
+        const KEYS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
+        let mut found = None;
+        for key in KEYS {
+            if self.keys.0.contains_key(key) {
+                let all: Vec<ValidAttachment> = self.keys.get(key)?.unwrap_or_default();
+                found.get_or_insert_with(Vec::new).extend(all);
+            }
         }
-        Ok(Some(self.keys.get(KEY)?.unwrap_or_default()))
+        Ok(found)
     }
 }
 

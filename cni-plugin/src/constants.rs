@@ -1,8 +1,9 @@
 //! Limits and names, each in one place.
 
-/// Bytes of standard input that are read: a conflist entry with its prevResult
-/// takes some KiB, so more is a mistake or an attack.
-pub const MAX_STDIN: u64 = 1 << 20;
+/// Bytes of standard input that are read. A conflist entry with its prevResult takes some KiB; a pod's
+/// annotations (256 KiB at most, each byte up to six in Go's JSON) make that 1.5 MiB, the attachments
+/// that GC is told to keep some more. What is far beyond is no runtime's doing.
+pub const MAX_STDIN: u64 = 64 << 20;
 
 /// Versions of the CNI specification that the plugin speaks, ascending.
 pub const SUPPORTED_VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];

@@ -46,6 +46,8 @@ impl Verb {
         let why = match value.map(OsStr::to_str) {
             Some(Some("STATUS")) => return Ok(Self::Status),
             Some(Some("GC")) => return Ok(Self::Gc),
+            // What CHECK was called in the drafts of 0.4.0, and by libcni until 0.7.0.
+            Some(Some("GET")) => return Ok(Self::Check),
             Some(Some(word)) => match word.parse::<Command>() {
                 Ok(command) => return Ok(command.into()),
                 Err(_) => format!("is {word:?}, none of ADD, DEL, CHECK, STATUS, GC, VERSION"),
@@ -205,6 +207,7 @@ mod tests {
         for word in ["ADD", "DEL", "CHECK", "VERSION", "STATUS", "GC"] {
             assert_eq!(Verb::read(Some(word.as_ref())).unwrap().name(), word);
         }
+        assert_eq!(Verb::read(Some("GET".as_ref())).unwrap().name(), "CHECK");
         for value in [Some("add"), Some(""), None] {
             let error = Verb::read(value.map(AsRef::as_ref)).unwrap_err();
             assert_eq!(error.code(), 4);

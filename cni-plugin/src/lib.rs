@@ -18,6 +18,7 @@ pub mod logger;
 pub mod netns;
 pub mod pod;
 pub mod policy;
+pub mod rollout;
 pub mod summary;
 
 use std::io::Read;
@@ -91,7 +92,7 @@ fn call(
     summary.verb = verb.name();
     let run: fn(&Call<'_>, &mut Summary) -> Result<Done, Error> = match verb {
         Verb::Add => add::run,
-        Verb::Del => del::run,
+        Verb::Del => return Ok(del::run(&env, stdin, summary)),
         Verb::Check => check::run,
         Verb::Status => status::run,
         Verb::Gc => gc::run,

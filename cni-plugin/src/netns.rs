@@ -14,6 +14,8 @@ use crate::error::Error;
 
 /// The namespace of the calling thread.
 const OWN: &str = "/proc/thread-self/ns/net";
+/// That of the node's first process, for a runtime that starts plugins elsewhere.
+const FIRST: &str = "/proc/1/ns/net";
 
 /// An open network namespace.
 #[derive(Debug)]
@@ -58,16 +60,29 @@ impl Netns {
         self.inode
     }
 
+    /// As [`Netns::open`], for a pod's namespace.
+    ///
+    /// # Errors
+    /// [`Error::Netns`]; also where the namespace is the one the plugin runs in, or the first process's
+    /// (a pod with hostNetwork, a PID that was given out again): the node's addresses must never
+    /// pass for a pod's.
+    pub fn of_pod(path: &Path) -> Result<Self, Error> {
+        let netns = Self::open(path)?;
+        for node in [OWN, FIRST] {
+            let is = |own: Self| (own.device, own.inode) == (netns.device, netns.inode);
+            if Self::open(Path::new(node)).is_ok_and(is) {
+                return Err(fail(path, "is the node's own".to_owned()));
+            }
+        }
+        Ok(netns)
+    }
+
     /// The addresses of an interface in the namespace.
     ///
     /// # Errors
-    /// [`Error::Netns`]; also where the namespace is the one the plugin runs
-    /// in: the node's own addresses must never pass for a pod's.
+    /// [`Error::Netns`].
     pub fn addresses(&self, ifname: &str) -> Result<Vec<IpAddr>, Error> {
         let own = Self::open(Path::new(OWN))?;
-        if (own.device, own.inode) == (self.device, self.inode) {
-            return Err(fail(&self.path, "is the node's own".to_owned()));
-        }
         let all = own.inside(self, || getifaddrs().map(Iterator::collect::<Vec<_>>))?;
         let all = all.map_err(|e| fail(&self.path, format!("does not list its addresses: {e}")))?;
         let addresses = all
@@ -129,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn the_nodes_own_namespace_is_not_looked_into() {
+    fn the_nodes_own_namespace_is_no_pods() {
         let netns = Netns::open(Path::new(OWN)).unwrap();
         assert_ne!(netns.inode(), 0);
-        let error = netns.addresses("lo").unwrap_err();
+        let error = Netns::of_pod(Path::new(OWN)).unwrap_err();
         assert!(
             error.details().contains("is the node's own"),
             "{}",

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
+use sockway_common::part::Part;
 use sockway_common::scope;
 use sockway_datapath::section::{ANNOTATIONS_CAPABILITY, Section};
 
 use crate::constants::SCOPE_ANNOTATION;
 use crate::error::Error;
+use crate::rollout;
 
 /// A pod as Kubernetes names it; empty where the runtime does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Pod {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// Its uid, which it keeps for its life.
+    pub uid: String,
 }
 
 impl Pod {
@@ -29,6 +33,7 @@ impl Pod {
             let place = match key {
                 "K8S_POD_NAMESPACE" => &mut pod.namespace,
                 "K8S_POD_NAME" => &mut pod.name,
+                "K8S_POD_UID" => &mut pod.uid,
                 _ => continue,
             };
             if dns_name(value) {
@@ -39,26 +44,28 @@ impl Pod {
     }
 }
 
-/// How far the pod takes part, one of [`scope`].
+/// How far the pod takes part.
 ///
-/// The namespace's exclusion is final, so that a tenant cannot undo it. Then
+/// What the settings leave out is final, so that a tenant cannot undo it ([`rollout`]). Then
 /// the pod's own word counts, stricter or looser: it knows its application.
 /// Then the section's.
 ///
 /// # Errors
 /// [`Error::Annotation`] where the pod's word is none; nothing is guessed.
-pub fn scope_of(
+pub fn part_of(
     pod: &Pod,
+    container_id: &str,
     section: &Section,
     runtime_config: Option<&RawValue>,
-) -> Result<u32, Error> {
-    if section.exclude_namespaces.contains(&pod.namespace) {
-        return Ok(scope::OFF);
+) -> Result<Part, Error> {
+    if let Some(why) = rollout::left_out(pod, container_id, section) {
+        return Ok(Part::without(why));
     }
     let Some(word) = runtime_config.and_then(annotation) else {
-        return Ok(section.scope);
+        return Ok(Part::of(section.scope));
     };
-    scope::parse(&word).ok_or_else(|| Error::Annotation {
+    let scope = scope::parse(&word);
+    scope.map(Part::of).ok_or_else(|| Error::Annotation {
         name: SCOPE_ANNOTATION,
         value: word[..word.floor_char_boundary(64)].to_owned(),
         allowed: scope::WORDS,
@@ -90,12 +97,13 @@ mod tests {
     use sockway_common::scope;
     use sockway_datapath::section::Section;
 
-    use super::{Pod, scope_of};
+    use super::{Pod, part_of};
 
     fn pod(namespace: &str, name: &str) -> Pod {
         Pod {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
+            uid: String::new(),
         }
     }
 
@@ -109,7 +117,10 @@ mod tests {
             ),
             (
                 "K8S_POD_NAME=web.a;K8S_POD_UID=x;K8S_POD_NAMESPACE=ns",
-                pod("ns", "web.a"),
+                Pod {
+                    uid: "x".to_owned(),
+                    ..pod("ns", "web.a")
+                },
             ),
             (";;=;K8S_POD_NAME", pod("", "")),
             ("K8S_POD_NAME=a=b;K8S_POD_NAMESPACE=a b", pod("", "")),
@@ -139,7 +150,8 @@ mod tests {
         };
         let scope_in = |namespace: &str, runtime_config: Option<&str>| {
             let raw = runtime_config.map(|text| serde_json::from_str::<&RawValue>(text).unwrap());
-            scope_of(&pod(namespace, "p"), &section, raw).map_err(|e| e.details())
+            let part = part_of(&pod(namespace, "p"), "c1", &section, raw);
+            part.map(|part| part.scope).map_err(|e| e.details())
         };
         assert_eq!(scope_in("a", None), Ok(scope::PROXY));
         assert_eq!(scope_in("a", Some(&says("\"all\""))), Ok(scope::ALL));

@@ -129,6 +129,7 @@ mod tests {
         summary.pod = Pod {
             namespace: "ns".to_owned(),
             name: "web".to_owned(),
+            ..Pod::default()
         };
         summary.ips = vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
         summary.scope = Some(sockway_common::scope::AUTO);

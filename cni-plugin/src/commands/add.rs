@@ -1,6 +1,6 @@
 //! ADD: registers the pod's addresses, and passes prevResult on untouched.
 //!
-//! A pod that is not to take part (`scope` off) is registered too: connections
+//! A pod that is not to take part (`scope` off, or left out) is registered too: connections
 //! to it must be left alone whatever the pod at the other end says.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use super::{Call, Done, pod_addresses, registry};
 use crate::edge::Reply;
 use crate::env::Attachment;
 use crate::error::Error;
-use crate::pod::scope_of;
+use crate::pod::part_of;
 use crate::summary::Summary;
 
 /// Runs the verb.
@@ -38,14 +38,15 @@ fn register(
     summary: &mut Summary,
 ) -> Result<String, Error> {
     let section = call.conf.sound_section()?;
-    let scope = scope_of(&summary.pod, section, call.conf.runtime_config())?;
-    summary.scope = Some(scope);
+    let container = &attachment.container_id;
+    let part = part_of(&summary.pod, container, section, call.conf.runtime_config())?;
+    summary.scope = Some(part.scope);
     let (ips, netns) = pod_addresses(call, attachment, summary)?;
     let mut sandbox = SandboxRow {
         netns_inode: netns.inode(),
         since_unix_ns: now(),
         ip_count: u32::try_from(ips.len()).unwrap_or(u32::MAX),
-        scope,
+        part: part.word(),
         container_id: text_field(&attachment.container_id),
         ifname: text_field(&attachment.ifname),
         network: text_field(&call.conf.name),
@@ -61,7 +62,7 @@ fn register(
         owner,
         outbound_port: section.envoy_ports.outbound,
         inbound_port: section.envoy_ports.inbound,
-        scope,
+        scope: part.scope,
     };
     log::debug!(
         "registering {} addresses under {}",
@@ -69,7 +70,10 @@ fn register(
         section.bpffs
     );
     registry(section)?.register(owner, &sandbox, &row)?;
-    Ok("registered".to_owned())
+    Ok(match part.left_out {
+        Some(why) => format!("registered, {why}"),
+        None => "registered".to_owned(),
+    })
 }
 
 /// Nanoseconds since the Unix epoch; 0 under a clock that is before it.

@@ -1,4 +1,7 @@
-//! CHECK: compares the maps with prevResult.
+//! CHECK: compares the maps with what ADD was given and what it wrote.
+//!
+//! Not with the addresses that the interface has by now: the kernel adds its own
+//! at any time (router advertisements, privacy addresses), and they are not the chain's.
 //!
 //! CHECK tells the truth about the attachment, but a pod that is not
 //! accelerated works. So where there are no maps at all, or our own section is
@@ -8,10 +11,12 @@
 use sockway_common::pod::PodRow;
 use sockway_datapath::Registry;
 
-use super::{Call, Done, pod_addresses, registry};
+use super::{Call, Done, registry};
+use crate::addresses;
 use crate::edge::Reply;
 use crate::env::Attachment;
 use crate::error::Error;
+use crate::netns::Netns;
 use crate::summary::Summary;
 
 /// Runs the verb.
@@ -40,8 +45,23 @@ fn compare(
     summary: &mut Summary,
 ) -> Result<String, Error> {
     let section = call.conf.sound_section()?;
-    let (ips, _) = pod_addresses(call, attachment, summary)?;
+    let mut ips = addresses::of_result(call.conf.prev_result()?)?;
+    summary.ips.clone_from(&ips);
+    let netns = Netns::of_pod(&call.env.required_netns()?)?;
     let maps = registry(section)?;
+    match maps.sandbox(&attachment.owner())? {
+        Some(row) => {
+            for ip in row.ips() {
+                let ip = (*ip).into();
+                if !ips.contains(&ip) {
+                    ips.push(ip);
+                }
+            }
+        }
+        // ADD wrote nothing: what it would have written is missing.
+        None => ips = addresses::complete(ips, &netns, &attachment.ifname)?,
+    }
+    summary.ips.clone_from(&ips);
     let expected = PodRow {
         owner: attachment.owner(),
         outbound_port: section.envoy_ports.outbound,

@@ -4,6 +4,9 @@
 //! do rows that name no network: they are the installer's to reconcile. Where
 //! there is no list at all (cnitool gives none, after a DEL of everything that
 //! it knows) nothing is known to be stale, which is not the runtime's fault.
+//!
+//! What two pods had at once (an address manager that lost its memory) goes to
+//! the one that is left.
 
 use std::collections::HashSet;
 
@@ -37,9 +40,13 @@ pub fn run(call: &Call<'_>, _: &mut Summary) -> Result<Done, Error> {
     let network = text_field::<64>(&call.conf.name);
 
     let kept = |owner: &OwnerKey| valid.contains(owner);
-    let done = match registry(&call.conf.section)
-        .and_then(|mut maps| Ok(maps.retain(|owner, row| row.network != network || kept(owner))?))
-    {
+    let ports = call.conf.section.envoy_ports;
+    let done = registry(&call.conf.section).and_then(|mut maps| {
+        let done = maps.retain(|owner, row| row.network != network || kept(owner))?;
+        let given = maps.give_back(ports.outbound, ports.inbound)?;
+        Ok((done, given.len()))
+    });
+    let (done, given) = match done {
         Ok(done) => done,
         Err(Error::Datapath(error)) if del::gone(&error) => {
             return Ok(Done::new(
@@ -52,7 +59,7 @@ pub fn run(call: &Call<'_>, _: &mut Summary) -> Result<Done, Error> {
     let removed = done.removed.len();
     if done.errors.is_empty() {
         let outcome = format!(
-            "{removed} stale attachments and {} orphans taken out",
+            "{removed} stale attachments and {} orphans taken out, {given} addresses given back",
             done.orphans
         );
         return Ok(Done::new(Reply::nothing(), outcome));

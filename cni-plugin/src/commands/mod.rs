@@ -73,7 +73,7 @@ fn registry(section: &Section) -> Result<Registry, Error> {
     Ok(Registry::open(&Pins::new(&section.bpffs))?)
 }
 
-/// The pod's addresses and its namespace, as ADD registers and CHECK expects them.
+/// The pod's addresses and its namespace, as ADD registers them.
 fn pod_addresses(
     call: &Call<'_>,
     attachment: &Attachment,
@@ -81,7 +81,7 @@ fn pod_addresses(
 ) -> Result<(Vec<IpAddr>, Netns), Error> {
     let found = addresses::of_result(call.conf.prev_result()?)?;
     summary.ips.clone_from(&found);
-    let netns = Netns::open(&call.env.required_netns()?)?;
+    let netns = Netns::of_pod(&call.env.required_netns()?)?;
     let found = addresses::complete(found, &netns, &attachment.ifname)?;
     summary.ips.clone_from(&found);
     Ok((found, netns))

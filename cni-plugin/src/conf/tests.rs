@@ -115,6 +115,14 @@ fn an_empty_list_of_gc_is_not_an_absent_one() {
     assert_eq!(valid(",\"cni.dev/valid-attachments\":[]"), Ok(Some(0)));
     let one = ",\"cni.dev/valid-attachments\":[{\"containerID\":\"a\",\"ifname\":\"e\"}]";
     assert_eq!(valid(one), Ok(Some(1)));
+    // The older spelling, alone and beside the other: what either lists is kept.
+    let older = ",\"cni.dev/attachments\":[{\"containerID\":\"b\",\"ifname\":\"e\"}]";
+    assert_eq!(valid(older), Ok(Some(1)));
+    assert_eq!(valid(&format!("{one}{older}")), Ok(Some(2)));
+    assert_eq!(
+        valid(&format!(",\"cni.dev/valid-attachments\":null{older}")),
+        Ok(Some(1))
+    );
     let wrong = ",\"cni.dev/valid-attachments\":[{\"containerID\":1}]";
     assert_eq!(valid(wrong), Err(6));
 }

@@ -47,7 +47,7 @@ fn table() -> Vec<(Error, u8, &'static str)> {
             6,
             "cannot decode it: expected",
         ),
-        (Error::TooLarge, 7, "1048576 bytes"),
+        (Error::TooLarge, 7, "67108864 bytes"),
         (
             Error::Config("name is missing".into()),
             7,

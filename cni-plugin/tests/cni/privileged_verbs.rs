@@ -9,7 +9,9 @@ use crate::support::call::{Answer, Call, conf, result, set, unset};
 use crate::support::pod::{PodNetns, pin_link, pin_maps, rows};
 use serde_json::{Value, json};
 use sockway_common::calls::{DEGRADED, DONE, FAILED, outcome_slot};
+use sockway_common::part::{LeftOut, Switched};
 use sockway_common::pod::{OwnerKey, field_text};
+use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
 
 /// A node with maps, and one pod's namespace.
@@ -208,6 +210,104 @@ fn scope_comes_from_namespace_annotation_and_section() {
 }
 
 #[test]
+fn stages_of_a_rollout_leave_pods_out() {
+    if !privileged("stages_of_a_rollout_leave_pods_out") {
+        return;
+    }
+    let node = Node::new();
+    let annotations = json!({"io.kubernetes.cri.pod-annotations": {"sockway.io/scope": "all"}});
+    let with = |key: &str, value: Value| {
+        // A pod cannot widen a stage.
+        let conf = set(node.conf("1.0.0"), "runtimeConfig", annotations.clone());
+        set(conf, key, value)
+    };
+    let table = [
+        (with("onlyNamespaces", json!(["ns"])), "all", None),
+        (with("percent", json!(100)), "all", None),
+        (with("percent", json!(0)), "off", Some(LeftOut::Percent(0))),
+        (
+            with("onlyNamespaces", json!(["other"])),
+            "off",
+            Some(LeftOut::OtherNamespace),
+        ),
+        (
+            with("excludeNamespaces", json!(["ns"])),
+            "off",
+            Some(LeftOut::Excluded),
+        ),
+    ];
+    let owner = OwnerKey::new("c1", "eth0");
+    for (conf, scope, why) in table {
+        let answer = node.call("ADD", "c1", &conf);
+        answer.says(&conf["prevResult"].to_string());
+        let outcome = why.map_or_else(
+            || "registered".to_owned(),
+            |why| format!("registered, {why}"),
+        );
+        answer.logs("INFO", &format!("outcome={outcome}"));
+        assert_eq!(
+            rows(&node.pins)[0],
+            format!("10.0.0.7 c1 15001/15006 {scope}")
+        );
+        let registry = Registry::open(&node.pins).unwrap();
+        let row = registry.sandbox(&owner).unwrap().expect("a row");
+        assert_eq!(row.part().left_out, why);
+    }
+}
+
+#[test]
+fn the_share_goes_by_the_uid() {
+    if !privileged("the_share_goes_by_the_uid") {
+        return;
+    }
+    let node = Node::new();
+    let conf = set(node.conf("1.0.0"), "percent", json!(50));
+    let scope = |container: &str, uid: usize| {
+        let args = format!("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0;K8S_POD_UID=u{uid}");
+        let call = Call::new("ADD", &conf).with("CNI_CONTAINERID", container);
+        let call = call.with("CNI_NETNS", &node.netns.path());
+        call.with("CNI_ARGS", &args).run();
+        let row = rows(&node.pins)[0].clone();
+        row.rsplit(' ').next().unwrap().to_owned()
+    };
+    let first: Vec<String> = (0..20).map(|uid| scope("c1", uid)).collect();
+    // A sandbox that is made anew, of the same pods.
+    let second: Vec<String> = (0..20).map(|uid| scope("c2", uid)).collect();
+    assert_eq!(first, second);
+    assert!(
+        first.contains(&"auto".to_owned()) && first.contains(&"off".to_owned()),
+        "{first:?}"
+    );
+}
+
+#[test]
+fn who_was_switched_off_stays_off_when_registered_again() {
+    if !privileged("who_was_switched_off_stays_off_when_registered_again") {
+        return;
+    }
+    let node = Node::new();
+    let (conf, owner) = (node.conf("1.0.0"), OwnerKey::new("c1", "eth0"));
+    node.call("ADD", "c1", &conf);
+    let mut registry = Registry::open(&node.pins).unwrap();
+    assert!(registry.switch(&owner, Some(Switched::Tripped)).unwrap());
+    node.call("ADD", "c1", &set(conf.clone(), "scope", json!("proxy")));
+    assert_eq!(rows(&node.pins)[0], "10.0.0.7 c1 15001/15006 off");
+    let part = registry.sandbox(&owner).unwrap().expect("a row").part();
+    assert_eq!(
+        (part.scope, part.switched),
+        (scope::PROXY, Some(Switched::Tripped))
+    );
+    assert!(registry.switch(&owner, None).unwrap());
+    assert_eq!(rows(&node.pins)[0], "10.0.0.7 c1 15001/15006 proxy");
+    // Its DEL ends it: the next one with its id is another.
+    registry.switch(&owner, Some(Switched::ByHand)).unwrap();
+    node.call("DEL", "c1", &conf).silent();
+    assert!(!registry.switch(&owner, None).unwrap());
+    node.call("ADD", "c1", &conf);
+    assert_eq!(rows(&node.pins)[0], "10.0.0.7 c1 15001/15006 auto");
+}
+
+#[test]
 fn a_section_that_is_not_understood_registers_nothing() {
     if !privileged("a_section_that_is_not_understood_registers_nothing") {
         return;
@@ -281,6 +381,68 @@ fn gc_keeps_what_is_valid_and_other_networks() {
 }
 
 #[test]
+fn an_address_that_two_pods_had_is_given_back_by_gc() {
+    if !privileged("an_address_that_two_pods_had_is_given_back_by_gc") {
+        return;
+    }
+    let node = Node::new();
+    let conf = node.conf("1.1.0");
+    node.call("ADD", "c0", &conf);
+    node.call("ADD", "c1", &conf);
+    assert_eq!(rows(&node.pins), BOTH);
+    node.call("DEL", "c1", &conf).silent();
+    assert!(rows(&node.pins).is_empty());
+    for key in ["cni.dev/valid-attachments", "cni.dev/attachments"] {
+        let gc = unset(conf.clone(), "prevResult");
+        let gc = set(gc, key, json!([{"containerID": "c0", "ifname": "eth0"}]));
+        Call::new("GC", &gc).run().silent();
+        assert_eq!(rows(&node.pins), BOTH.map(|row| row.replace("c1", "c0")));
+    }
+    node.call("CHECK", "c0", &conf).silent();
+}
+
+#[test]
+fn check_after_the_kernel_added_addresses_of_its_own() {
+    if !privileged("check_after_the_kernel_added_addresses_of_its_own") {
+        return;
+    }
+    let node = Node::new();
+    let conf = set(
+        node.conf("1.0.0"),
+        "prevResult",
+        result("1.0.0", &["10.0.0.7/24"]),
+    );
+    node.call("ADD", "c1", &conf);
+    // As by a router's announcement.
+    node.netns.add_address("2001:db8::7/64");
+    node.call("CHECK", "c1", &conf).silent();
+    assert_eq!(rows(&node.pins), BOTH);
+    // What ADD wrote and is gone is missed all the same.
+    let other = node.call("ADD", "c2", &conf);
+    other.says(&conf["prevResult"].to_string());
+    node.call("CHECK", "c1", &conf)
+        .fails(105, "1.0.0", "10.0.0.7 is registered for container c2");
+}
+
+#[test]
+fn the_nodes_own_namespace_is_never_a_pods() {
+    if !privileged("the_nodes_own_namespace_is_never_a_pods") {
+        return;
+    }
+    let node = Node::new();
+    let conf = node.conf("1.0.0");
+    let strict = set(conf.clone(), "strict", json!(true));
+    for netns in ["/proc/self/ns/net", "/proc/thread-self/ns/net"] {
+        let call = |conf: &Value| Call::new("ADD", conf).with("CNI_NETNS", netns).run();
+        let answer = call(&conf);
+        answer.says(&conf["prevResult"].to_string());
+        answer.logs("WARN", "is the node's own");
+        call(&strict).fails(103, "1.0.0", "is the node's own");
+        assert!(rows(&node.pins).is_empty());
+    }
+}
+
+#[test]
 fn status_tells_what_is_there() {
     if !privileged("status_tells_what_is_there") {
         return;
@@ -343,8 +505,9 @@ fn a_lock_that_stays_held_is_try_again() {
     let strict = set(conf, "strict", json!(true));
     node.call("ADD", "c1", &strict)
         .fails(11, "1.0.0", "try again");
-    node.call("DEL", "c1", &strict)
-        .fails(11, "1.0.0", "try again");
+    let del = node.call("DEL", "c1", &strict);
+    del.silent();
+    del.logs("WARN", "locked by another process");
     dir.unlock().unwrap();
     node.call("DEL", "c1", &strict).silent();
 }

@@ -46,12 +46,7 @@ fn add_in_strict_mode_fails_with_the_reason() {
             "/nonexistent/netns\": cannot be opened",
         ),
         (here("1.0.0"), "/dev/null", 103, "is no namespace"),
-        (
-            here("1.0.0"),
-            "/proc/self/ns/net",
-            100,
-            "/nonexistent/bpffs",
-        ),
+        (here("1.0.0"), "/proc/self/ns/net", 103, "is the node's own"),
         (
             set(
                 here("1.0.0"),
@@ -174,7 +169,7 @@ fn check_is_there_from_0_4_0_on() {
         answer.silent();
         answer.logs("WARN", "the pod is not accelerated");
         let strict = Call::new("CHECK", &strict(version)).with("CNI_NETNS", "/proc/self/ns/net");
-        strict.run().fails(100, version, "sockway");
+        strict.run().fails(103, version, "is the node's own");
         let bare = unset(here(version), "prevResult");
         Call::new("CHECK", &bare)
             .run()
@@ -196,6 +191,8 @@ fn status_and_gc_are_there_in_1_1_0() {
         if version == "1.1.0" {
             bare("STATUS", &here(version)).fails(50, version, "/nonexistent/bpffs");
             bare("GC", &gc).silent();
+            let older = set(here(version), "cni.dev/attachments", json!(null));
+            bare("GC", &older).logs("INFO", "nothing to do");
             let answer = bare("GC", &here(version));
             answer.silent();
             answer.logs("WARN", "cni.dev/valid-attachments does not say");

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use sockway_common::layout::program;
 use sockway_datapath::registry::{create_pods, ensure_sandboxes};
 use sockway_datapath::{Pins, Registry};
@@ -37,6 +37,17 @@ impl PodNetns {
             });
             Self(made.join().expect("the thread that makes the namespace"))
         })
+    }
+
+    /// Gives `eth0` one more address.
+    pub(crate) fn add_address(&self, address: &str) {
+        std::thread::scope(|scope| {
+            let added = scope.spawn(|| {
+                setns(&self.0, CloneFlags::CLONE_NEWNET).expect("enter the namespace");
+                ip(&["address", "add", address, "dev", "eth0", "nodad"]);
+            });
+            added.join().expect("the thread in the namespace");
+        });
     }
 
     /// A path by which other processes find it.
