@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 use log::LevelFilter;
 
 use crate::build::LONG_VERSION;
-use crate::commands::{doctor, explain, install, pods, reconcile, run, status, top, uninstall};
+use crate::commands::{
+    doctor, explain, install, off, pods, reconcile, run, status, top, uninstall,
+};
 use crate::doctor::gate::Refused;
 use crate::exit::{self, Exit};
 use crate::logging::{self, LogArgs};
@@ -25,6 +27,8 @@ enum Command {
     Install(Box<install::InstallArgs>),
     Run(Box<run::RunArgs>),
     Uninstall(uninstall::UninstallArgs),
+    Off(off::OffArgs),
+    On(off::OnArgs),
     Status(status::StatusArgs),
     Pods(pods::PodsArgs),
     Top(top::TopArgs),
@@ -42,6 +46,8 @@ impl Cli {
             Command::Install(args) => args.run(),
             Command::Run(args) => args.run(),
             Command::Uninstall(args) => args.run(),
+            Command::Off(args) => args.run(),
+            Command::On(args) => args.run(),
             Command::Status(args) => args.run(),
             Command::Pods(args) => args.run(),
             Command::Top(args) => args.run(),
@@ -76,12 +82,14 @@ mod tests {
             ("--envoy-outbound-port", "0"),
             ("--envoy-inbound-port", "65536"),
             ("--exclude-namespace", "Kube_System"),
+            ("--only-namespace", "Shop_"),
+            ("--percent", "101"),
             ("--log-level", "loud"),
             ("--log-file", "relative"),
             ("--strict", "perhaps"),
             ("--conf-name", "a/b"),
             ("--backlog-limit", "1"),
-            ("--keepalive-idle", "32768"),
+            ("--tcp-every", "32768"),
             ("-o", "xml"),
         ] {
             let error = Cli::try_parse_from(["sockway", "install", option, value]).unwrap_err();

@@ -10,8 +10,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Waits until no socket is in the sockhash any more, at most `limit`; hands
 /// back how many are left.
 ///
-/// A socket taken out of the sockhash before it is closed would lose the bytes
-/// that wait in its redirected queue, so there is nothing to do but wait.
+/// A socket that leaves the sockhash loses the bytes that wait in its redirected queue, so it leaves
+/// once its program has read them, or has closed it.
 /// `sockets` counts them, `progress` hears of each change.
 ///
 /// # Errors

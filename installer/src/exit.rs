@@ -14,7 +14,7 @@ pub enum Exit {
     NotInstalled = 3,
     /// Installed, but something is not as it should be.
     Degraded = 4,
-    /// Uninstalled as far as connections that are still accelerated allow.
+    /// Switched off or uninstalled as far as programs that do not read allow.
     Draining = 5,
     /// Sockway cannot run on this node.
     Unfit = 6,
@@ -28,7 +28,7 @@ Exit codes:
   2  wrong usage, or a value that is refused
   3  sockway is not installed on this node
   4  installed, but something is not as it should be (status)
-  5  connections are still accelerated; run uninstall again (uninstall)
+  5  sockets are left whose programs do not read; run it again later (uninstall, off)
   6  sockway cannot run on this node (doctor, and install or run that refuse it)";
 
 /// An error and its causes in one line. Some libraries' messages already hold

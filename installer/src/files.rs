@@ -31,12 +31,13 @@ pub struct Snapshot {
 }
 
 /// Whether anything was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Written {
     /// The file was replaced.
     Changed,
     /// It already was as it should be.
+    #[default]
     Unchanged,
     /// Another program changed it in the meantime: nothing of that was undone; read again.
     Overtaken,
@@ -230,7 +231,8 @@ fn sync_directory(path: &Path) -> Result<()> {
 /// The new file while it is not in place; removed if it never gets there.
 struct Temporary {
     path: PathBuf,
-    file: File,
+    /// Closed before the rename: a program that is open for writing cannot be started.
+    file: Option<File>,
 }
 
 impl Temporary {
@@ -245,26 +247,32 @@ impl Temporary {
             .custom_flags(OFlag::O_CLOEXEC.bits())
             .open(&path)
             .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path, file })
+        Ok(Self {
+            path,
+            file: Some(file),
+        })
     }
 
     fn fill(&self, bytes: &[u8], mode: u32, owner: Option<(u32, u32)>) -> Result<()> {
         let fill = || -> io::Result<()> {
+            let Some(mut file) = self.file.as_ref() else {
+                return Err(io::ErrorKind::NotFound.into());
+            };
             if let Some((uid, gid)) = owner {
-                let meta = self.file.metadata()?;
+                let meta = file.metadata()?;
                 if (meta.uid(), meta.gid()) != (uid, gid) {
-                    fchown(&self.file, Some(uid), Some(gid))?;
+                    fchown(file, Some(uid), Some(gid))?;
                 }
             }
-            (&self.file).write_all(bytes)?;
-            self.file
-                .set_permissions(fs::Permissions::from_mode(mode))?;
-            self.file.sync_all()
+            file.write_all(bytes)?;
+            file.set_permissions(fs::Permissions::from_mode(mode))?;
+            file.sync_all()
         };
         fill().with_context(|| format!("cannot write {}", self.path.display()))
     }
 
-    fn put_in_place(self, target: &Path) -> Result<()> {
+    fn put_in_place(mut self, target: &Path) -> Result<()> {
+        self.file = None;
         fs::rename(&self.path, target).with_context(|| {
             format!(
                 "cannot rename {} to {}",

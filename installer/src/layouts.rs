@@ -1,11 +1,8 @@
 //! Pins that another version's layout left: retired, drained, removed.
 
-use std::fs;
-use std::io;
-
 use anyhow::{Context, Result};
 use serde::Serialize;
-use sockway_datapath::{Datapath, Pins, stats};
+use sockway_datapath::{Datapath, Error, Pins, layouts, stats};
 
 /// Another version's layout on this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -32,9 +29,11 @@ pub fn retire(pins: &Pins) -> Result<Vec<Retired>> {
     let mut left = Vec::new();
     for layout in others {
         let other = pins.of_layout(&layout);
-        detach(&other)?;
+        layouts::detach(&other)?;
         let sockets_left = match stats::sockets(&other) {
             Ok(sockets) => Some(sockets),
+            // Taken off by a run that was killed before it was done.
+            Err(Error::NotInstalled { .. }) => Some(0),
             Err(e) => {
                 log::debug!("cannot count the sockets of layout {layout}: {e}");
                 None
@@ -51,25 +50,6 @@ pub fn retire(pins: &Pins) -> Result<Vec<Retired>> {
         }
     }
     Ok(left)
-}
-
-/// Removes every link, whatever the other version's programs are called.
-fn detach(pins: &Pins) -> Result<()> {
-    let dir = pins.dir();
-    let entries = fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot read {}", dir.display()))?;
-        if !entry.file_name().to_string_lossy().starts_with("link_") {
-            continue;
-        }
-        match fs::remove_file(entry.path()) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(e).with_context(|| format!("cannot remove {}", entry.path().display()));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -6,22 +6,30 @@
 //! from which the runtime starts to call it.
 
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
-use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, host};
+use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, host, probe};
 
 use crate::cgroup::{self, Choice};
+use crate::components::{self, Scene};
 use crate::conflist::CNI_VERSIONS;
 use crate::conflists::{self, Change, Outcome};
 use crate::doctor::gate;
 use crate::doctor::proof::Known;
 use crate::files::{self, Written};
-use crate::layouts::{self, Retired};
+use crate::layouts::Retired;
+use crate::off;
 use crate::options::{CgroupArgs, CniArgs, RunDirArgs};
 use crate::plugin;
+use crate::reconcile::{self, SourceArgs};
 use crate::settings::Settings;
 use crate::undo::Undo;
+
+/// How long the kernel may take to take off what a dead process had attached.
+const TAKEN_OFF: Duration = Duration::from_secs(1);
 
 /// What is wanted on the node.
 #[derive(Clone, Debug)]
@@ -38,18 +46,22 @@ pub struct Wanted {
     pub settings: Settings,
     /// The plugin to copy; beside the running executable where none is given.
     pub plugin: Option<PathBuf>,
+    /// Where it is kept that the node is switched off.
+    pub state_dir: PathBuf,
+    /// Whether it is to be off, whatever was noted.
+    pub off: bool,
     /// Redirected bytes that may wait at a reader.
     pub backlog_limit: u32,
     /// Accelerated connections at a time, where the maps are not there yet.
     pub max_connections: u32,
-    /// Seconds without a packet after which Envoy's end probes; 0: never.
-    pub keepalive_idle: u32,
+    /// Seconds after which one message of a redirected direction goes by TCP; 0: never.
+    pub tcp_every: u32,
     /// Whether to go on where a check says that it may not do what is hoped for.
     pub force: bool,
 }
 
 /// What was done.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Where the programs are attached.
     pub cgroup: PathBuf,
@@ -65,8 +77,12 @@ pub struct Report {
     pub plugin_written: Written,
     /// The conflists, the one in effect first.
     pub conflists: Vec<Outcome>,
+    /// Why no list has the entry yet, or what keeps a runtime from loading it.
+    pub troubles: Vec<String>,
     /// Layouts of other versions that still serve connections.
     pub retired: Vec<Retired>,
+    /// Pods that were there before; absent where they could not be looked for.
+    pub pods: Option<reconcile::Report>,
 }
 
 /// What of the node the checks found fit.
@@ -97,19 +113,75 @@ impl Wanted {
             .map_err(|problems| anyhow!("the settings of the plugin: {problems}"))?;
         host::require_bpffs(self.pins.root())?;
         let cgroup = cgroup::choose(&self.cgroup, &self.run_dir, self.force)?;
+        self.require_place(cgroup.path())?;
         let plugin = plugin::find(self.plugin.as_deref())?;
         plugin::probe(&plugin, CNI_VERSIONS[0])?;
+        Ok(Host {
+            plugin,
+            cgroup,
+            known: None,
+        })
+    }
+
+    /// Checks that the runtime's plugin directory is there, which `run` waits for.
+    ///
+    /// # Errors
+    ///
+    /// Where it is not.
+    pub fn require_plugin_directory(&self) -> Result<()> {
         let directory = &self.cni.cni_bin_dir;
         ensure!(
             directory.is_dir(),
             "{} is not a directory: name the runtime's plugin directory with --cni-bin-dir",
             directory.display()
         );
-        Ok(Host {
-            plugin,
-            cgroup,
-            known: None,
-        })
+        Ok(())
+    }
+
+    /// Whether programs of others leave room for ours.
+    fn require_place(&self, cgroup: &Path) -> Result<()> {
+        // Not mounted yet, or not to be seen: the kernel has the last word.
+        for other in probe::others(cgroup).unwrap_or_default() {
+            ensure!(
+                !other.exclusive,
+                "{} program {} ({}) was attached without BPF_F_ALLOW_MULTI and admits no other beside it on {}: \
+                 detach it (`bpftool cgroup tree` shows where it is), or attach elsewhere with --cgroup",
+                other.hook,
+                other.id,
+                if other.name.is_empty() {
+                    "without a name"
+                } else {
+                    &other.name
+                },
+                cgroup.display()
+            );
+        }
+        if self.force {
+            return Ok(());
+        }
+        let second = self.another_sockway(cgroup);
+        ensure!(
+            second.is_empty(),
+            "another Sockway is attached to {} (program {}), with its pins elsewhere than {}: two of them take each \
+             other's sockets; uninstall one first (`sockway uninstall --bpffs DIR`)",
+            cgroup.display(),
+            second[0],
+            self.pins.root().display()
+        );
+        Ok(())
+    }
+
+    /// Programs of another Sockway on the same sockets. What an install that was killed had attached and
+    /// not pinned yet, the kernel takes off a moment after its end (kernel/bpf/syscall.c `bpf_link_put`).
+    fn another_sockway(&self, cgroup: &Path) -> Vec<u32> {
+        let started = Instant::now();
+        loop {
+            let found = probe::another_sockway(&self.pins, cgroup).unwrap_or_default();
+            if found.is_empty() || started.elapsed() > TAKEN_OFF {
+                return found;
+            }
+            sleep(Duration::from_millis(50));
+        }
     }
 
     /// Proves on this kernel that joined connections behave as they must; changes nothing that
@@ -119,7 +191,12 @@ impl Wanted {
     ///
     /// [`gate::Refused`] where they do not, unless that is forced.
     pub fn prove(&self, host: &mut Host) -> Result<()> {
-        host.known = gate::admit(&host.cgroup, self.backlog_limit, self.force)?;
+        host.known = gate::admit(
+            &self.run_dir.run_dir,
+            &host.cgroup,
+            self.backlog_limit,
+            self.force,
+        )?;
         Ok(())
     }
 
@@ -137,35 +214,21 @@ impl Wanted {
     /// # Errors
     ///
     /// The step that failed. What this run did before it is taken back.
-    pub fn install(&self, host: &Host) -> Result<Report> {
+    pub fn install(&self, host: &Host, sources: &SourceArgs) -> Result<Report> {
         let mut undo = Undo::default();
-        let done = self.steps(host, &mut undo);
-        if done.is_err() {
-            undo.roll_back();
+        let mut report = Report::default();
+        let scene = Scene {
+            wanted: self,
+            host,
+            sources,
+        };
+        for component in components::ALL {
+            if let Err(e) = component.apply(scene, &mut undo, &mut report) {
+                undo.roll_back();
+                return Err(e);
+            }
         }
-        done
-    }
-
-    fn steps(&self, host: &Host, undo: &mut Undo) -> Result<Report> {
-        let mounted = matches!(host.cgroup, Choice::Mount(_));
-        let InstallReport {
-            replaced, limits, ..
-        } = self.install_programs(host, undo)?;
-        let plugin_written = self.install_plugin(host, undo)?;
-        let conflists = self.install_conflists(conflists::ATTEMPTS, undo)?;
-        let retired = layouts::retire(&self.pins)?;
-        let cgroup = host.cgroup.path().to_owned();
-        let plugin = self.cni.plugin_path();
-        Ok(Report {
-            cgroup,
-            mounted,
-            replaced,
-            limits,
-            plugin,
-            plugin_written,
-            conflists,
-            retired,
-        })
+        Ok(report)
     }
 
     /// Loads, pins and attaches the programs, or replaces them in place.
@@ -190,10 +253,25 @@ impl Wanted {
         let mut options = InstallOptions::new(self.pins.clone(), cgroup);
         options.backlog_limit = self.backlog_limit;
         options.max_connections = self.max_connections;
-        options.keepalive_idle = self.keepalive_idle;
-        options.offsets = host.known.map(|known| known.offsets);
+        options.tcp_every = self.tcp_every;
+        options.offsets = host.known.map(|known| known.found.offsets);
+        options.functions = host.known.map(|known| known.found.functions);
         options.guards = host.known.is_none_or(|known| known.guards);
-        Ok(Datapath::install(&options)?)
+        let report = Datapath::install(&options)?;
+        self.switch()?;
+        Ok(report)
+    }
+
+    /// Has the programs in place be off or on, as is wanted; whether anything changed.
+    ///
+    /// # Errors
+    ///
+    /// Where the maps cannot be read or written.
+    pub fn switch(&self) -> Result<bool, sockway_datapath::Error> {
+        off::apply(
+            self.off || off::is_set(&self.state_dir, &self.pins),
+            &self.pins,
+        )
     }
 
     /// Copies the plugin's binary and checks that it runs where it is.
@@ -215,6 +293,18 @@ impl Wanted {
         Ok(written)
     }
 
+    /// Takes the entry out of every list that a runtime may load, because it would call a plugin that
+    /// cannot be there.
+    ///
+    /// # Errors
+    ///
+    /// Where the directory cannot be read or a file not written.
+    pub fn withdraw(&self) -> Result<Vec<Outcome>> {
+        let directory = &self.cni.cni_conf_dir;
+        let _lock = files::lock_directory(directory, files::LOCK_WAIT)?;
+        conflists::apply(1, || conflists::plan_removal(directory), |_| {})
+    }
+
     /// Puts the entry into the conflists; see [`conflists::apply`] for `attempts`.
     ///
     /// # Errors
@@ -224,7 +314,7 @@ impl Wanted {
         let _lock = files::lock_directory(&self.cni.cni_conf_dir, files::LOCK_WAIT)?;
         let plan = || {
             let changes = self.plan_conflists()?;
-            for change in &changes {
+            for change in changes.iter().filter(|change| change.entry.is_some()) {
                 plugin::probe(&self.cni.plugin_path(), &change.version)?;
             }
             Ok(changes)

@@ -42,13 +42,32 @@ pub struct CniArgs {
     )]
     pub cni_conf_dir: PathBuf,
 
-    /// Name of the conflist in that directory; auto: the first file that the runtime would load
+    /// Name of the conflist in that directory; auto: the one that the runtime would load
     #[arg(long, value_name = "FILE", env = "SOCKWAY_CONF_NAME", default_value = "auto",
           value_parser = conf_name)]
     pub conf_name: String,
+
+    /// Directory of CRI-O's configuration, which may choose a conflist by its network's name
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_CRIO_DIR",
+        default_value = crate::runtime::CRIO_DIR
+    )]
+    pub crio_dir: PathBuf,
 }
 
 impl CniArgs {
+    /// Everything in one directory, the conflist found by itself.
+    pub fn under(directory: &Path) -> Self {
+        Self {
+            cni_bin_dir: directory.to_owned(),
+            cni_conf_dir: directory.to_owned(),
+            conf_name: "auto".to_owned(),
+            crio_dir: directory.join("crio"),
+        }
+    }
+
     /// The conflist's name, where one was given.
     pub fn conf_name(&self) -> Option<&str> {
         (self.conf_name != "auto").then_some(&self.conf_name)
@@ -78,6 +97,19 @@ impl CgroupArgs {
     pub fn given(&self) -> Option<&Path> {
         (self.cgroup != Path::new("auto")).then_some(&self.cgroup)
     }
+}
+
+/// Where things are kept that outlive a boot.
+#[derive(Args, Clone, Debug)]
+pub struct StateDirArgs {
+    /// Directory for what outlives a reboot: whether the node is switched off
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_STATE_DIR",
+        default_value = "/var/lib/sockway"
+    )]
+    pub state_dir: PathBuf,
 }
 
 /// Where things are kept that live until the next boot.

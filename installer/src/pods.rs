@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Result;
 use serde::Serialize;
 use sockway_common::addr::IpKey;
+use sockway_common::part::{Part, Switched};
 use sockway_common::pod::{OwnerKey, PodStats, SandboxRow, field_text};
 use sockway_common::scope;
 use sockway_datapath::{Pins, Registry, stats};
@@ -20,8 +21,12 @@ pub struct PodState {
     pub name: String,
     /// Registered addresses.
     pub ips: Vec<IpAddr>,
-    /// How far it takes part.
+    /// How far it takes part now.
     pub scope: &'static str,
+    /// Why it takes no part, where that is the settings' doing or it was switched off; else empty.
+    pub why: String,
+    /// Whether the tripwire switched it off.
+    pub tripped: bool,
     /// Envoy's outbound port, 0 where no address is registered.
     pub outbound_port: u16,
     /// Envoy's inbound port, 0 where no address is registered.
@@ -55,6 +60,13 @@ impl PodState {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// Whether `word` is one of its addresses, its `namespace/name`, or its container id.
+    pub fn is_called(&self, word: &str) -> bool {
+        word.parse().is_ok_and(|ip: IpAddr| self.ips.contains(&ip))
+            || word == self.title()
+            || word == self.container_id
+    }
+
     /// The first twelve characters of the container id.
     pub fn short_id(&self) -> &str {
         self.container_id.get(..12).unwrap_or(&self.container_id)
@@ -82,6 +94,15 @@ pub fn gather(pins: &Pins) -> Result<Vec<PodState>> {
     Ok(pods)
 }
 
+/// Why a pod takes no part, in words.
+fn why(part: Part) -> String {
+    match (part.switched, part.left_out) {
+        (Some(switched), _) => switched.to_string(),
+        (None, Some(left_out)) => left_out.to_string(),
+        (None, None) => String::new(),
+    }
+}
+
 fn pod(
     registry: &Registry,
     owner: OwnerKey,
@@ -91,12 +112,17 @@ fn pod(
     let mut sum = PodStats::default();
     let mut ports = (0, 0);
     let mut ips = Vec::new();
+    let mut part = sandbox.part();
     for ip in sandbox.ips() {
         // An address may have changed hands since.
         let Some(row) = registry.pod(ip)?.filter(|row| row.owner == owner) else {
             continue;
         };
         ports = (row.outbound_port, row.inbound_port);
+        if row.scope == scope::OFF && part.in_effect() != scope::OFF {
+            // By an older version, which noted it there only.
+            part.switched = Some(Switched::ByHand);
+        }
         ips.push(IpAddr::from(*ip));
         if let Some(of_ip) = sums.get(ip) {
             sum.add(of_ip);
@@ -106,7 +132,9 @@ fn pod(
         namespace: field_text(&sandbox.pod_namespace).to_owned(),
         name: field_text(&sandbox.pod_name).to_owned(),
         ips,
-        scope: scope::name(sandbox.scope),
+        scope: scope::name(part.in_effect()),
+        why: why(part),
+        tripped: part.switched == Some(Switched::Tripped),
         outbound_port: ports.0,
         inbound_port: ports.1,
         since_unix_s: sandbox.since_unix_ns / 1_000_000_000,

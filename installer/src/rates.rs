@@ -96,6 +96,8 @@ mod tests {
             name: id.to_owned(),
             ips: Vec::new(),
             scope: "auto",
+            why: String::new(),
+            tripped: false,
             outbound_port: 15001,
             inbound_port: 15006,
             since_unix_s: 0,

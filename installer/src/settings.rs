@@ -30,6 +30,16 @@ pub struct Settings {
           value_delimiter = ',', value_parser = namespace)]
     pub exclude_namespaces: Option<Vec<String>>,
 
+    /// The only namespaces whose pods take part (repeat it, or a comma list; an empty one: all)
+    #[arg(long = "only-namespace", value_name = "NAMESPACE", env = "SOCKWAY_ONLY_NAMESPACES",
+          value_delimiter = ',', value_parser = namespace)]
+    pub only_namespaces: Option<Vec<String>>,
+
+    /// The share of pods that take part, chosen by their uids; who is in stays in as it grows [default: 100]
+    #[arg(long, value_name = "N", env = "SOCKWAY_PERCENT",
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub percent: Option<u8>,
+
     /// How much the plugin logs: off, error, warn, info, debug, trace
     #[arg(long, value_name = "LEVEL", env = "SOCKWAY_LOG_LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
@@ -69,12 +79,23 @@ impl Settings {
             self.scope.as_deref(),
             scope::name(default.scope),
         );
-        let exclusions = self.exclusions();
         put(
             &mut entry,
             "excludeNamespaces",
-            exclusions.as_deref(),
+            list(self.exclude_namespaces.as_ref()).as_deref(),
             &default.exclude_namespaces,
+        );
+        put(
+            &mut entry,
+            "onlyNamespaces",
+            list(self.only_namespaces.as_ref()).as_deref(),
+            &default.only_namespaces,
+        );
+        put(
+            &mut entry,
+            "percent",
+            self.percent.as_ref(),
+            &default.percent,
         );
         let level = default.log_level.as_str().to_ascii_lowercase();
         put(&mut entry, "logLevel", self.log_level.as_deref(), &level);
@@ -94,14 +115,6 @@ impl Settings {
         let entry = Value::Object(entry);
         check(&entry)?;
         Ok(entry)
-    }
-
-    fn exclusions(&self) -> Option<Vec<String>> {
-        let mut names: Vec<String> = self.exclude_namespaces.clone()?;
-        names.retain(|name| !name.is_empty());
-        names.sort_unstable();
-        names.dedup();
-        Some(names)
     }
 
     fn put_ports(&self, entry: &mut Map<String, Value>, default: &Section) {
@@ -129,6 +142,15 @@ impl Settings {
             entry.insert("envoyPorts".to_owned(), Value::Object(ports));
         }
     }
+}
+
+/// Each name once.
+fn list(given: Option<&Vec<String>>) -> Option<Vec<String>> {
+    let mut names = given?.clone();
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    Some(names)
 }
 
 /// Sets a key that was given; the default takes a different value out.

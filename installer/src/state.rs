@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use sockway_datapath::{Datapath, Error, Pins, Registry, stats};
+use sockway_datapath::{Datapath, Error, Pins, stats, switch};
 
 use crate::build::Facts;
 use crate::conflist::{Conflist, PLUGIN_TYPE};
 use crate::exit::Exit;
-use crate::figures::Figures;
+use crate::figures::{self, Figures};
 use crate::options::CniArgs;
+use crate::pods::{self, PodState};
 use crate::{confdir, files};
 
 /// Everything that `sockway status` shows.
@@ -22,8 +23,12 @@ pub struct State {
     pub datapath: Option<Programs>,
     /// Pins of other versions' layouts.
     pub other_layouts: Vec<String>,
+    /// Whether the node is switched off.
+    pub off: bool,
     /// Registered pods.
     pub pods: usize,
+    /// Pods that the tripwire switched off, by name.
+    pub tripped: Vec<String>,
     /// Sums; absent where nothing is pinned.
     pub figures: Option<Figures>,
     /// Accelerated connections now.
@@ -85,7 +90,9 @@ impl State {
             host: Facts::gather(pins),
             datapath,
             other_layouts,
+            off: false,
             pods: 0,
+            tripped: Vec::new(),
             figures: None,
             connections: 0,
             plugin,
@@ -102,10 +109,14 @@ impl State {
     }
 
     fn add_maps(&mut self, pins: &Pins) -> Result<()> {
-        self.figures = Some(Figures::from(&stats::read(pins)?));
+        self.figures = Some(Figures::from(&figures::read(pins)?));
+        self.off = switch::is_off(pins)?;
         // Two sockets for each connection; one may have closed already.
         self.connections = stats::sockets(pins)?.div_ceil(2);
-        self.pods = Registry::open(pins)?.sandboxes()?.len();
+        let pods = pods::gather(pins)?;
+        self.pods = pods.len();
+        let tripped = pods.iter().filter(|pod| pod.tripped);
+        self.tripped = tripped.map(PodState::title).collect();
         Ok(())
     }
 
@@ -145,7 +156,9 @@ impl State {
 
     /// True where nothing of an installation is there.
     pub fn absent(&self) -> bool {
-        self.datapath.is_none() && self.conflists.iter().all(|c| c.entry.is_none())
+        self.datapath.is_none()
+            && self.other_layouts.is_empty()
+            && self.conflists.iter().all(|c| c.entry.is_none())
     }
 
     /// The exit code that says the same.
@@ -177,8 +190,11 @@ fn programs(pins: &Pins, problems: &mut Vec<String>) -> Option<Programs> {
 }
 
 fn conflists(cni: &CniArgs, problems: &mut Vec<String>) -> Vec<ConflistState> {
-    let targets = match confdir::targets(&cni.cni_conf_dir, cni.conf_name()) {
-        Ok(targets) => targets,
+    let targets = match confdir::targets(cni) {
+        Ok(targets) => {
+            problems.extend(targets.troubles);
+            targets.files
+        }
         Err(e) => {
             problems.push(crate::exit::chain(&e));
             return Vec::new();

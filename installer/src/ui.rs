@@ -209,5 +209,11 @@ pub fn age(since: SystemTime, now: SystemTime) -> String {
     }
 }
 
+/// Paths in one line.
+pub fn paths(all: &[std::path::PathBuf]) -> String {
+    let shown: Vec<String> = all.iter().map(|path| path.display().to_string()).collect();
+    shown.join(", ")
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,18 @@
 //! `sockway explain`.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use sockway_datapath::late;
 
 use crate::exit::Exit;
-use crate::explain::{self, Explanation};
+use crate::explain::{self, Connection, End, Explanation};
 use crate::options::{CniArgs, Output, OutputArgs, PinArgs};
+use crate::reconcile::{self, SourceArgs};
 use crate::state::State;
 use crate::ui::{self, Paint};
 
@@ -23,6 +27,17 @@ pub struct ExplainArgs {
     #[arg(value_name = "POD-IP")]
     ip: IpAddr,
 
+    /// Where all processes of the node are seen, for the programs' names
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SOCKWAY_HOST_PROC",
+        default_value = "/proc"
+    )]
+    host_proc: PathBuf,
+
+    #[command(flatten)]
+    sources: SourceArgs,
     #[command(flatten)]
     pins: PinArgs,
     #[command(flatten)]
@@ -47,7 +62,16 @@ impl ExplainArgs {
             );
             return Ok(Exit::NotInstalled);
         }
-        let explanation = explain::gather(&pins, &state, self.ip)?;
+        let Self {
+            host_proc, sources, ..
+        } = self;
+        let namespaces = |wanted: &HashSet<u64>| reconcile::namespaces(sources, host_proc, wanted);
+        let explanation = explain::gather(&pins, &state, self.ip, |ends| {
+            late::holders(&pins, host_proc, &namespaces, ends).unwrap_or_else(|e| {
+                log::debug!("cannot see who holds the ends: {e}");
+                HashMap::new()
+            })
+        })?;
         match self.output.output {
             Output::Json => ui::print_json(&explanation)?,
             Output::Text => ui::print(&text(&explanation, Paint::auto()))?,
@@ -69,5 +93,37 @@ fn text(explanation: &Explanation, paint: Paint) -> String {
             let _ = writeln!(text, "      {}", finding.remedy);
         }
     }
+    for connection in &explanation.connections {
+        let Connection {
+            hop,
+            client,
+            server,
+        } = connection;
+        let _ = writeln!(text, "\n  {}", paint.head(hop));
+        end(&mut text, "from", client, server.as_ref());
+        match server {
+            Some(server) => end(&mut text, "to", server, Some(client)),
+            None => text.push_str("    to    an end that is not known yet\n"),
+        }
+    }
     text
+}
+
+/// One end: what it sent, and what it lacks to be sent to by redirection.
+fn end(text: &mut String, word: &str, end: &End, other: Option<&End>) {
+    let programs = if end.programs.is_empty() {
+        "a program that cannot be seen".to_owned()
+    } else {
+        end.programs.join(", ")
+    };
+    let by_tcp = other.map_or(0, |other| other.received_by_tcp);
+    let sent = ui::share(end.redirected, end.redirected + by_tcp);
+    let _ = writeln!(
+        text,
+        "    {word:<5} {} {programs}: {sent} of what it sent redirected",
+        end.address
+    );
+    for lack in &end.lacks {
+        let _ = writeln!(text, "          is sent to by TCP: {lack}");
+    }
 }

@@ -1,6 +1,8 @@
 //! `sockway install`.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -10,14 +12,19 @@ use sockway_common::layout::MAX_CONNECTIONS;
 use sockway_datapath::host;
 
 use crate::build::Facts;
+use crate::components::{self, Scene, Step};
 use crate::exit::Exit;
 use crate::files::Written;
+use crate::keep::lock;
 use crate::layouts::Retired;
-use crate::node::{Report, Wanted};
-use crate::options::{CgroupArgs, CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
-use crate::reconcile::{self, SourceArgs};
+use crate::node::{Host, Report, Wanted};
+use crate::options::{CgroupArgs, CniArgs, Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
+use crate::reconcile::SourceArgs;
 use crate::settings::Settings;
 use crate::ui;
+
+/// How long another process may take to finish what it changes.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Put Sockway onto this node, or bring what is there up to date
 #[derive(Args, Debug)]
@@ -30,6 +37,7 @@ replaced in place, accelerated connections go on, and what is as it should be is
 
 Examples:
   sockway install
+  sockway install --dry-run      # what would be done, and why
   sockway install --scope proxy --exclude-namespace kube-system,istio-system
   sockway install --cni-conf-dir /etc/cni/net.d --conf-name 10-terway.conflist -o json")]
 pub struct InstallArgs {
@@ -37,6 +45,11 @@ pub struct InstallArgs {
     output: OutputArgs,
     #[command(flatten)]
     sources: SourceArgs,
+
+    /// Print what would be done, and why, and change nothing; the proof on the kernel is left out
+    #[arg(long)]
+    dry_run: bool,
+
     #[command(flatten)]
     wanted: WantedArgs,
 }
@@ -52,6 +65,8 @@ pub struct WantedArgs {
     cgroup: CgroupArgs,
     #[command(flatten)]
     run_dir: RunDirArgs,
+    #[command(flatten)]
+    state_dir: StateDirArgs,
 
     /// The plugin's binary [default: sockway-cni beside this program]
     #[arg(long, value_name = "FILE", env = "SOCKWAY_PLUGIN")]
@@ -70,12 +85,16 @@ pub struct WantedArgs {
           value_parser = clap::value_parser!(u32).range(16..=4_194_304))]
     max_connections: u32,
 
-    /// Seconds without a packet after which Envoy's end of an accelerated connection probes its peer,
-    /// so that conntrack does not forget it; 0: never [default: a quarter of the node's conntrack
-    /// timeout, at most an hour]
-    #[arg(long, value_name = "SECONDS", env = "SOCKWAY_KEEPALIVE_IDLE",
+    /// Seconds after which one message of a redirected direction goes by TCP: so conntrack does not
+    /// forget the connection, and a network policy that changed is applied; 0: never [default: a
+    /// quarter of the node's conntrack timeout, at most an hour]
+    #[arg(long, value_name = "SECONDS", env = "SOCKWAY_TCP_EVERY",
           value_parser = clap::value_parser!(u32).range(0..=32_767))]
-    keepalive_idle: Option<u32>,
+    tcp_every: Option<u32>,
+
+    /// Keep the node switched off: everything is in place, and goes by TCP
+    #[arg(long, env = "SOCKWAY_OFF", value_parser = clap::builder::BoolishValueParser::new())]
+    off: bool,
 
     /// Go on where the proof fails (see doctor), or Sockway would see only a part of this node's sockets
     #[arg(long, env = "SOCKWAY_FORCE", value_parser = clap::builder::BoolishValueParser::new())]
@@ -90,7 +109,12 @@ struct Document<'a> {
     host: &'a Facts,
     #[serde(flatten)]
     report: &'a Report,
-    pods: Option<&'a reconcile::Report>,
+}
+
+#[derive(Serialize)]
+struct Plan<'a> {
+    host: &'a Facts,
+    steps: &'a [Step],
 }
 
 impl WantedArgs {
@@ -100,12 +124,14 @@ impl WantedArgs {
             cni: self.cni.clone(),
             cgroup: self.cgroup.clone(),
             run_dir: self.run_dir.clone(),
+            state_dir: self.state_dir.state_dir.clone(),
+            off: self.off,
             pins: self.pins.pins(),
             settings: self.settings.clone(),
             plugin: self.plugin.clone(),
             backlog_limit: self.backlog_limit,
             max_connections: self.max_connections,
-            keepalive_idle: self.keepalive_idle.unwrap_or_else(host::keepalive_idle),
+            tcp_every: self.tcp_every.unwrap_or_else(host::tcp_every),
             force: self.force,
         }
     }
@@ -122,29 +148,95 @@ impl InstallArgs {
         let facts = Facts::gather(&wanted.pins);
         log::info!("{}", facts.line());
         let mut host = wanted.check_host().context("nothing was changed")?;
-        wanted.plan_conflists().context("nothing was changed")?;
+        wanted
+            .require_plugin_directory()
+            .and_then(|()| wanted.plan_conflists())
+            .context("nothing was changed")?;
+        if self.dry_run {
+            return self.print_plan(&wanted, &host, &facts);
+        }
         wanted.prove(&mut host).context("nothing was changed")?;
-        let report = wanted.install(&host)?;
-        let pods = match reconcile::run(&wanted.pins, &wanted.cni, &self.sources, false) {
-            Ok(pods) => Some(pods),
-            Err(e) => {
-                log::warn!("pods that are older than the install are not registered: {e:#}");
-                None
-            }
+        let lock = lock(&wanted).context("nothing was changed")?;
+        let report = self.put(&wanted, &host, &facts);
+        if let Some(lock) = lock {
+            lock.clear()?;
+        }
+        report?;
+        Ok(Exit::Done)
+    }
+
+    fn print_plan(&self, wanted: &Wanted, host: &Host, facts: &Facts) -> Result<Exit> {
+        let scene = Scene {
+            wanted,
+            host,
+            sources: &self.sources,
         };
+        let steps = components::plan(scene).context("it would not be installed")?;
         match self.output.output {
-            Output::Json => ui::print_json(&Document {
-                host: &facts,
-                report: &report,
-                pods: pods.as_ref(),
+            Output::Json => ui::print_json(&Plan {
+                host: facts,
+                steps: &steps,
             })?,
-            Output::Text => ui::print(&text(&report, pods.as_ref()))?,
+            Output::Text => ui::print(&plan_text(&steps))?,
         }
         Ok(Exit::Done)
     }
+
+    fn put(&self, wanted: &Wanted, host: &Host, facts: &Facts) -> Result<()> {
+        let report = wanted.install(host, &self.sources)?;
+        match self.output.output {
+            Output::Json => ui::print_json(&Document {
+                host: facts,
+                report: &report,
+            })?,
+            Output::Text => ui::print(&text(&report))?,
+        }
+        Ok(())
+    }
 }
 
-fn text(report: &Report, pods: Option<&reconcile::Report>) -> String {
+/// Held until all is done. Beside `sockway run`, which makes small changes only, it is not needed.
+fn lock(wanted: &Wanted) -> Result<Option<lock::Held>> {
+    match lock::take(&wanted.run_dir.run_dir, "install", LOCK_WAIT) {
+        Ok(held) => Ok(Some(held)),
+        Err(e) if e.downcast_ref().is_some_and(lock::Taken::is_keeper) => {
+            log::warn!("`sockway run` keeps this node, and goes on with its own options");
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// One line for each step, and below it how it is now.
+fn plan_text(steps: &[Step]) -> String {
+    let mut text = String::from("Nothing was changed. This would be done, in this order:\n\n");
+    for (
+        at,
+        Step {
+            component,
+            what,
+            why,
+            text: written,
+        },
+    ) in steps.iter().enumerate()
+    {
+        let _ = writeln!(text, "{:>2}. {component:<9} {what}", at + 1);
+        let _ = writeln!(text, "{:14}now: {why}", "");
+        if let Some(written) = written {
+            let _ = writeln!(text, "{:14}+ {written}", "");
+        }
+    }
+    let untouched = ["plugin", "conflist", "pods"]
+        .into_iter()
+        .filter(|name| steps.iter().all(|step| step.component != *name));
+    let untouched: Vec<&str> = untouched.collect();
+    if !untouched.is_empty() {
+        let _ = writeln!(text, "\nAs wanted already: {}.", untouched.join(", "));
+    }
+    text
+}
+
+fn text(report: &Report) -> String {
     let Report {
         cgroup,
         mounted,
@@ -153,7 +245,9 @@ fn text(report: &Report, pods: Option<&reconcile::Report>) -> String {
         plugin,
         plugin_written,
         conflists,
+        troubles,
         retired,
+        pods,
     } = report;
     let mut lines = vec![
         (
@@ -180,6 +274,7 @@ fn text(report: &Report, pods: Option<&reconcile::Report>) -> String {
             format!("{} ({})", conflist.path.display(), word(conflist.written)),
         ));
     }
+    lines.extend(troubles.iter().map(|line| ("Conflist", line.clone())));
     for limit in limits {
         lines.push(("Limited", (*limit).to_owned()));
     }
@@ -191,7 +286,6 @@ fn text(report: &Report, pods: Option<&reconcile::Report>) -> String {
         let (old, live) = (pods.registered.len(), pods.live);
         lines.push(("Pods", format!("{old} registered now, of {live} live ones")));
         lines.extend(pods.failed.iter().map(|failure| ("Pod", failure.clone())));
-        lines.extend(pods.existing.iter().map(|e| ("Existing", e.line())));
     }
     ui::facts(&lines)
 }

@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod explain;
 pub mod install;
+pub mod off;
 pub mod pods;
 pub mod reconcile;
 pub mod run;

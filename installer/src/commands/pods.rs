@@ -13,11 +13,13 @@ use crate::ui::{self, Align, Paint, Table};
 /// List the pods registered on this node
 #[derive(Args, Debug)]
 #[command(after_help = "\
-CONNECTIONS are those of the pod whose ends were joined, REDIRECTED and BY TCP the bytes on them.
+CONNECTIONS are those of the pod whose ends were joined, REDIRECTED and BY TCP the bytes on them. WHY a
+pod takes no part: left out by --percent, --only-namespace or --exclude-namespace, switched off, or
+tripped (see `sockway run`, --tripwire).
 
 Examples:
   sockway pods
-  sockway pods -o json | jq '.[] | select(.scope == \"off\")'")]
+  sockway pods -o json | jq '.[] | select(.scope == \"off\") | {name, why}'")]
 pub struct PodsArgs {
     #[command(flatten)]
     pins: PinArgs,
@@ -62,6 +64,7 @@ fn table(pods: &[PodState], now: SystemTime) -> Table {
         ("CONNECTIONS", Right),
         ("REDIRECTED", Right),
         ("BY TCP", Right),
+        ("WHY", Left),
     ]);
     for pod in pods {
         let ips: Vec<String> = pod.ips.iter().map(ToString::to_string).collect();
@@ -75,6 +78,7 @@ fn table(pods: &[PodState], now: SystemTime) -> Table {
             ui::count(pod.connections),
             ui::bytes(pod.redirected_bytes),
             ui::bytes(pod.tcp_bytes),
+            pod.why.clone(),
         ]);
     }
     table
@@ -93,7 +97,9 @@ mod tests {
             namespace: "shop".to_owned(),
             name: "cart-0".to_owned(),
             ips: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
-            scope: "auto",
+            scope: "off",
+            why: "left out: percent 10".to_owned(),
+            tripped: false,
             outbound_port: 15001,
             inbound_port: 15006,
             since_unix_s: 100,
@@ -116,7 +122,8 @@ mod tests {
         for part in [
             "shop/cart-0",
             "10.0.0.1,fd00::1",
-            "auto",
+            "off",
+            "left out: percent 10",
             "15001/15006",
             "1m0s",
             "0123456789ab",

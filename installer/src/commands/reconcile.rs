@@ -17,7 +17,7 @@ restarted; new connections of the pods registered are accelerated from then on.
 Examples:
   sockway reconcile
   sockway reconcile --all        # also pods that are registered, after settings were changed
-  sockway reconcile --existing-connections    # and bring in idle connections that are open already")]
+  sockway install --percent 50 && sockway reconcile --all")]
 pub struct ReconcileArgs {
     #[command(flatten)]
     pins: PinArgs,
@@ -26,7 +26,8 @@ pub struct ReconcileArgs {
     #[command(flatten)]
     sources: SourceArgs,
 
-    /// Register pods again that are registered, with the settings of the conflist
+    /// Register pods again that are registered, with the settings of the conflist: scope, percent, the
+    /// lists of namespaces. What was switched off stays off
     #[arg(long)]
     all: bool,
 
@@ -60,23 +61,34 @@ fn text(report: &Report) -> String {
         live,
         registered,
         removed,
+        given_back,
+        shared,
+        in_doubt,
         failed,
-        existing,
     } = report;
     let mut lines = vec![("Pods", format!("{live} live in the runtime's cache"))];
     let all = [
         ("Registered", registered),
         ("Removed", removed),
+        ("Given back", given_back),
+        ("Shared", shared),
         ("Failed", failed),
     ];
     for (what, names) in all {
         lines.extend(names.iter().map(|name| (what, name.clone())));
     }
-    if registered.is_empty() && removed.is_empty() && failed.is_empty() {
-        lines.push(("Changed", "nothing: the registered set is right".to_owned()));
+    if *in_doubt > 0 {
+        let line = format!(
+            "{in_doubt} registered pods of which neither a cache nor a namespace can be seen stay: \
+             name their places with --cni-cache-dir and --netns-dir"
+        );
+        lines.push(("In doubt", line));
     }
-    if let Some(existing) = existing {
-        lines.push(("Existing", existing.line()));
+    if [registered, removed, given_back, failed]
+        .iter()
+        .all(|names| names.is_empty())
+    {
+        lines.push(("Changed", "nothing: the registered set is right".to_owned()));
     }
     ui::facts(&lines)
 }

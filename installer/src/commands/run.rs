@@ -13,6 +13,7 @@ use crate::build::Facts;
 use crate::drain;
 use crate::exit::Exit;
 use crate::keep::keeper::Keeper;
+use crate::keep::late::{self, LateArgs};
 use crate::keep::lock;
 use crate::keep::programs;
 use crate::keep::shared::Shared;
@@ -25,16 +26,23 @@ use crate::serve::{Pages, http};
 #[command(after_help = "\
 Watches the conflist, the plugin's binary and the pins, and repairs within 2 s what others undo, at
 most 4 times in a row and then once in 1.9 s. Pods that are older than the install are registered.
+A pod where redirected bytes stand still although their reader waits for them is switched off, until
+`sockway on --pod`: see --tripwire.
 SIGTERM ends it and leaves the node as it is: everything goes on without it.
 
-Pages: /healthz (the process lives), /readyz (the node is as it should be, else why not), /metrics.
+Pages: / (to look at in a browser), /healthz (the process lives), /readyz (the node is as it
+should be, else why not), /metrics, /state.json (what / shows).
 
 Examples:
   sockway run
-  sockway run --listen 0.0.0.0:9475 --pod-metrics 100")]
+  sockway run --listen 0.0.0.0:9475 --pod-metrics 100
+  sockway run --percent 10 --late false     # a tenth of the pods, connections made from now on")]
 pub struct RunArgs {
     #[command(flatten)]
     sources: SourceArgs,
+
+    #[command(flatten)]
+    late: LateArgs,
 
     /// Address for health, readiness and metrics; none: do not listen
     #[arg(long, value_name = "ADDRESS", env = "SOCKWAY_LISTEN", default_value = "127.0.0.1:9475",
@@ -63,6 +71,9 @@ pub struct RunArgs {
     wanted: WantedArgs,
 }
 
+/// How long an install or an uninstall may take to finish.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+
 /// Where to listen, if at all.
 #[derive(Clone, Copy, Debug)]
 struct Listen(Option<SocketAddr>);
@@ -89,11 +100,17 @@ impl RunArgs {
         }
         log::info!("{}", Facts::gather(&wanted.pins).line());
         let mut host = wanted.check_host().context("nothing was changed")?;
-        let _lock = lock::take(&wanted.run_dir.run_dir)?;
+        let _lock = lock::take(&wanted.run_dir.run_dir, "run", LOCK_WAIT)?;
         wanted.prove(&mut host).context("nothing was changed")?;
         let mut watch = Watch::new()?;
         let shared = Arc::new(Shared::new(Instant::now()));
         self.listen(&shared)?;
+        late::start(
+            wanted.pins.clone(),
+            self.sources.clone(),
+            self.late.clone(),
+            Arc::clone(&shared),
+        )?;
         let every = self.reconcile_every;
         let mut keeper = Keeper::new(wanted, host, self.sources.clone(), every, shared);
         keeper.run(&mut watch)?;
@@ -111,10 +128,15 @@ impl RunArgs {
             pins: self.wanted.wanted().pins,
             shared: Arc::clone(shared),
             per_pod: self.pod_metrics,
+            before: Arc::default(),
         };
         thread::Builder::new()
             .name("pages".to_owned())
-            .spawn(move || http::serve(&listener, |path| pages.answer(path, Instant::now())))
+            .spawn(move || {
+                if let Err(e) = http::serve(listener, pages) {
+                    log::error!("no health, readiness and metrics: {e:#}");
+                }
+            })
             .context("cannot start a thread")?;
         log::info!("health, readiness and metrics on http://{address}");
         Ok(())

@@ -15,8 +15,11 @@ use crate::ui::{self, Align, Paint, Table};
 /// Show what is installed and what it does
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Columns: SEEN connections of a registered pod's hop, ON NODE those with both ends on this node, JOINED
-those that are accelerated; all since the maps were made. The exit code is 0 where all is well, 3 where
+First the share of all bytes that connections of registered pods with both ends on this node carried.
+Columns: SEEN connections of a registered pod's hop, ON NODE those with both ends on this node, FOUND
+those whose ends know each other; JOINED ends that came in when they were established, LATE ends that
+came in later; REQUESTS and RESPONSES the redirected part of what the connecting and the accepting
+ends sent; all since the maps were made. The exit code is 0 where all is well, 3 where
 Sockway is not installed and 4 where something is not as it should be.
 
 Examples:
@@ -56,7 +59,11 @@ impl StatusArgs {
 }
 
 fn text(state: &State, paint: Paint) -> String {
-    let mut text = ui::facts(&facts(state, paint));
+    let mut text = String::new();
+    if let Some(figures) = &state.figures {
+        let _ = writeln!(text, "{}\n", paint.head(&figures.sentence()));
+    }
+    text.push_str(&ui::facts(&facts(state, paint)));
     if let Some(figures) = &state.figures {
         text.push('\n');
         text.push_str(&hops(figures).render(paint, 0));
@@ -98,8 +105,21 @@ fn facts(state: &State, paint: Paint) -> Vec<(&'static str, String)> {
         " (not there)"
     };
     lines.push(("Plugin", format!("{plugin}{there}")));
+    if state.off {
+        lines.push((
+            "Switched",
+            paint.bad("off: everything goes by TCP (`sockway on`)"),
+        ));
+    }
     if state.datapath.is_some() {
         lines.push(("Pods", format!("{} registered", state.pods)));
+        if !state.tripped.is_empty() {
+            let line = format!(
+                "{}: bytes stood still there, so they go by TCP (`sockway on --pod`)",
+                state.tripped.join(", ")
+            );
+            lines.push(("Tripped", paint.bad(&line)));
+        }
         lines.push((
             "Connections",
             format!("{} accelerated now", state.connections),
@@ -139,10 +159,12 @@ fn hops(figures: &Figures) -> Table {
         ("HOP", Left),
         ("SEEN", Right),
         ("ON NODE", Right),
+        ("FOUND", Right),
         ("JOINED", Right),
-        ("SHARE", Right),
-        ("MESSAGES", Right),
-        ("BYTES", Right),
+        ("LATE", Right),
+        ("REDIRECTED", Right),
+        ("REQUESTS", Right),
+        ("RESPONSES", Right),
     ]);
     for hop in figures.hops.iter().chain([&figures.total]) {
         let HopFigures {
@@ -150,17 +172,23 @@ fn hops(figures: &Figures) -> Table {
             seen,
             on_node,
             joined,
-            redirected_messages,
+            ends_joined,
+            ends_joined_late,
+            redirected_messages: _,
             redirected_bytes,
+            requests,
+            responses,
         } = *hop;
         table.row([
             hop.to_owned(),
             ui::count(seen),
             ui::count(on_node),
             ui::count(joined),
-            ui::share(joined, on_node),
-            ui::count(redirected_messages),
+            ui::count(ends_joined),
+            ui::count(ends_joined_late),
             ui::bytes(redirected_bytes),
+            ui::share(requests.redirected, requests.bytes()),
+            ui::share(responses.redirected, responses.bytes()),
         ]);
     }
     table
@@ -211,11 +239,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let conflist = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"},{"type":"portmap"}]}"#;
         std::fs::write(dir.path().join("10-terway.conflist"), conflist).unwrap();
-        let cni = CniArgs {
-            cni_bin_dir: dir.path().to_owned(),
-            cni_conf_dir: dir.path().to_owned(),
-            conf_name: "auto".to_owned(),
-        };
+        let cni = CniArgs::under(dir.path());
         let state = State::gather(&Pins::new(dir.path().join("bpf")), &cni);
         assert_eq!(state.exit(), Exit::NotInstalled);
         let text = text(&state, Paint::plain());

@@ -6,22 +6,30 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use sockway_datapath::{Datapath, Error, Pins, host, stats};
+use sockway_datapath::{Datapath, Error, Pins, host, late, stats, switch};
 
 use crate::conflists::{self, Outcome};
+use crate::doctor::kept;
 use crate::exit::Exit;
 use crate::keep::lock;
 use crate::keep::watch::{Watch, Woken};
-use crate::layouts;
-use crate::options::{CniArgs, Output, OutputArgs, PinArgs, RunDirArgs};
-use crate::{drain, files, node, ui};
+use crate::layouts::{self, Retired};
+use crate::options::{CniArgs, Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
+use crate::{drain, files, node, off, ui};
+
+/// How long sockets get to leave the sockhash at most: all whose programs read.
+const LEAVE: Duration = Duration::from_secs(10);
+
+/// How long another process may take to finish what it changes.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// Take Sockway off this node without disturbing a connection
 #[derive(Args, Debug)]
 #[command(after_help = "\
-The entry is taken out of every conflist first, then no connection is joined any more, then the
-accelerated ones get --drain-timeout to end, then programs and maps go. If connections are left,
-everything they need stays, the exit code is 5, and running it again finishes the job.
+The entry is taken out of every conflist first, then no connection is joined any more, then those that
+are go on by TCP: each socket leaves as soon as its program has read what was redirected to it. Then
+programs and maps go. Where programs stand still, their sockets get --drain-timeout to end; what they
+need stays then, the exit code is 5, and running it again finishes the job.
 
 The plugin's binary stays: runtimes call DEL from a configuration they keep in memory, and a binary
 that is gone keeps pods from being deleted. It then does nothing and answers success. Remove it with
@@ -38,6 +46,8 @@ pub struct UninstallArgs {
     cni: CniArgs,
     #[command(flatten)]
     run_dir: RunDirArgs,
+    #[command(flatten)]
+    state_dir: StateDirArgs,
 
     /// How long accelerated connections get to end (seconds, or like 30s, 5m, 2h)
     #[arg(long, value_name = "TIME", env = "SOCKWAY_DRAIN_TIMEOUT", default_value = "30s",
@@ -60,10 +70,14 @@ pub struct UninstallArgs {
 struct Report {
     /// Conflists that the entry was taken out of.
     conflists: Vec<Outcome>,
+    /// Files that name the plugin nevertheless: who loads one calls it.
+    still_named: Vec<PathBuf>,
     /// Whether programs and maps were there.
     installed: bool,
     /// Sockets that are still accelerated; what they need stays then.
     sockets_left: usize,
+    /// Layouts of other versions that stay, because their sockets live or cannot be counted.
+    layouts_left: Vec<Retired>,
     /// Whether programs and maps are gone.
     removed: bool,
     /// The plugin's binary, where it was removed.
@@ -78,27 +92,34 @@ impl UninstallArgs {
     /// Where a step fails; it can be run again.
     pub fn run(&self) -> Result<Exit> {
         node::require_root()?;
-        let run_dir = &self.run_dir.run_dir;
-        ensure!(
-            !lock::is_taken(run_dir)?,
-            "`sockway run` keeps this node and would put everything back: stop it first \
-             (the DaemonSet, or `systemctl stop sockway`)"
-        );
+        let lock = self.lock()?;
         let pins = self.pins.pins();
-        let conflists = self.take_out_entries()?;
+        let mut conflists = self.take_out_entries()?;
         let installed = pins.dir().exists();
         Datapath::detach(&pins).context("cannot stop joining connections")?;
+        let_out(&pins);
         let sockets_left = self.drain(&pins)?;
-        let removed = sockets_left == 0;
-        if removed {
+        let layouts_left = layouts::retire(&pins)?;
+        let removed = sockets_left == 0 && layouts_left.is_empty();
+        if sockets_left == 0 {
+            off::set(&self.state_dir.state_dir, &pins, false)?;
             Datapath::remove(&pins)?;
-            self.unmount()?;
         }
-        let purged = self.purge()?;
+        // Others make their copies of a list anew, and may have read it before the entry was out.
+        if !self.still_named().is_empty() {
+            conflists.extend(self.take_out_entries()?);
+        }
+        let still_named = self.still_named();
+        let purged = self.purge(&still_named)?;
+        if removed {
+            self.unmount(lock)?;
+        }
         let report = Report {
             conflists,
+            still_named,
             installed,
             sockets_left,
+            layouts_left,
             removed,
             purged,
         };
@@ -106,10 +127,33 @@ impl UninstallArgs {
             Output::Json => ui::print_json(&report)?,
             Output::Text => ui::print(&text(&report))?,
         }
+        ensure!(
+            !self.purge || report.still_named.is_empty(),
+            "the plugin's binary stays: {} name it, and pods would fail; take the entry out there, then run \
+             `sockway uninstall --purge` again",
+            ui::paths(&report.still_named)
+        );
         if removed && self.stay {
             stay()?;
         }
         Ok(if removed { Exit::Done } else { Exit::Draining })
+    }
+
+    /// Held until all is done: what is taken off must not be put back meanwhile.
+    fn lock(&self) -> Result<lock::Held> {
+        lock::take(&self.run_dir.run_dir, "uninstall", LOCK_WAIT).map_err(|e| {
+            match e.downcast_ref::<lock::Taken>() {
+                Some(taken) if taken.is_keeper() => e.context(
+                    "`sockway run` keeps this node and would put everything back: stop it first \
+                     (the DaemonSet, or `systemctl stop sockway`)",
+                ),
+                _ => e,
+            }
+        })
+    }
+
+    fn still_named(&self) -> Vec<PathBuf> {
+        conflists::naming(&self.cni.cni_conf_dir).unwrap_or_default()
     }
 
     fn take_out_entries(&self) -> Result<Vec<Outcome>> {
@@ -158,25 +202,30 @@ impl UninstallArgs {
         })
     }
 
-    fn unmount(&self) -> Result<()> {
+    fn unmount(&self, lock: lock::Held) -> Result<()> {
         let at = self.run_dir.private_cgroup();
         if at.exists() {
             host::unmount(&at)?;
         }
-        lock::clear(&self.run_dir.run_dir)?;
-        // Empty by now, unless somebody else keeps something there.
-        match std::fs::remove_dir(&self.run_dir.run_dir) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                log::debug!("{} stays: {e}", self.run_dir.run_dir.display());
-            }
-            _ => {}
-        }
-        Ok(())
+        kept::forget(&self.run_dir.run_dir);
+        lock.clear()
     }
 
-    fn purge(&self) -> Result<Option<PathBuf>> {
+    fn purge(&self, still_named: &[PathBuf]) -> Result<Option<PathBuf>> {
         let path = self.cni.plugin_path();
-        Ok((self.purge && files::remove(&path)?).then_some(path))
+        let wanted = self.purge && still_named.is_empty();
+        Ok((wanted && files::remove(&path)?).then_some(path))
+    }
+}
+
+/// Switches off, and has every socket leave the sockhash: connections go on by TCP. What does
+/// not leave is counted by [`UninstallArgs::drain`].
+fn let_out(pins: &Pins) {
+    let done = switch::node(pins, true).and_then(|()| late::leave_all(pins, LEAVE));
+    match done {
+        Ok(left) => log::info!("{} sockets left the sockhash", left.out),
+        Err(Error::NotInstalled { .. } | Error::OtherLayout { .. }) => {}
+        Err(e) => log::warn!("accelerated connections have to end by themselves: {e}"),
     }
 }
 
@@ -189,9 +238,11 @@ fn stay() -> Result<()> {
 fn text(report: &Report) -> String {
     let Report {
         conflists,
+        still_named,
         installed,
         sockets_left,
-        removed,
+        layouts_left,
+        removed: _,
         purged,
     } = report;
     let mut lines = Vec::new();
@@ -204,9 +255,26 @@ fn text(report: &Report) -> String {
     if conflists.is_empty() {
         lines.push(("Conflist", "none had the entry".to_owned()));
     }
+    if !still_named.is_empty() {
+        let paths = ui::paths(still_named);
+        lines.push(("Still named", format!("in {paths}: not changed")));
+    }
+    for Retired {
+        layout,
+        sockets_left,
+    } in layouts_left
+    {
+        let what = match sockets_left {
+            Some(n) => format!("{layout} of another version stays for {n} sockets"),
+            None => format!(
+                "{layout} of another version stays: its sockets cannot be counted; uninstall with that version"
+            ),
+        };
+        lines.push(("Layout", what));
+    }
     lines.push((
         "Programs",
-        match (removed, installed) {
+        match (*sockets_left == 0, installed) {
             (true, true) => "removed, with their maps".to_owned(),
             (true, false) => "were not there".to_owned(),
             (false, _) => format!(

@@ -1,11 +1,13 @@
 //! Putting our entry in and taking it out.
 
+use std::ops::Range;
+
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
-use super::PLUGIN_TYPE;
 use super::parse::{Conflist, Problem};
+use super::{PLUGIN_TYPE, lists};
 
 /// What has to happen to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,13 @@ pub fn insert(text: &str, entry: &Value) -> Result<Edit, Problem> {
     let list = Conflist::parse(text)?;
     list.known_version()?;
     let main = list.main_plugin()?;
+    if let Some(less) = without_others(&list)? {
+        // As a copy of the list that another plugin made, or of an installer that took the wrong one.
+        return Ok(match insert(&less, entry)? {
+            Edit::Nothing => Edit::Write(less),
+            write @ Edit::Write(_) => write,
+        });
+    }
     let ours = positions(&list);
     let keep = ours.iter().copied().find(|&at| at > main);
     let surplus: Vec<usize> = ours.into_iter().filter(|&at| Some(at) != keep).collect();
@@ -55,20 +64,62 @@ pub fn insert(text: &str, entry: &Value) -> Result<Edit, Problem> {
     Ok(Edit::Write(splice(text, end, end, &new)))
 }
 
-/// Takes every entry of ours out, whatever version the list is of.
+/// Takes every entry of ours out, whatever the list says, wherever in the document it is.
 ///
 /// # Errors
 ///
-/// [`Problem`] where `text` is no conflist.
+/// [`Problem`] where `text` is no JSON.
 pub fn remove(text: &str) -> Result<Edit, Problem> {
     let mut current = None;
     loop {
-        let list = Conflist::parse(current.as_deref().unwrap_or(text))?;
-        let Some(&at) = positions(&list).last() else {
+        let now = current.as_deref().unwrap_or(text);
+        if now
+            .trim_matches(|c: char| c.is_whitespace() || c == '\0')
+            .is_empty()
+        {
+            return Err(Problem::Empty);
+        }
+        let lists = lists::all(now).map_err(|e| Problem::NotJson(e.to_string()))?;
+        let found = lists
+            .iter()
+            .find_map(|list| Some((list, list.ours().last()?)));
+        let Some((list, at)) = found else {
             return Ok(current.map_or(Edit::Nothing, Edit::Write));
         };
-        current = Some(cut(&list, at));
+        let spans: Vec<_> = list.members.iter().map(|(_, span)| span.clone()).collect();
+        current = Some(cut_from(now, &spans, at));
     }
+}
+
+/// Whether a runtime that loads the text may call the plugin; in doubt it may.
+pub fn names_plugin(text: &str) -> bool {
+    text.contains(PLUGIN_TYPE)
+        && lists::all(text).map_or(true, |lists| {
+            let written = |list: &lists::List<'_>| list.ours().next().is_some();
+            lists.iter().any(written) || single(text)
+        })
+}
+
+/// A configuration of our plugin alone, which nobody chains.
+fn single(text: &str) -> bool {
+    let whole: Result<Value, _> = serde_json::from_str(text);
+    whole.is_ok_and(|whole| whole["type"] == PLUGIN_TYPE)
+}
+
+/// The text without one entry of ours that stands in another list than `list`; `None` where there is none.
+fn without_others(list: &Conflist<'_>) -> Result<Option<String>, Problem> {
+    let lists = lists::all(list.text).map_err(|e| Problem::NotJson(e.to_string()))?;
+    let own = list.plugins.first().map(|p| p.span.start);
+    for other in &lists {
+        let spans: Vec<_> = other.members.iter().map(|(_, span)| span.clone()).collect();
+        if spans.first().map(|span| span.start) == own {
+            continue;
+        }
+        if let Some(at) = other.ours().last() {
+            return Ok(Some(cut_from(list.text, &spans, at)));
+        }
+    }
+    Ok(None)
 }
 
 fn positions(list: &Conflist<'_>) -> Vec<usize> {
@@ -82,13 +133,18 @@ fn splice(text: &str, start: usize, end: usize, new: &str) -> String {
 
 /// The text without entry `at` and without the comma that parts it from its neighbour.
 fn cut(list: &Conflist<'_>, at: usize) -> String {
-    let span = &list.plugins[at].span;
-    let (start, end) = match (at.checked_sub(1), list.plugins.get(at + 1)) {
-        (Some(before), _) => (list.plugins[before].span.end, span.end),
-        (None, Some(next)) => (span.start, next.span.start),
+    let spans: Vec<_> = list.plugins.iter().map(|p| p.span.clone()).collect();
+    cut_from(list.text, &spans, at)
+}
+
+fn cut_from(text: &str, spans: &[Range<usize>], at: usize) -> String {
+    let span = &spans[at];
+    let (start, end) = match (at.checked_sub(1), spans.get(at + 1)) {
+        (Some(before), _) => (spans[before].end, span.end),
+        (None, Some(next)) => (span.start, next.start),
         (None, None) => (span.start, span.end),
     };
-    splice(list.text, start, end, "")
+    splice(text, start, end, "")
 }
 
 /// The white space before entry `at`, where the entry starts a line.

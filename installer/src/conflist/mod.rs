@@ -6,11 +6,12 @@
 //! the entry out again gives back the very bytes that were there before.
 
 mod edit;
+mod lists;
 mod parse;
 #[cfg(test)]
 mod tests;
 
-pub use edit::{Edit, insert, remove};
+pub use edit::{Edit, insert, names_plugin, remove};
 pub use sockway_datapath::section::PLUGIN_TYPE;
 
 pub use parse::{Conflist, Plugin, Problem};
@@ -21,6 +22,10 @@ pub const TERWAY_TYPE: &str = "terway";
 pub const CILIUM_TYPE: &str = "cilium-cni";
 /// The `type` of Istio's CNI plugin.
 pub const ISTIO_TYPE: &str = "istio-cni";
+
+/// The `type`s of plugins that make no interface but have others called, from a copy of a list in
+/// their own configuration or by its name.
+pub const META_TYPES: [&str; 3] = ["multus", "multus-shim", "genie"];
 
 /// Versions of the CNI specification that the plugin speaks, oldest first.
 pub const CNI_VERSIONS: [&str; 5] = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];

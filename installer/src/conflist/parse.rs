@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{CILIUM_TYPE, CNI_VERSIONS, PLUGIN_TYPE, TERWAY_TYPE};
+use super::{CILIUM_TYPE, CNI_VERSIONS, META_TYPES, PLUGIN_TYPE, TERWAY_TYPE, lists};
 
 /// Why a text cannot be taken as a conflist. Messages go after the file's name.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Problem {
     /// No bytes, or only white space or NUL bytes: what a power cut leaves of a file.
     #[error(
@@ -28,6 +28,9 @@ pub enum Problem {
          or name another file with --conf-name"
     )]
     SinglePlugin(String),
+    /// A plugin that has others called, and says by name only which.
+    #[error("is a configuration of {0}, which calls the plugins of another list")]
+    Elsewhere(String),
     /// JSON of another shape.
     #[error("is not a CNI conflist: {0}")]
     Shape(String),
@@ -52,13 +55,18 @@ pub struct Plugin {
     pub value: Value,
 }
 
-/// A conflist and where its entries stand.
+/// A conflist and where its entries stand: the document's own, or the copy of one in the configuration
+/// of a plugin that has others called.
 #[derive(Clone, Debug)]
 pub struct Conflist<'a> {
     /// The text it was read from.
     pub text: &'a str,
     /// Its `name`, empty where it has none.
     pub name: String,
+    /// The name of the network whose configuration holds it; its own where it is the document's.
+    pub outer_name: String,
+    /// Whether it is a copy inside another plugin's configuration.
+    pub embedded: bool,
     /// Its `cniVersion` (with `cniVersions` the newest) that the plugin speaks, or what stands there instead.
     pub version: Result<String, String>,
     /// The chain, in the order of ADD.
@@ -72,12 +80,69 @@ struct Spans<'a> {
 }
 
 impl<'a> Conflist<'a> {
-    /// Reads a conflist.
+    /// Reads the list of which a pod's default interface is made.
     ///
     /// # Errors
     ///
     /// [`Problem`] where the runtime, or the plugin, would not take the list.
     pub fn parse(text: &'a str) -> Result<Self, Problem> {
+        let (outer, kind) = match Self::outermost(text) {
+            Ok(list) => match list.meta() {
+                None => return Ok(list),
+                Some(kind) => (Ok(list.version.clone()), kind.to_owned()),
+            },
+            Err(Problem::SinglePlugin(kind)) => (Err(Problem::SinglePlugin(kind.clone())), kind),
+            Err(problem) => return Err(problem),
+        };
+        let whole: Value =
+            serde_json::from_str(text).map_err(|e| Problem::NotJson(e.to_string()))?;
+        let outer_version = match &outer {
+            Ok(version) => version.clone(),
+            Err(_) => whole.as_object().map_or(Err(String::new()), version),
+        };
+        let outer_name = name(&whole);
+        let lists = lists::all(text).map_err(|e| Problem::NotJson(e.to_string()))?;
+        // The first one is what the pod's default interface is made by.
+        match lists.iter().find_map(|list| Self::embedded(text, list)) {
+            Some(mut list) => {
+                list.version = list.version.or(outer_version);
+                list.outer_name = outer_name;
+                Ok(list)
+            }
+            None if META_TYPES.contains(&kind.as_str()) => Err(Problem::Elsewhere(kind)),
+            None => Err(outer.err().unwrap_or(Problem::NoMainPlugin)),
+        }
+    }
+
+    /// A list that is not the document's own.
+    fn embedded(text: &'a str, list: &lists::List<'a>) -> Option<Self> {
+        let holder = list.holder.filter(|_| !list.outermost)?;
+        let whole: Value = serde_json::from_str(holder.get()).ok()?;
+        let members = list.members.iter().zip(whole["plugins"].as_array()?);
+        let plugins = members.map(|((kind, span), value)| Plugin {
+            kind: kind.clone(),
+            span: span.clone(),
+            value: value.clone(),
+        });
+        let plugins: Vec<Plugin> = plugins.collect();
+        let is_plugin = |p: &Plugin| !p.kind.is_empty();
+        (plugins.len() == list.members.len() && plugins.iter().all(is_plugin)).then(|| Self {
+            text,
+            name: name(&whole),
+            outer_name: String::new(),
+            embedded: true,
+            version: whole.as_object().map_or(Err(String::new()), version),
+            plugins,
+        })
+    }
+
+    /// The plugin of the list that has others called.
+    fn meta(&self) -> Option<&str> {
+        let kinds = self.plugins.iter().map(|p| p.kind.as_str());
+        kinds.into_iter().find(|kind| META_TYPES.contains(kind))
+    }
+
+    fn outermost(text: &'a str) -> Result<Self, Problem> {
         if text
             .trim_matches(|c: char| c.is_whitespace() || c == '\0')
             .is_empty()
@@ -105,14 +170,12 @@ impl<'a> Conflist<'a> {
             .enumerate()
             .map(|(index, raw)| plugin(text, index, raw))
             .collect::<Result<Vec<_>, _>>()?;
-        let name = list
-            .get("name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned();
+        let name = name(&whole);
         Ok(Self {
             text,
+            outer_name: name.clone(),
             name,
+            embedded: false,
             version,
             plugins,
         })
@@ -161,6 +224,10 @@ impl<'a> Conflist<'a> {
         let cilium = self.plugins.iter().rposition(|p| p.kind == CILIUM_TYPE);
         Ok(cilium.map_or(main, |at| at.max(main)))
     }
+}
+
+fn name(list: &Value) -> String {
+    list["name"].as_str().unwrap_or_default().to_owned()
 }
 
 fn plugin(text: &str, index: usize, raw: &RawValue) -> Result<Plugin, Problem> {

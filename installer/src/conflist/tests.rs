@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Conflist, Edit, PLUGIN_TYPE, Problem, insert, remove};
+use super::{Conflist, Edit, PLUGIN_TYPE, Problem, insert, names_plugin, remove};
 
 const NAMES: [&str; 9] = [
     "terway-veth",
@@ -230,4 +230,85 @@ fn a_file_cut_short_is_never_edited() {
             );
         }
     }
+}
+
+const EMBEDDED: &str = r#"{
+  "cniVersion": "0.4.0",
+  "name": "multus-cni-network",
+  "type": "multus",
+  "n": 1.50,
+  "delegates": [
+    {
+      "cniVersion": "0.3.1",
+      "name": "terway-chainer",
+      "plugins": [
+        {"type": "terway", "eniip_virtual_type": "veth"}
+      ]
+    },
+    {"name": "second", "plugins": [{"type": "macvlan"}]}
+  ]
+}
+"#;
+
+/// multus' copy of the main list, in its own file of one plugin and in a list.
+#[test]
+fn a_copy_inside_another_plugins_configuration() {
+    let listed = r#"{"cniVersion":"0.4.0","name":"multus-cni-network","plugins":[{"type":"multus",
+        "delegates":[{"name":"terway-chainer","plugins":[{"type":"terway"},{"type":"portmap"}]}]},{"type":"tuning"}]}"#;
+    for (text, version, expected) in [
+        (EMBEDDED, "0.3.1", &["terway", "sockway-cni"][..]),
+        (listed, "0.4.0", &["terway", "sockway-cni", "portmap"]),
+    ] {
+        let list = Conflist::parse(text).unwrap();
+        assert!(list.embedded);
+        assert_eq!(list.name, "terway-chainer");
+        assert_eq!(list.outer_name, "multus-cni-network");
+        assert_eq!(list.known_version(), Ok(version));
+        let new = written(insert(text, &entry()).unwrap());
+        assert_eq!(kinds(&new), expected);
+        assert_eq!(new.matches("\"sockway-cni\"").count(), 1, "{new}");
+        assert_eq!(insert(&new, &entry()).unwrap(), Edit::Nothing);
+        assert!(names_plugin(&new) && !names_plugin(text));
+        assert_eq!(written(remove(&new).unwrap()), text);
+    }
+}
+
+#[test]
+fn entries_in_every_other_list_of_a_file_go() {
+    let text = r#"{"cniVersion":"0.4.0","name":"m","plugins":[{"type":"multus","delegates":[
+        {"name":"a","plugins":[{"type":"terway"}]},
+        {"name":"b","plugins":[{"type":"macvlan"},{"type":"sockway-cni"}]},{"type":"sockway-cni"}]},
+        {"type":"sockway-cni"}]}"#;
+    let new = written(insert(text, &entry()).unwrap());
+    assert_eq!(kinds(&new), ["terway", "sockway-cni"]);
+    assert_eq!(new.matches("\"sockway-cni\"").count(), 1, "{new}");
+    assert!(!written(remove(text).unwrap()).contains("sockway-cni"));
+}
+
+#[test]
+fn a_copy_that_is_kept_elsewhere() {
+    for text in [
+        r#"{"cniVersion":"0.4.0","type":"multus-shim","clusterNetwork":"/host/etc/cni/net.d/10-terway.conflist"}"#,
+        r#"{"cniVersion":"0.4.0","plugins":[{"type":"multus","clusterNetwork":"terway-chainer"}]}"#,
+        r#"{"cniVersion":"0.4.0","type":"multus","delegates":[{"type":"terway"}]}"#,
+    ] {
+        assert!(matches!(
+            insert(text, &entry()).unwrap_err(),
+            Problem::Elsewhere(_)
+        ));
+        assert_eq!(remove(text).unwrap(), Edit::Nothing);
+    }
+}
+
+#[test]
+fn what_may_call_the_plugin() {
+    assert!(names_plugin(r#"{"type":"sockway-cni"}"#), "alone");
+    assert!(
+        names_plugin(r#"{"plugins":[{"type":"sockway-cni"#),
+        "cut short"
+    );
+    assert!(!names_plugin(
+        r#"{"plugins":[{"type":"x","note":"sockway-cni"}]}"#
+    ));
+    assert!(!names_plugin(""));
 }

@@ -134,11 +134,7 @@ fn jit(text: &str) -> Finding {
 }
 
 fn capabilities(status: &str) -> Finding {
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    let Some(effective) = effective else {
+    let Some(effective) = host::capabilities(status) else {
         return Finding::new("rights", Verdict::Unknown, "/proc/self/status names none");
     };
     // CAP_SYS_ADMIN holds all that CAP_BPF and CAP_PERFMON hold.
@@ -227,8 +223,8 @@ fn others(cgroup: &Path) -> Finding {
     let found = others.iter().map(line).collect::<Vec<_>>().join(", ");
     if others.iter().any(|other| other.exclusive) {
         return Finding::new("others", Verdict::Failed, found).note(
-            "one of them was attached without BPF_F_ALLOW_MULTI and admits no other: detach it, \
-             or attach elsewhere with --cgroup",
+            "one of them was attached without BPF_F_ALLOW_MULTI, and the kernel admits no other beside it: \
+             detach it, or attach elsewhere with --cgroup",
         );
     }
     Finding::new("others", Verdict::Ok, format!("beside ours: {found}"))

@@ -1,8 +1,11 @@
 //! What `install` and `run` ask before they change anything.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::Finding;
+use super::kept::{self, Of};
 use super::proof::{self, Known, Proof};
 use crate::cgroup::Choice;
 
@@ -18,13 +21,29 @@ pub struct Refused {
     note: String,
 }
 
-/// Runs the proof and hands back what it found out of the kernel.
+/// Runs the proof, unless one of the same is kept in `run_dir`, and hands back what it found out of
+/// the kernel.
 ///
 /// # Errors
 ///
 /// [`Refused`], unless `force`.
-pub fn admit(cgroup: &Choice, backlog_limit: u32, force: bool) -> Result<Option<Known>> {
-    judge(&proof::prove(cgroup, backlog_limit), force)
+pub fn admit(
+    run_dir: &Path,
+    cgroup: &Choice,
+    backlog_limit: u32,
+    force: bool,
+) -> Result<Option<Known>> {
+    let of = Of::this(cgroup.path(), backlog_limit);
+    if let Some(proof) = of.as_ref().and_then(|of| kept::read(run_dir, of)) {
+        log::info!("proved on this kernel before, since it was booted");
+        return Ok(proof.known());
+    }
+    let proof = proof::prove(cgroup, backlog_limit);
+    let known = judge(&proof, force)?;
+    if let Some(of) = of.filter(|_| proof.failure().is_none()) {
+        kept::write(run_dir, of, &proof);
+    }
+    Ok(known)
 }
 
 fn judge(proof: &Proof, force: bool) -> Result<Option<Known>> {

@@ -5,6 +5,8 @@ pub mod exchange;
 pub mod facts;
 pub mod gate;
 pub mod kconfig;
+pub mod kept;
+pub mod known_bad;
 pub mod proof;
 pub mod report;
 pub mod scene;

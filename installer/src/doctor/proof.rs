@@ -11,8 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use sockway_common::counters::{Reason, Stats};
-use sockway_common::offsets::Offsets;
-use sockway_datapath::kernel;
+use sockway_datapath::kernel::{self, Found, Functions};
 
 use super::{Finding, Verdict, scene};
 use crate::cgroup::Choice;
@@ -32,12 +31,16 @@ pub struct Proof {
     pub limits: Vec<String>,
     /// Every kernel field that the programs read, with its offset in bytes; null where the kernel lacks it.
     pub offsets: Vec<(String, Option<u32>)>,
+    /// Every kernel function that programs are attached to, with its id in the BTF; null where the kernel lacks it.
+    pub functions: Vec<(String, Option<u32>)>,
     /// Whether it can be seen how applications read.
     pub reads_seen: bool,
     /// Whether it can be seen who reads until `EAGAIN`.
     pub ends_seen: bool,
     /// Whether the kernel takes the fentry programs.
     pub guarded: bool,
+    /// Whether the kernel answers `FIONREAD` rightly for a socket in a sockhash; null where that was not measured.
+    pub fionread_right: Option<bool>,
     /// How long it took, milliseconds.
     pub took_ms: u64,
 }
@@ -76,8 +79,8 @@ impl Figures {
 /// What later steps need not find out again.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
-    /// The kernel's offsets.
-    pub offsets: Offsets,
+    /// What is used of the kernel's BTF, which need not be read again.
+    pub found: Found,
     /// Whether the kernel takes the fentry programs.
     pub guards: bool,
 }
@@ -106,7 +109,10 @@ impl Proof {
     /// What it found out about the kernel; `None` where it did not get that far.
     pub fn known(&self) -> Option<Known> {
         (!self.offsets.is_empty()).then(|| Known {
-            offsets: kernel::from_table(&self.offsets),
+            found: Found {
+                offsets: kernel::from_table(&self.offsets),
+                functions: Functions::from_table(&self.functions),
+            },
             guards: self.guarded,
         })
     }

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use sockway_datapath::host;
 
 use super::proof::{self, Proof};
-use super::{Finding, Verdict, facts};
+use super::{Finding, Verdict, facts, known_bad};
 use crate::build::{COMMIT, VERSION};
 use crate::cgroup::{self, Choice};
 use crate::exit::Exit;
@@ -38,10 +39,15 @@ impl Report {
         backlog_limit: u32,
     ) -> Self {
         let choice = cgroup::choose(cgroup, run_dir, true);
-        let facts = facts::gather(&pins.pins(), &choice);
+        let mut facts = facts::gather(&pins.pins(), &choice);
         let proof = choice
             .ok()
             .map(|choice: Choice| proof::prove(&choice, backlog_limit));
+        facts.push(known_bad::finding(
+            &host::kernel_release(),
+            &host::kernel_build(),
+            proof.as_ref().and_then(|proof| proof.fionread_right),
+        ));
         Self::of(facts, proof)
     }
 

@@ -206,6 +206,20 @@ impl End {
         Ok(())
     }
 
+    /// Reads on until there is nothing more, as a program does that is known to have no use for
+    /// the length of its queue.
+    ///
+    /// # Errors
+    ///
+    /// Where there is something.
+    pub fn finds_nothing(&mut self) -> Result<()> {
+        match self.socket.read(&mut [0]) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(e) => Err(e).context("cannot receive"),
+            Ok(n) => bail!("{n} bytes too many came"),
+        }
+    }
+
     /// Sends no more.
     ///
     /// # Errors

@@ -1,66 +1,66 @@
-use super::{Application, Finding, application, findings, of_application};
-use crate::figures::Figures;
+use super::{Connection, End, Finding, findings, lacks};
 use crate::options::CniArgs;
 use crate::pods::PodState;
 use crate::state::{Programs, State};
-use sockway_common::addr::IpKey;
-use sockway_common::counters::{Reason, Stats};
-use sockway_common::pair::ReaderKey;
-use sockway_common::reader::{CLIENT, ReaderRow, SERVER, seen};
+use sockway_common::counters::Reason;
+use sockway_common::end::EndRow;
+use sockway_common::program::{FIT_READS, ProgramRow, sign};
 use sockway_datapath::Pins;
+use std::path::Path;
 
-fn key(kind: u32) -> ReaderKey {
-    ReaderKey {
-        ip: IpKey::from_v4([10, 0, 0, 1]),
-        port: 8080,
-        kind,
-        ..ReaderKey::default()
+fn known(reads: u64, signs: &[usize]) -> ProgramRow {
+    let mut row = ProgramRow {
+        reads,
+        ..ProgramRow::default()
+    };
+    for &sign in signs {
+        row.signs[sign] = 1;
+    }
+    row
+}
+
+fn new() -> EndRow {
+    EndRow {
+        why: Reason::Observed as u32,
+        ..EndRow::default()
+    }
+}
+
+fn joined() -> EndRow {
+    EndRow {
+        joined: 1,
+        open: 1,
+        ..new()
     }
 }
 
 #[test]
-fn verdicts() {
-    let row = |seen, reads, ends| ReaderRow {
-        seen,
-        reads,
-        ends,
-        ..ReaderRow::default()
-    };
-    let verdict = |seen, reads| application(&key(SERVER), row(seen, reads, 0));
-    assert_eq!(verdict(seen::FIT, 8).verdict, "fit");
-    assert_eq!(verdict(0, 3).verdict, "watched");
-    let unfit = verdict(seen::FIT | seen::BLOCKING | seen::FIONREAD, 8);
-    assert_eq!(unfit.verdict, "unfit");
-    assert_eq!(unfit.why, ["its sockets block", "it asks FIONREAD"]);
-    let edge = seen::FIT | seen::EDGE;
-    assert_eq!(verdict(edge, 8).verdict, "watched");
-    let short = ReaderRow {
-        shorts: 1,
-        ..row(edge, 8, 0)
-    };
-    assert_eq!(application(&key(SERVER), short).verdict, "unfit");
+fn an_end_lacks_what_keeps_bytes_from_it() {
+    let proven = known(FIT_READS, &[]);
+    assert!(lacks(&joined(), &proven).is_empty());
+    let watched = lacks(&joined(), &known(3, &[])).join("; ");
+    assert!(watched.contains("3 of 8"), "{watched}");
+    let both = lacks(&joined(), &known(8, &[sign::BLOCKING, sign::FIONREAD]));
     assert_eq!(
-        application(&key(SERVER), row(edge, 8, 8)).verdict,
-        "fit",
-        "it reads to the end"
+        both,
+        ["its program's sockets block", "its program asks FIONREAD"]
     );
-    let finding = of_application(&unfit);
-    assert!(
-        !finding.good && finding.what.contains("10.0.0.1 port 8080"),
-        "{finding:?}"
-    );
-    let client = application(&key(CLIENT), ReaderRow::default());
-    assert!(matches!(client, Application { kind: "client", .. }));
-    assert!(of_application(&client).what.contains("connections to"));
+    let mut short = known(8, &[sign::EDGE]);
+    short.shorts = 5;
+    assert!(lacks(&joined(), &short)[0].contains("short read"));
+    let closed = EndRow {
+        open: 0,
+        ..joined()
+    };
+    assert!(lacks(&closed, &proven)[0].contains("came in late"));
+    assert!(lacks(&new(), &proven)[0].contains("comes in within seconds"));
+    let out = lacks(&new(), &known(3, &[]));
+    assert!(out[1].contains("not in the sockhash"), "{out:?}");
 }
 
-/// A node on which the programs are attached, with what they counted.
-fn node(counted: &Stats) -> State {
-    let cni = CniArgs {
-        cni_bin_dir: "/proc/none".into(),
-        cni_conf_dir: "/proc/none".into(),
-        conf_name: "auto".to_owned(),
-    };
+/// A node on which the programs are attached.
+fn node() -> State {
+    let cni = CniArgs::under(Path::new("/proc/none"));
     let mut state = State::gather(&Pins::new("/proc/none"), &cni);
     state.datapath = Some(Programs {
         attached: true,
@@ -68,7 +68,6 @@ fn node(counted: &Stats) -> State {
         cgroup_id: None,
         limits: Vec::new(),
     });
-    state.figures = Some(Figures::from(counted));
     state
 }
 
@@ -78,6 +77,8 @@ fn pod(scope: &'static str, connections: u64, bytes: (u64, u64)) -> PodState {
         name: "cart-0".to_owned(),
         ips: Vec::new(),
         scope,
+        why: String::new(),
+        tripped: false,
         outbound_port: 15001,
         inbound_port: 15006,
         since_unix_s: 0,
@@ -92,6 +93,22 @@ fn pod(scope: &'static str, connections: u64, bytes: (u64, u64)) -> PodState {
     }
 }
 
+fn open(redirected: u64, received_by_tcp: u64) -> Connection {
+    let end = || End {
+        address: "10.0.0.1:80".to_owned(),
+        programs: Vec::new(),
+        joined: true,
+        lacks: Vec::new(),
+        redirected,
+        received_by_tcp,
+    };
+    Connection {
+        hop: "outbound",
+        client: end(),
+        server: Some(end()),
+    }
+}
+
 fn says(findings: &[Finding], good: bool, part: &str) -> bool {
     findings
         .iter()
@@ -99,45 +116,46 @@ fn says(findings: &[Finding], good: bool, part: &str) -> bool {
 }
 
 #[test]
-fn every_reason_is_named_with_what_it_counts_and_means() {
-    let pod = pod("auto", 2, (10, 0));
-    let silent = findings(&node(&Stats::default()), Some(&pod), &[]);
-    for reason in Reason::ALL {
-        let mut stats = Stats::default();
-        stats.left[reason as usize] = 3;
-        stats.tcp_messages[reason as usize] = 1_234;
-        let all = findings(&node(&stats), Some(&pod), &[]);
-        let line = format!(
-            "{}: 3 connections, 1,234 messages ({})",
-            reason.name(),
-            reason.help()
-        );
-        assert!(says(&all, false, &line), "{reason:?}: {all:?}");
-        assert_eq!(
-            all.len(),
-            silent.len() + 1,
-            "only what was counted: {all:?}"
-        );
-    }
-}
-
-#[test]
 fn scopes_and_shares() {
-    let state = node(&Stats::default());
-    let of = |pod: &PodState| findings(&state, Some(pod), &[]);
-    assert!(says(&of(&pod("off", 0, (0, 0))), false, "scope off"));
-    assert!(says(&of(&pod("proxy", 1, (9, 1))), false, "between Envoys"));
-    let good = of(&pod("auto", 3, (9, 1)));
-    assert!(says(&good, true, "3 connections joined, 90"), "{good:?}");
+    let mut state = node();
+    let of = |pod: &PodState, open: &[Connection]| findings(&state, Some(pod), open);
+    assert!(says(&of(&pod("off", 0, (0, 0)), &[]), false, "scope off"));
+    let left_out = PodState {
+        why: "left out: percent 10".to_owned(),
+        ..pod("off", 0, (0, 0))
+    };
+    let found = of(&left_out, &[]);
+    assert!(says(&found, false, "left out: percent 10"), "{found:?}");
+    let tripped = PodState {
+        why: "tripped".to_owned(),
+        tripped: true,
+        ..pod("off", 1, (9, 1))
+    };
+    let found = of(&tripped, &[]);
+    let of_trip = found.iter().find(|f| f.what.starts_with("tripped"));
+    assert!(
+        of_trip.is_some_and(|f| f.remedy.contains("`sockway on --pod`")),
+        "{found:?}"
+    );
     assert!(says(
-        &of(&pod("auto", 3, (1, 9))),
+        &of(&pod("proxy", 1, (9, 1)), &[]),
         false,
-        "3 connections joined"
+        "inbound port"
     ));
+    let good = of(&pod("auto", 3, (9, 1)), &[open(90, 10)]);
+    assert!(says(&good, true, "1 open connections, 90.0 %"), "{good:?}");
+    assert!(says(&good, true, "3 connections, 90.0 %"), "{good:?}");
+    let bad = of(&pod("auto", 3, (1, 9)), &[open(1, 99)]);
+    assert!(says(&bad, false, "1 open connections, 1.0 %"), "{bad:?}");
+    // Watched connections are connections: nobody says that there are none.
+    let watched = of(&pod("auto", 0, (0, 0)), &[open(0, 10)]);
+    assert!(!says(&watched, false, "no connection"), "{watched:?}");
     assert!(says(
-        &of(&pod("auto", 0, (0, 0))),
+        &of(&pod("auto", 0, (0, 0)), &[]),
         false,
-        "no connection was joined yet"
+        "no connection"
     ));
     assert!(says(&findings(&state, None, &[]), false, "not registered"));
+    state.off = true;
+    assert!(says(&findings(&state, None, &[]), false, "switched off"));
 }

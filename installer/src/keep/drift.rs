@@ -5,8 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use sockway_common::layout::{self, program};
+use sockway_common::layout;
 
+use super::pulse::{self, Stamp};
+use crate::confdir;
 use crate::node::{Host, Wanted};
 
 /// One thing that is not as it should be.
@@ -31,31 +33,6 @@ impl Drift {
     }
 }
 
-/// What tells a file from one that was written since, without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    mode: u32,
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let meta = fs::symlink_metadata(path)
-            .ok()
-            .filter(fs::Metadata::is_file)?;
-        Some(Self {
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.size(),
-            mode: meta.mode(),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        })
-    }
-}
-
 /// Finds drift; remembers what it need not read again.
 #[derive(Debug, Default)]
 pub struct Detector {
@@ -68,16 +45,25 @@ impl Detector {
     /// # Errors
     ///
     /// Where there is no conflist to chain into (yet), or the plugin's source cannot be read.
-    /// What was found besides is in `found` nevertheless.
-    pub fn look(&mut self, wanted: &Wanted, host: &Host, found: &mut Vec<Drift>) -> Result<()> {
+    /// What was found besides is in `found` nevertheless; `trouble` hears what nothing here can repair.
+    pub fn look(
+        &mut self,
+        wanted: &Wanted,
+        host: &Host,
+        found: &mut Vec<Drift>,
+        trouble: &mut Vec<String>,
+    ) -> Result<()> {
         let pins = &wanted.pins;
         let pinned = layout::MAPS.iter().all(|map| pins.map(map).exists());
-        if !pinned || !pins.link(program::ESTABLISH).exists() {
+        // A link outlives its cgroup, and its pin an end by force.
+        let cgroup = fs::metadata(host.cgroup.path()).map(|meta| meta.ino()).ok();
+        if !pinned || cgroup.is_none() || pulse::attached(wanted) != cgroup {
             found.push(Drift::Programs);
         }
         if !self.plugin_is_ours(&wanted.cni.plugin_path(), &host.plugin)? {
             found.push(Drift::Plugin);
         }
+        trouble.extend(confdir::targets(&wanted.cni)?.troubles);
         for change in wanted.plan_conflists()? {
             if change.is_needed() {
                 found.push(Drift::Conflist(change.path));
@@ -87,7 +73,8 @@ impl Detector {
     }
 
     fn plugin_is_ours(&mut self, path: &Path, source: &Path) -> Result<bool> {
-        let stamp = Stamp::of(path);
+        let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+        let stamp = Stamp::of(path).filter(|stamp| is_file && stamp.runs);
         if stamp.is_none() {
             return Ok(false);
         }

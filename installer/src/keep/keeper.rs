@@ -1,26 +1,42 @@
 //! The loop of `sockway run`: look, repair, reconcile, wait.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use sockway_datapath::probe;
 use sockway_datapath::sweep::Handshakes;
 
 use super::drift::{Detector, Drift};
-use super::ends::Hook;
-use super::existing::Looks;
+use super::places::{self, Place};
 use super::programs;
+use super::pulse::Pulse;
+use super::receive_hook::Hook;
 use super::rhythm::Rhythm;
 use super::shared::Shared;
 use super::watch::{Watch, Woken};
+use crate::exit::chain;
 use crate::layouts;
 use crate::node::{Host, Wanted};
-use crate::reconcile::{self, SourceArgs};
+use crate::options::CniArgs;
+use crate::reconcile::{self, Memory, SourceArgs};
 use crate::undo::Undo;
 
 /// First pause after something that could not be done; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Short enough that a node is ready again soon after what was in the way is gone.
+const LAST_RETRY: Duration = Duration::from_secs(2);
+/// The same for programs, each try of which reads the kernel's type information.
+const LAST_PROGRAMS_RETRY: Duration = Duration::from_secs(30);
+/// How soon pods that were registered without the runtime's call are looked at again: one that was
+/// being deleted then calls nobody, where the list had no entry.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// How often to look for what no event tells of.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a process goes on that a restart would mend, for whoever watches its health.
+const SICK: Duration = Duration::from_secs(10);
 
 /// Least time between two looks for handshakes that were never completed: far
 /// above the longest one (`tcp_synack_retries`: 63 s).
@@ -30,21 +46,32 @@ const HANDSHAKES_EVERY: Duration = Duration::from_mins(3);
 #[derive(Debug)]
 pub struct Keeper {
     wanted: Wanted,
+    /// The places as they were given; those in `wanted` may be their successors.
+    given: CniArgs,
     host: Host,
     sources: SourceArgs,
-    /// Looks for connections that were open already, where that is wanted.
-    looks: Option<Looks>,
     /// How often the registered set is compared with the live pods.
     reconcile_every: Duration,
     shared: Arc<Shared>,
     detector: Detector,
+    pulse: Pulse,
+    next_beat: Instant,
+    /// Whether programs are in place, be they another run's.
+    attached: bool,
     /// Whether this process has put its own programs in place.
     programs_are_ours: bool,
+    /// When to try again to put them in place, and the pause after that.
+    next_programs: Instant,
+    programs_retry: Duration,
     next_reconcile: Instant,
+    memory: Memory,
     handshakes: Handshakes,
     handshakes_looked: Instant,
     hook: Hook,
     retry: Duration,
+    drift: BTreeSet<Drift>,
+    beside: Vec<String>,
+    sick_since: Option<Instant>,
     last_trouble: String,
 }
 
@@ -53,26 +80,34 @@ impl Keeper {
     pub fn new(
         wanted: Wanted,
         host: Host,
-        mut sources: SourceArgs,
+        sources: SourceArgs,
         reconcile_every: Duration,
         shared: Arc<Shared>,
     ) -> Self {
-        // By a process of its own, not by the loop's own reconciling.
-        let existing = std::mem::take(&mut sources.existing_connections);
+        let now = Instant::now();
         Self {
-            looks: existing.then(Looks::default),
+            given: wanted.cni.clone(),
             wanted,
             host,
             sources,
             reconcile_every,
             shared,
             detector: Detector::default(),
+            pulse: Pulse::default(),
+            next_beat: now,
+            attached: false,
             programs_are_ours: false,
-            next_reconcile: Instant::now(),
+            next_programs: now,
+            programs_retry: FIRST_RETRY,
+            next_reconcile: now,
+            memory: Memory::default(),
             handshakes: Handshakes::default(),
-            handshakes_looked: Instant::now(),
-            hook: Hook::new(Instant::now()),
+            handshakes_looked: now,
+            hook: Hook::new(now),
             retry: FIRST_RETRY,
+            drift: BTreeSet::new(),
+            beside: Vec::new(),
+            sick_since: None,
             last_trouble: String::new(),
         }
     }
@@ -81,7 +116,8 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// Where waiting itself fails: everything else is tried again.
+    /// Where waiting itself fails, or only a restart can mend what is wrong: everything else is
+    /// tried again.
     pub fn run(&mut self, watch: &mut Watch) -> Result<()> {
         let mut rhythm = Rhythm::new(Instant::now());
         loop {
@@ -99,9 +135,14 @@ impl Keeper {
                 Woken::Nothing => {}
             }
             let now = Instant::now();
+            if self.next_beat <= now {
+                self.next_beat = now + BEAT;
+                self.beat(&mut rhythm, now)?;
+            }
             if rhythm.next_look() <= now {
                 self.turn(watch, &mut rhythm, now);
             }
+            self.reconcile_if_due(now);
             // Where the maps are not there this is not what has to be repaired.
             if self.programs_are_ours
                 && let Err(e) = self.hook.turn(&self.wanted.pins, now)
@@ -112,80 +153,227 @@ impl Keeper {
     }
 
     fn next_look(&self, rhythm: &Rhythm) -> Instant {
-        let next = rhythm.next_look();
+        let next = rhythm.next_look().min(self.next_beat);
         if self.programs_are_ours {
-            next.min(self.hook.next_look())
+            next.min(self.hook.next_look()).min(self.next_reconcile)
         } else {
             next
         }
     }
 
-    fn turn(&mut self, watch: &Watch, rhythm: &mut Rhythm, now: Instant) {
+    /// Looks for what no event tells of, and whether a restart is due.
+    fn beat(&mut self, rhythm: &mut Rhythm, now: Instant) -> Result<()> {
+        self.find_places();
+        let pulse = Pulse::take(&self.wanted);
+        if pulse != self.pulse {
+            self.pulse = pulse;
+            rhythm.event(now);
+        }
+        if let Some(since) = self.sick_since
+            && now.duration_since(since) > SICK
+        {
+            let why = self.shared.lock().sick.clone().unwrap_or_default();
+            bail!("only a restart can mend this: {why}");
+        }
+        Ok(())
+    }
+
+    /// Follows directories that were removed under a mount to what took their place.
+    fn find_places(&mut self) {
+        let mut sick = Vec::new();
+        let mut follow = |given: &PathBuf, now: &mut PathBuf| match places::look(given) {
+            Place::There | Place::Missing => given.clone_into(now),
+            Place::Removed {
+                successor: Some(successor),
+            } => {
+                if *now != successor {
+                    log::warn!(
+                        "what is mounted at {} was removed on the node; its successor is reached at {}",
+                        given.display(),
+                        successor.display()
+                    );
+                    *now = successor;
+                }
+            }
+            Place::Removed { successor: None } => {
+                given.clone_into(now);
+                sick.push(format!(
+                    "what is mounted at {} was removed on the node, and what took its place cannot be reached \
+                     from here",
+                    given.display()
+                ));
+            }
+        };
+        let cni = &mut self.wanted.cni;
+        follow(&self.given.cni_conf_dir, &mut cni.cni_conf_dir);
+        follow(&self.given.cni_bin_dir, &mut cni.cni_bin_dir);
+        if sick.is_empty() {
+            self.sick_since = None;
+        } else {
+            self.sick_since.get_or_insert_with(Instant::now);
+        }
+        let sick = (!sick.is_empty()).then(|| sick.join("; "));
+        self.shared.lock().sick = sick;
+    }
+
+    fn turn(&mut self, watch: &mut Watch, rhythm: &mut Rhythm, now: Instant) {
         rhythm.looking(now);
-        let mut drift = Vec::new();
+        let mut trouble: Vec<String> = self.shared.lock().sick.clone().into_iter().collect();
         // Watched before it is looked at, so that no change falls between the two.
-        let looked = self.watch_directories(watch).and(self.detector.look(
-            &self.wanted,
-            &self.host,
-            &mut drift,
-        ));
-        if !self.programs_are_ours && !drift.contains(&Drift::Programs) {
+        self.watch_directories(watch);
+        let mut drift = Vec::new();
+        let looked = self
+            .detector
+            .look(&self.wanted, &self.host, &mut drift, &mut trouble);
+        trouble.extend(looked.err().map(|e| chain(&e)));
+        self.attached = !drift.contains(&Drift::Programs);
+        if !self.programs_are_ours && self.attached {
             drift.push(Drift::Programs);
         }
         drift.sort();
-        let mut trouble: Vec<String> = looked
-            .err()
-            .map(|e| crate::exit::chain(&e))
-            .into_iter()
-            .collect();
+        let found: BTreeSet<Drift> = drift.iter().cloned().collect();
+        for new in found.difference(&self.drift) {
+            *self.shared.lock().drift.entry(new.name()).or_default() += 1;
+        }
+        self.drift = found;
+        self.note(watch);
         if !drift.is_empty() {
-            self.repair(drift, rhythm, now, &mut trouble);
+            // From now on: a repair may take a second.
+            let line = format!("not as wanted, being put right: {}", names(&drift));
+            self.shared.lock().not_ready = vec![line];
+            self.repair(&drift, rhythm, now, &mut trouble);
         }
-        if trouble.is_empty() && Instant::now() >= self.next_reconcile {
-            self.reconcile(now);
+        self.look_beside(&mut trouble);
+        if self.programs_are_ours
+            && let Err(e) = self.wanted.switch()
+        {
+            trouble.push(format!("cannot switch this node off or on: {e}"));
         }
+        // Before it is said to be ready.
+        self.reconcile_if_due(now);
         self.conclude(trouble, rhythm, now);
     }
 
-    fn watch_directories(&self, watch: &Watch) -> Result<()> {
-        watch.directory(&self.wanted.cni.cni_conf_dir)?;
-        watch.directory(&self.wanted.cni.cni_bin_dir)
+    fn watch_directories(&self, watch: &mut Watch) {
+        let CniArgs {
+            cni_conf_dir,
+            cni_bin_dir,
+            ..
+        } = &self.wanted.cni;
+        for directory in [cni_conf_dir, cni_bin_dir] {
+            // Not there, or no watch left: the beat sees what changes, a second later.
+            if let Err(e) = watch.directory(directory) {
+                log::debug!("{e:#}");
+            }
+        }
+    }
+
+    /// What is as wanted, for the metrics.
+    fn note(&self, watch: &Watch) {
+        let drifts = |name| self.drift.iter().any(|drift| drift.name() == name);
+        let mut known = self.shared.lock();
+        let sick = known.sick.is_some();
+        let moved = self.wanted.cni.cni_bin_dir != self.given.cni_bin_dir
+            || self.wanted.cni.cni_conf_dir != self.given.cni_conf_dir;
+        for (what, is) in [
+            ("programs", !drifts("programs")),
+            ("plugin", !drifts("plugin")),
+            ("conflist", !drifts("conflist")),
+            ("directories", !sick && !moved),
+            ("watch", watch.is_whole()),
+            ("beside", self.beside.is_empty()),
+        ] {
+            known.as_wanted.insert(what, is);
+        }
     }
 
     fn repair(
         &mut self,
-        mut drift: Vec<Drift>,
+        drift: &[Drift],
         rhythm: &mut Rhythm,
         now: Instant,
         trouble: &mut Vec<String>,
     ) {
-        for one in &drift {
-            *self.shared.lock().drift.entry(one.name()).or_default() += 1;
-        }
         if !rhythm.may_repair(now) {
             self.shared.lock().throttled += 1;
-            trouble.push(format!(
-                "repairs come too often; put off: {}",
-                names(&drift)
-            ));
+            trouble.push(format!("repairs come too often; put off: {}", names(drift)));
             return;
         }
-        // One call puts all conflists right.
-        drift.dedup_by_key(|one| one.name());
-        for one in drift {
-            if let Err(e) = self.repair_one(&one) {
-                self.shared.lock().failures += 1;
-                trouble.push(crate::exit::chain(&e));
-                // What comes later is of no use, or harmful, without this.
-                return;
-            }
-            *self.shared.lock().repairs.entry(one.name()).or_default() += 1;
+        let of = |name: &str| drift.iter().find(|one| one.name() == name);
+        // First, and also without programs: the runtime may call it already.
+        let plugin = of("plugin").is_none() || self.repair_one(&Drift::Plugin, trouble);
+        if !plugin {
+            self.withdraw(trouble);
         }
-        // Somebody else may have written at the same time: look again.
-        rhythm.event(now);
+        // Before programs are in place it would be called for nothing. One call puts all right.
+        let mut conflist = of("conflist").filter(|_| plugin);
+        if self.attached
+            && let Some(drift) = conflist.take()
+        {
+            self.repair_one(drift, trouble);
+        }
+        // Last: those of another run or version work too, and this takes a second.
+        if of("programs").is_some()
+            && self.repair_programs(now, trouble)
+            && let Some(drift) = conflist
+        {
+            self.repair_one(drift, trouble);
+        }
+        if trouble.is_empty() {
+            // Somebody else may have written at the same time: look again.
+            rhythm.event(now);
+        }
     }
 
-    fn repair_one(&mut self, drift: &Drift) -> Result<()> {
+    /// Whether the programs are in place. Where they cannot be put there it is tried less and less often.
+    fn repair_programs(&mut self, now: Instant, trouble: &mut Vec<String>) -> bool {
+        if now < self.next_programs {
+            trouble.push("the programs are not in place; tried again soon".to_owned());
+            return false;
+        }
+        if self.repair_one(&Drift::Programs, trouble) {
+            self.programs_retry = FIRST_RETRY;
+            return true;
+        }
+        self.next_programs = now + self.programs_retry;
+        self.programs_retry = (self.programs_retry * 2).min(LAST_PROGRAMS_RETRY);
+        false
+    }
+
+    /// Whether it worked.
+    fn repair_one(&mut self, drift: &Drift, trouble: &mut Vec<String>) -> bool {
+        let done = self.try_repair(drift);
+        let mut known = self.shared.lock();
+        match done {
+            Ok(()) => *known.repairs.entry(drift.name()).or_default() += 1,
+            Err(e) => {
+                known.failures += 1;
+                trouble.push(chain(&e));
+                return false;
+            }
+        }
+        true
+    }
+
+    /// No list may name a plugin that is not there: every pod of the node would fail.
+    fn withdraw(&self, trouble: &mut Vec<String>) {
+        match self.wanted.withdraw() {
+            Ok(outcomes) => {
+                for outcome in outcomes {
+                    log::warn!(
+                        "took the entry out of {} until the plugin can be put in place",
+                        outcome.path.display()
+                    );
+                }
+            }
+            Err(e) => trouble.push(format!(
+                "pods fail while the list names the plugin, and the entry cannot be taken out: {}",
+                chain(&e)
+            )),
+        }
+    }
+
+    fn try_repair(&mut self, drift: &Drift) -> Result<()> {
         // Nothing is taken back: the next turn goes on from here.
         let mut undo = Undo::default();
         match drift {
@@ -208,48 +396,98 @@ impl Keeper {
                 self.wanted.install_plugin(&self.host, &mut undo)?;
                 log::info!("wrote {}", self.wanted.cni.plugin_path().display());
             }
-            Drift::Conflist(path) => {
+            Drift::Conflist(_) => {
                 // One attempt: more would be writes that the rhythm knows nothing of.
-                self.wanted.install_conflists(1, &mut undo)?;
+                let outcomes = self.wanted.install_conflists(1, &mut undo)?;
                 self.next_reconcile = Instant::now();
-                log::info!("put the entry into {}", path.display());
+                for outcome in outcomes.iter().filter(|o| o.is_changed()) {
+                    let path = outcome.path.display();
+                    match outcome.entry {
+                        Some(_) => log::info!("put the entry into {path}"),
+                        None => log::info!("took the entry out of {path}, which is not in effect"),
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    fn reconcile(&mut self, now: Instant) {
+    /// Programs of others at the same place.
+    fn look_beside(&mut self, trouble: &mut Vec<String>) {
+        let cgroup = self.host.cgroup.path();
+        let second = probe::another_sockway(&self.wanted.pins, cgroup).unwrap_or_default();
+        if let Some(id) = second.first() {
+            trouble.push(format!(
+                "another Sockway is attached to {} (program {id}): two of them take each other's sockets; uninstall \
+                 one (`sockway uninstall --bpffs DIR`)",
+                cgroup.display()
+            ));
+        }
+        let others = probe::others(cgroup).unwrap_or_default();
+        let mut beside: Vec<String> = others
+            .iter()
+            .filter(|other| other.hook == "sock_ops")
+            .map(|other| format!("{} program {} ({})", other.hook, other.id, other.name))
+            .collect();
+        beside.sort();
+        if beside != self.beside {
+            if beside.is_empty() {
+                log::info!("no sock_ops program of others is beside ours any more");
+            } else {
+                log::warn!(
+                    "beside ours, and able to answer or to overwrite what ours answers: {}",
+                    beside.join(", ")
+                );
+            }
+            self.beside = beside;
+        }
+    }
+
+    fn reconcile_if_due(&mut self, now: Instant) {
+        if !self.programs_are_ours || self.next_reconcile > Instant::now() {
+            return;
+        }
         self.next_reconcile = now + self.reconcile_every;
         self.sweep(now);
         if let Err(e) = layouts::retire(&self.wanted.pins) {
             log::warn!("cannot retire another version's layout: {e:#}");
         }
-        match reconcile::run(&self.wanted.pins, &self.wanted.cni, &self.sources, false) {
+        let (pins, cni) = (&self.wanted.pins, &self.wanted.cni);
+        match reconcile::run_again(pins, cni, &self.sources, false, &mut self.memory) {
             Ok(report) => {
-                for name in &report.registered {
-                    log::info!("registered {name}, which was there before");
+                if !report.registered.is_empty() {
+                    self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
                 }
-                for name in &report.removed {
-                    log::info!("removed {name}, which is gone");
-                }
-                for failure in &report.failed {
-                    log::warn!("not registered: {failure}");
-                }
-                if let Some(existing) = &report.existing {
-                    log::info!("existing connections: {}", existing.line());
-                }
-                let mut known = self.shared.lock();
-                known.reconciled += report.registered.len() as u64;
-                known.removed += report.removed.len() as u64;
-                known.unregistered = report.failed.len() as u64;
+                self.note_pods(&report);
             }
             Err(e) => log::warn!("cannot compare registered and live pods: {e:#}"),
         }
-        if let Some(looks) = &mut self.looks
-            && let Err(e) = looks.turn(&self.wanted, &self.sources)
-        {
-            log::warn!("connections that were open already stay on TCP: {e:#}");
+    }
+
+    fn note_pods(&self, report: &reconcile::Report) {
+        for name in &report.registered {
+            log::info!("registered {name}, which was there before");
         }
+        for line in &report.given_back {
+            log::info!("gave back an address: {line}");
+        }
+        for line in &report.shared {
+            log::warn!("{line}");
+        }
+        for name in &report.removed {
+            log::info!("removed {name}, which is gone");
+        }
+        for failure in &report.failed {
+            log::warn!("not registered: {failure}");
+        }
+        let mut known = self.shared.lock();
+        known.reconciled += report.registered.len() as u64;
+        known.removed += report.removed.len() as u64;
+        known.unregistered = report.failed.len() as u64;
+        known.in_doubt = report.in_doubt as u64;
+        known.shared = report.shared.len() as u64;
+        let well = report.failed.is_empty() && report.in_doubt == 0 && report.shared.is_empty();
+        known.as_wanted.insert("pods", well);
     }
 
     /// Takes out what handshakes left that were never completed.

@@ -1,93 +1,177 @@
-//! One keeper for each node, and `uninstall` knows of it.
+//! One process at a time changes a node, and says which one it is.
+//!
+//! `run` holds the lock for as long as it keeps the node, `install` and `uninstall` until they are done.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-fn path(run_dir: &Path) -> PathBuf {
-    run_dir.join("run.lock")
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The lock, held until dropped; the kernel gives it up when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Held {
+    _file: File,
+    path: PathBuf,
 }
 
-/// Takes the keeper's place; held while the file is open, given up by the kernel when the process ends.
+/// Somebody else has it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "another sockway process changes this node ({holder}; {path} is locked): wait for it, or stop it first"
+)]
+pub struct Taken {
+    /// `run`, `install` or `uninstall`, with its process id.
+    pub holder: String,
+    path: String,
+}
+
+impl Taken {
+    /// Whether it is `sockway run`, which will not let go by itself.
+    pub fn is_keeper(&self) -> bool {
+        self.holder.starts_with("run ")
+    }
+}
+
+/// Takes the lock as `verb`. Waits up to `wait` for one that lets go by itself.
 ///
 /// # Errors
 ///
-/// Where another keeper runs.
-pub fn take(run_dir: &Path) -> Result<File> {
-    fs::create_dir_all(run_dir).with_context(|| format!("cannot create {}", run_dir.display()))?;
-    let path = path(run_dir);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!(
-                "another `sockway run` keeps this node ({} is locked)",
-                path.display()
-            )
+/// [`Taken`], or where the file cannot be used.
+pub fn take(run_dir: &Path, verb: &str, wait: Duration) -> Result<Held> {
+    let path = run_dir.join("run.lock");
+    let deadline = Instant::now() + wait;
+    loop {
+        // The one before may remove the directory between any two of these calls. Where it goes
+        // while it is made, `create_dir_all` says that it exists.
+        let removed = |e: &io::Error, kind| e.kind() == kind && Instant::now() < deadline;
+        match fs::create_dir_all(run_dir) {
+            Err(e) if removed(&e, ErrorKind::AlreadyExists) && !run_dir.exists() => continue,
+            made => made.with_context(|| format!("cannot create {}", run_dir.display()))?,
         }
-        Err(TryLockError::Error(e)) => {
-            Err(e).with_context(|| format!("cannot lock {}", path.display()))
+        let opened = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path);
+        let mut file = match opened {
+            Err(e) if removed(&e, ErrorKind::NotFound) => continue,
+            opened => opened.with_context(|| format!("cannot open {}", path.display()))?,
+        };
+        match file.try_lock() {
+            // The one before removed the file when it was done: this one locks out nobody.
+            Ok(()) if !in_place(&file, &path) => {}
+            Ok(()) => {
+                // For a message only; who cannot be named is locked out all the same.
+                let said = file
+                    .set_len(0)
+                    .and_then(|()| file.seek(SeekFrom::Start(0)))
+                    .and_then(|_| write!(file, "{verb} (pid {})", std::process::id()));
+                if let Err(e) = said {
+                    log::debug!("{} does not say who holds it: {e}", path.display());
+                }
+                return Ok(Held { _file: file, path });
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Empty where it was locked a moment ago.
+                let _ = file.read_to_string(&mut holder);
+                let taken = Taken {
+                    holder,
+                    path: path.display().to_string(),
+                };
+                if taken.is_keeper() || Instant::now() >= deadline {
+                    return Err(taken.into());
+                }
+                sleep(PAUSE);
+            }
+            Err(TryLockError::Error(e)) => {
+                return Err(e).with_context(|| format!("cannot lock {}", path.display()));
+            }
         }
     }
 }
 
-/// Whether a keeper runs.
-///
-/// # Errors
-///
-/// Where the lock cannot be looked at.
-pub fn is_taken(run_dir: &Path) -> Result<bool> {
-    let path = path(run_dir);
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(e).with_context(|| format!("cannot open {}", path.display())),
-    };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(e)) => {
-            Err(e).with_context(|| format!("cannot lock {}", path.display()))
-        }
-    }
+fn in_place(file: &File, path: &Path) -> bool {
+    let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+    let there = fs::metadata(path).map(identity).ok();
+    there.is_some() && there == file.metadata().map(identity).ok()
 }
 
-/// Removes the lock's file, with nobody holding it.
-///
-/// # Errors
-///
-/// With the path; one that is gone is no error.
-pub fn clear(run_dir: &Path) -> Result<()> {
-    match fs::remove_file(path(run_dir)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot remove {}", path(run_dir).display()))
+impl Held {
+    /// Removes the lock's file, while it is held, and its directory where nothing else is in it: who
+    /// comes next makes new ones.
+    ///
+    /// # Errors
+    ///
+    /// With the path; one that is gone is no error.
+    pub fn clear(self) -> Result<()> {
+        let removed = match fs::remove_file(&self.path) {
+            Err(e) if e.kind() != ErrorKind::NotFound => {
+                Err(e).with_context(|| format!("cannot remove {}", self.path.display()))
+            }
+            _ => Ok(()),
+        };
+        if let Some(directory) = self.path.parent()
+            && let Err(e) = fs::remove_dir(directory)
+        {
+            log::debug!("{} stays: {e}", directory.display());
         }
-        _ => Ok(()),
+        removed
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{clear, is_taken, take};
+    use super::{Taken, take};
+    use std::thread;
+    use std::time::Duration;
+
+    const NOW: Duration = Duration::ZERO;
 
     #[test]
-    fn one_keeper() {
+    fn one_at_a_time_and_it_says_which() {
         let dir = tempfile::tempdir().unwrap();
         let run_dir = dir.path().join("run");
-        assert!(!is_taken(&run_dir).unwrap());
-        let held = take(&run_dir).unwrap();
-        assert!(is_taken(&run_dir).unwrap());
-        assert!(take(&run_dir).unwrap_err().to_string().contains("another"));
+        let held = take(&run_dir, "run", NOW).unwrap();
+        let error = take(&run_dir, "uninstall", Duration::from_mins(1)).unwrap_err();
+        let taken = error.downcast_ref::<Taken>().unwrap();
+        assert!(taken.is_keeper(), "{taken}");
+        assert!(taken.to_string().contains("run (pid "), "{taken}");
         drop(held);
-        assert!(!is_taken(&run_dir).unwrap());
-        clear(&run_dir).unwrap();
-        clear(&run_dir).unwrap();
+        let held = take(&run_dir, "uninstall", NOW).unwrap();
+        let error = take(&run_dir, "run", NOW).unwrap_err();
+        assert!(error.to_string().contains("uninstall (pid"), "{error}");
+        held.clear().unwrap();
+        take(&run_dir, "install", NOW).unwrap();
+    }
+
+    /// One that is removed and made anew by the next never lets two in.
+    #[test]
+    fn clearing_lets_nobody_in_beside_another() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..25 {
+                        let held = take(dir.path(), "install", Duration::from_mins(1)).unwrap();
+                        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        thread::sleep(Duration::from_micros(200));
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        held.clear().unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(most.into_inner(), 1);
     }
 }

@@ -1,12 +1,15 @@
 //! Keeping a node as it should be: what `sockway run` does after the install.
 
 pub mod drift;
-pub mod ends;
-pub mod existing;
 pub mod keeper;
+pub mod late;
 pub mod lock;
+pub mod places;
 pub mod programs;
+pub mod pulse;
+pub mod receive_hook;
 pub mod rhythm;
 pub mod shared;
 pub mod throttle;
+pub mod tripwire;
 pub mod watch;

@@ -15,6 +15,10 @@ pub struct Shared {
 pub struct Known {
     /// Why the node is not ready; empty where it is.
     pub not_ready: Vec<String>,
+    /// What a restart would mend, and nothing else; empty where there is nothing.
+    pub sick: Option<String>,
+    /// Whether each thing is as wanted.
+    pub as_wanted: BTreeMap<&'static str, bool>,
     /// When the keeper last looked.
     pub last_look: Instant,
     /// Drift found, by kind.
@@ -31,6 +35,20 @@ pub struct Known {
     pub removed: u64,
     /// Pods that the last reconciliation could not register.
     pub unregistered: u64,
+    /// Ends that were brought in late.
+    pub joined_late: u64,
+    /// Of those, ends that were opened to what others redirect.
+    pub opened_late: u64,
+    /// Ends that left the sockhash before they closed.
+    pub left_late: u64,
+    /// Why what comes in late is not redirected to, if so.
+    pub late_blind: Option<String>,
+    /// Pods that the tripwire switched off.
+    pub trips: u64,
+    /// Registered pods of which nothing can be seen.
+    pub in_doubt: u64,
+    /// Addresses that several pods have.
+    pub shared: u64,
 }
 
 /// Twice the routine interval and some more: a keeper that has not looked for this long is stuck.
@@ -42,6 +60,8 @@ impl Shared {
         Self {
             inner: Mutex::new(Known {
                 not_ready: vec!["starting".to_owned()],
+                sick: None,
+                as_wanted: BTreeMap::new(),
                 last_look: now,
                 drift: BTreeMap::new(),
                 repairs: BTreeMap::new(),
@@ -50,6 +70,13 @@ impl Shared {
                 reconciled: 0,
                 removed: 0,
                 unregistered: 0,
+                joined_late: 0,
+                opened_late: 0,
+                left_late: 0,
+                late_blind: None,
+                trips: 0,
+                in_doubt: 0,
+                shared: 0,
             }),
         }
     }

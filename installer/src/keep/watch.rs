@@ -1,15 +1,16 @@
 //! Waiting for something to happen: a change in a watched directory, or the signal to end.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// What ended a wait.
@@ -26,7 +27,9 @@ pub enum Woken {
 /// Directories under watch, and the signals that end the process.
 #[derive(Debug)]
 pub struct Watch {
-    inotify: Inotify,
+    /// `None` where the node has no instance left: what changes is then seen by the second.
+    inotify: Option<Inotify>,
+    watched: HashMap<PathBuf, WatchDescriptor>,
     stop: UnixStream,
 }
 
@@ -35,10 +38,15 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// Where the kernel gives no inotify instance or a signal cannot be caught.
+    /// Where a signal cannot be caught.
     pub fn new() -> Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)
-            .context("cannot watch directories (fs.inotify.max_user_instances reached?)")?;
+        let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK);
+        if let Err(e) = &inotify {
+            log::warn!(
+                "cannot watch directories: {e} (fs.inotify.max_user_instances reached?); they are looked at \
+                 once a second instead"
+            );
+        }
         let (stop, writer) = UnixStream::pair().context("cannot make a socket pair")?;
         stop.set_nonblocking(true)
             .context("cannot use the socket pair")?;
@@ -47,7 +55,11 @@ impl Watch {
             signal_hook::low_level::pipe::register(signal, writer)
                 .with_context(|| format!("cannot catch signal {signal}"))?;
         }
-        Ok(Self { inotify, stop })
+        Ok(Self {
+            inotify: inotify.ok(),
+            watched: HashMap::new(),
+            stop,
+        })
     }
 
     /// Adds a directory, or renews its watch: after it was removed and made
@@ -56,7 +68,10 @@ impl Watch {
     /// # Errors
     ///
     /// Where it is not there or may not be watched.
-    pub fn directory(&self, path: &Path) -> Result<()> {
+    pub fn directory(&mut self, path: &Path) -> Result<()> {
+        let Some(inotify) = &self.inotify else {
+            return Ok(());
+        };
         let flags = AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MODIFY
@@ -66,10 +81,23 @@ impl Watch {
             | AddWatchFlags::IN_ATTRIB
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        self.inotify
+        let watch = inotify
             .add_watch(path, flags)
             .with_context(|| format!("cannot watch {}", path.display()))?;
+        if let Some(before) = self.watched.insert(path.to_owned(), watch)
+            && before != watch
+            && !self.watched.values().any(|other| *other == before)
+        {
+            // Of a directory that was renamed or mounted over, and is there for others. Where it was
+            // removed the kernel has dropped the watch already.
+            let _ = inotify.rm_watch(before);
+        }
         Ok(())
+    }
+
+    /// Whether changes are told of at once.
+    pub fn is_whole(&self) -> bool {
+        self.inotify.is_some()
     }
 
     /// Waits at most `limit`.
@@ -81,10 +109,10 @@ impl Watch {
         // Rounded up: a wait that ends a little early would be followed by useless ones.
         let limit = limit + Duration::from_millis(1);
         let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
-        let mut fds = [
-            PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.stop.as_fd(), PollFlags::POLLIN),
-        ];
+        let stop = PollFd::new(self.stop.as_fd(), PollFlags::POLLIN);
+        let inotify = self.inotify.as_ref();
+        let inotify = inotify.map(|inotify| PollFd::new(inotify.as_fd(), PollFlags::POLLIN));
+        let mut fds: Vec<PollFd<'_>> = inotify.into_iter().chain([stop]).collect();
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(e) => return Err(e).context("cannot wait for changes"),
@@ -108,9 +136,12 @@ impl Watch {
     }
 
     fn changed(&self) -> Result<bool> {
+        let Some(inotify) = &self.inotify else {
+            return Ok(false);
+        };
         let mut any = false;
         loop {
-            match self.inotify.read_events() {
+            match inotify.read_events() {
                 Ok(events) => any |= !events.is_empty(),
                 Err(Errno::EAGAIN) => return Ok(any),
                 Err(Errno::EINTR) => {}
@@ -124,6 +155,7 @@ impl Watch {
 mod tests {
     use super::{Watch, Woken};
     use std::fs;
+    use std::os::fd::{AsFd as _, AsRawFd as _};
     use std::time::Duration;
 
     #[test]
@@ -141,5 +173,32 @@ mod tests {
         fs::remove_file(dir.path().join("b")).unwrap();
         assert_eq!(watch.wait(Duration::from_secs(5)).unwrap(), Woken::Changed);
         assert!(watch.directory(&dir.path().join("none")).is_err());
+    }
+
+    /// A directory that is replaced again and again leaves one watch.
+    #[test]
+    fn watches_of_directories_that_were_replaced_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let (at, aside) = (dir.path().join("a"), dir.path().join("aside"));
+        let mut watch = Watch::new().unwrap();
+        for n in 0..20 {
+            fs::create_dir(&at).unwrap();
+            watch.directory(&at).unwrap();
+            fs::rename(&at, aside.with_extension(n.to_string())).unwrap();
+        }
+        let fd = watch.inotify.as_ref().unwrap().as_fd().as_raw_fd();
+        let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
+        assert_eq!(text.matches("inotify wd:").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn without_an_instance_the_signals_are_still_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = Watch::new().unwrap();
+        watch.inotify = None;
+        assert!(!watch.is_whole());
+        watch.directory(dir.path()).unwrap();
+        let short = Duration::from_millis(5);
+        assert_eq!(watch.wait(short).unwrap(), Woken::Nothing);
     }
 }

@@ -96,20 +96,28 @@ impl Cached {
     }
 }
 
-/// Reads the cache. Files that are empty, half-written or of the old format
+/// Reads the caches. Files that are empty, half-written or of the old format
 /// (libcni writes in place) say nothing and are left out; a cache that is not
 /// there holds nothing.
 ///
 /// # Errors
 ///
-/// Where the directory cannot be read.
-pub fn read(directory: &Path) -> Result<Vec<Cached>> {
+/// Where a directory cannot be read.
+pub fn read(directories: &[PathBuf]) -> Result<Vec<Cached>> {
+    let mut all = Vec::new();
+    for directory in directories {
+        add(directory, &mut all)?;
+    }
+    all.sort_by(|a, b| (&a.container_id, &a.if_name).cmp(&(&b.container_id, &b.if_name)));
+    Ok(all)
+}
+
+fn add(directory: &Path, all: &mut Vec<Cached>) -> Result<()> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(e).with_context(|| format!("cannot read {}", directory.display())),
     };
-    let mut all = Vec::new();
     for entry in entries {
         let path = entry
             .with_context(|| format!("cannot read {}", directory.display()))?
@@ -120,8 +128,7 @@ pub fn read(directory: &Path) -> Result<Vec<Cached>> {
             Err(e) => log::debug!("left out: {e:#}"),
         }
     }
-    all.sort_by(|a, b| (&a.container_id, &a.if_name).cmp(&(&b.container_id, &b.if_name)));
-    Ok(all)
+    Ok(())
 }
 
 fn parse(path: &Path) -> Result<Cached> {
@@ -133,7 +140,6 @@ fn parse(path: &Path) -> Result<Cached> {
 mod tests {
     use super::read;
     use std::fs;
-    use std::path::Path;
 
     const FILE: &str = r#"{"kind":"cniCacheV1","containerId":"abc","config":"e30=","ifName":"eth0",
         "networkName":"terway-chainer","netns":"/run/netns/cni-1",
@@ -148,7 +154,8 @@ mod tests {
         fs::write(dir.path().join("empty"), "").unwrap();
         fs::write(dir.path().join("half"), &FILE[..80]).unwrap();
         fs::write(dir.path().join("old"), r#"{"cniVersion":"0.4.0","ips":[]}"#).unwrap();
-        let all = read(dir.path()).unwrap();
+        let other = dir.path().join("none");
+        let all = read(&[dir.path().to_owned(), other]).unwrap();
         assert_eq!(all.len(), 1);
         let cached = &all[0];
         assert_eq!(cached.title(), "shop/cart-0");
@@ -166,6 +173,6 @@ mod tests {
             cached.addresses().unwrap(),
             ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]
         );
-        assert!(read(Path::new("/proc/none")).unwrap().is_empty());
+        assert!(read(&["/proc/none".into()]).unwrap().is_empty());
     }
 }

@@ -6,11 +6,11 @@
 //! called it, so that there is one way in which a pod gets registered.
 
 pub mod cache;
-pub mod existing;
 pub mod netns;
 pub mod plan;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -19,42 +19,59 @@ use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
+use sockway_common::addr::IpKey;
 use sockway_common::pod::{OwnerKey, SandboxRow, field_text};
-use sockway_datapath::section::ANNOTATIONS_CAPABILITY;
-use sockway_datapath::{Pins, Registry};
+use sockway_datapath::section::{ANNOTATIONS_CAPABILITY, Section};
+use sockway_datapath::{Error, Pins, Registry, switch};
 
 use crate::conflist::Conflist;
 use crate::options::CniArgs;
 use crate::{confdir, files, plugin};
 use cache::Cached;
-use plan::Seen;
+use plan::{Life, Seen};
 
-/// Where the runtime's own notes on pods are, and what of old pods is brought in.
+/// Where the runtime's own notes on pods are.
 #[derive(Args, Clone, Debug)]
 pub struct SourceArgs {
-    /// Also bring in connections that are open already, where both ends can be found on the node.
-    /// Needs kernel 6.5 or later and, in a container, hostPID
-    #[arg(long, env = "SOCKWAY_EXISTING_CONNECTIONS",
-          value_parser = clap::builder::BoolishValueParser::new())]
-    pub existing_connections: bool,
-
-    /// Directory of libcni's result cache
+    /// Directories of libcni's result caches: those of containerd and CRI-O, cri-dockerd, multus
+    /// (repeat it, or a comma list)
     #[arg(
         long,
         value_name = "DIR",
         env = "SOCKWAY_CNI_CACHE_DIR",
-        default_value = "/var/lib/cni/results"
+        value_delimiter = ',',
+        default_value = "/var/lib/cni/results,/var/lib/cni/cache/results,/var/lib/cni/multus/results"
     )]
-    pub cni_cache_dir: PathBuf,
+    pub cni_cache_dir: Vec<PathBuf>,
 
-    /// Directory where the runtime binds pods' network namespaces
+    /// Directories where runtimes bind pods' network namespaces (repeat it, or a comma list)
     #[arg(
         long,
         value_name = "DIR",
         env = "SOCKWAY_NETNS_DIR",
-        default_value = "/run/netns"
+        value_delimiter = ',',
+        default_value = "/run/netns,/run/docker/netns,/run/containerd/io.containerd.grpc.v1.cri/netns,\
+/run/k3s/containerd/io.containerd.grpc.v1.cri/netns"
     )]
-    pub netns_dir: PathBuf,
+    pub netns_dir: Vec<PathBuf>,
+}
+
+impl SourceArgs {
+    /// Directories as a value of their option.
+    pub fn word(directories: &[PathBuf]) -> OsString {
+        directories
+            .iter()
+            .map(|directory| directory.as_os_str())
+            .collect::<Vec<_>>()
+            .join(OsStr::new(","))
+    }
+}
+
+/// What was seen by earlier calls of the same process.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Inodes of registered pods' namespaces that could be seen: gone now, they are gone.
+    seen: HashSet<u64>,
 }
 
 /// What was done.
@@ -66,11 +83,45 @@ pub struct Report {
     pub registered: Vec<String>,
     /// Pods whose rows were stale and are gone.
     pub removed: Vec<String>,
+    /// Pods that got an address back that a younger one had meanwhile.
+    pub given_back: Vec<String>,
+    /// Addresses that several live pods have, one line each.
+    pub shared: Vec<String>,
+    /// Registered pods of which neither a cache nor a namespace can be seen; they stay.
+    pub in_doubt: usize,
     /// What could not be done, one line each.
     pub failed: Vec<String>,
-    /// Connections that were open already; absent where that is not asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub existing: Option<existing::Report>,
+}
+
+#[expect(clippy::implicit_hasher, reason = "made by one caller")]
+/// Opens network namespaces of pods, and the node's own, by their inode numbers.
+pub fn namespaces(sources: &SourceArgs, proc: &Path, wanted: &HashSet<u64>) -> Vec<std::fs::File> {
+    let cached = cache::read(&sources.cni_cache_dir).unwrap_or_default();
+    let init = proc.join("1/ns/net");
+    let paths = [init.as_path(), Path::new("/proc/self/ns/net")].into_iter();
+    let paths = paths.chain(cached.iter().map(|cached| cached.netns.as_path()));
+    netns::open_all(&sources.netns_dir, paths, wanted.iter().copied())
+}
+
+/// Live pods that have no row, by name; nothing is changed. Needs neither maps nor an entry.
+///
+/// # Errors
+///
+/// Where conflist or cache cannot be read.
+pub fn missing(pins: &Pins, cni: &CniArgs, sources: &SourceArgs) -> Result<Vec<String>> {
+    let rows = match Registry::open(pins).and_then(|registry| registry.sandboxes()) {
+        Ok(rows) => rows.into_iter().map(|(owner, _)| owner).collect(),
+        Err(Error::NotInstalled { .. } | Error::OtherLayout { .. }) => HashSet::new(),
+        Err(e) => return Err(e.into()),
+    };
+    let Some(network) = Network::find(cni)? else {
+        return Ok(Vec::new());
+    };
+    let places = netns::Places::find(&sources.netns_dir);
+    let known = cache::read(&sources.cni_cache_dir)?;
+    let live = live(known, &network, &rows, &places);
+    let missing = live.iter().filter(|(c, _)| !rows.contains(&c.owner()));
+    Ok(missing.map(|(c, _)| c.title()).collect())
 }
 
 /// Registers live pods that have no row and removes rows whose pod is gone.
@@ -81,52 +132,89 @@ pub struct Report {
 ///
 /// Where maps, conflist or cache cannot be read. A single pod's failure is in the report.
 pub fn run(pins: &Pins, cni: &CniArgs, sources: &SourceArgs, all: bool) -> Result<Report> {
+    run_again(pins, cni, sources, all, &mut Memory::default())
+}
+
+/// As [`run`], with what earlier calls saw.
+///
+/// # Errors
+///
+/// As there.
+pub fn run_again(
+    pins: &Pins,
+    cni: &CniArgs,
+    sources: &SourceArgs,
+    all: bool,
+    memory: &mut Memory,
+) -> Result<Report> {
     let mut registry = Registry::open(pins)?;
     let network = Network::read(cni)?;
     let mut report = Report::default();
-    let live = live(sources, &network.name)?;
-    report.live = live.len();
+    let known = cache::read(&sources.cni_cache_dir)?;
+    let places = netns::Places::find(&sources.netns_dir);
+    let mut rows = registry.sandboxes()?;
+    let seen = Seen {
+        cached: known
+            .iter()
+            .map(|c| (c.owner(), places.of(&c.netns)))
+            .collect(),
+        namespaces: places.inodes(),
+        complete: places.complete,
+    };
 
-    let namespaces = netns::inodes(&sources.netns_dir);
-    let cached = live
-        .iter()
-        .map(|(c, inode)| (c.owner(), *inode))
-        .collect::<HashMap<_, _>>();
-    let seen = Seen { cached, namespaces };
+    let visible: HashSet<u64> = rows.iter().map(|(_, row)| row.netns_inode).collect();
+    let visible: HashSet<u64> = visible.intersection(&seen.namespaces).copied().collect();
     let now = SystemTime::now();
-    let retained = registry.retain(|owner, row| seen.live(owner, row, now))?;
+    let mut in_doubt = 0;
+    let retained = registry.retain(|owner, row| {
+        let expected = memory.seen.contains(&row.netns_inode);
+        let life = seen.life(owner, row, expected, now);
+        in_doubt += usize::from(life == Life::InDoubt);
+        life != Life::Gone
+    })?;
+    report.in_doubt = in_doubt;
     report.removed = retained.removed.iter().map(|(_, row)| title(row)).collect();
     report.failed = retained.errors.iter().map(ToString::to_string).collect();
+    let removed: HashSet<OwnerKey> = retained.removed.iter().map(|(owner, _)| *owner).collect();
+    rows.retain(|(owner, _)| !removed.contains(owner));
+    memory.seen = visible;
+
+    let ports = network.section().envoy_ports;
+    let given = registry.give_back(ports.outbound, ports.inbound)?;
+    let line = |(ip, row): &(IpKey, SandboxRow)| format!("{} {}", title(row), IpAddr::from(*ip));
+    report.given_back = given.iter().map(line).collect();
+    report.shared = shared(&rows);
 
     let rows: HashSet<OwnerKey> = if all {
         HashSet::new()
     } else {
-        registry
-            .sandboxes()?
-            .into_iter()
-            .map(|(owner, _)| owner)
-            .collect()
+        rows.into_iter().map(|(owner, _)| owner).collect()
+    };
+    let found = live(known, &network, &rows, &places);
+    report.live = found.len();
+    let seen = Seen {
+        cached: found
+            .iter()
+            .map(|(c, inode)| (c.owner(), plan::Cached::At(*inode)))
+            .collect(),
+        ..seen
     };
     let missing: HashSet<OwnerKey> = seen.missing(&rows).collect();
-    for (cached, _) in live.iter().filter(|(c, _)| missing.contains(&c.owner())) {
+    for (cached, _) in found.iter().filter(|(c, _)| missing.contains(&c.owner())) {
         match network.register(cached, &cni.plugin_path(), &registry) {
             Ok(()) => report.registered.push(cached.title()),
             Err(e) => report.failed.push(format!("{}: {e:#}", cached.title())),
         }
     }
-    if sources.existing_connections {
-        let paths = live.iter().map(|(cached, _)| cached.netns.as_path());
-        let wanted = registry.sandboxes()?.into_iter();
-        let wanted = wanted.map(|(_, row)| row.netns_inode);
-        let namespaces = netns::open_all(&sources.netns_dir, paths, wanted);
-        let existing = existing::run(pins, &namespaces);
-        log::info!("connections that were open already: {}", existing.line());
-        report.existing = Some(existing);
+    if all {
+        // What is open may be that of a pod which takes no part any more.
+        switch::look_again(pins)?;
     }
     Ok(report)
 }
 
-fn title(row: &SandboxRow) -> String {
+/// `namespace/name` of a registered pod, or its container id.
+pub fn title(row: &SandboxRow) -> String {
     let (namespace, name) = (field_text(&row.pod_namespace), field_text(&row.pod_name));
     if name.is_empty() {
         return field_text(&row.container_id).to_owned();
@@ -134,28 +222,47 @@ fn title(row: &SandboxRow) -> String {
     format!("{namespace}/{name}")
 }
 
+/// Addresses that several registered pods have.
+fn shared(rows: &[(OwnerKey, SandboxRow)]) -> Vec<String> {
+    let mut pods: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+    for (_, row) in rows {
+        for ip in row.ips() {
+            pods.entry(IpAddr::from(*ip)).or_default().push(title(row));
+        }
+    }
+    let several = pods.into_iter().filter(|(_, pods)| pods.len() > 1);
+    several
+        .map(|(ip, pods)| {
+            format!(
+                "{ip} is the address of {}: the youngest of them has the row; the address manager gave \
+                 it out twice",
+                pods.join(" and of ")
+            )
+        })
+        .collect()
+}
+
 /// Attachments of the network whose namespace is there, with its inode number.
-fn live(sources: &SourceArgs, network: &str) -> Result<Vec<(Cached, u64)>> {
-    let SourceArgs {
-        cni_cache_dir,
-        netns_dir,
-        ..
-    } = sources;
-    let all = cache::read(cni_cache_dir)?;
-    let mut all: Vec<_> = all
-        .into_iter()
-        .filter(|c| c.network_name == network)
-        .collect();
-    if all.iter().any(|c| c.netns.as_os_str().is_empty()) {
-        let namespaces = netns::all(netns_dir);
-        for cached in all.iter_mut().filter(|c| c.netns.as_os_str().is_empty()) {
+fn live(
+    mut all: Vec<Cached>,
+    network: &Network,
+    rows: &HashSet<OwnerKey>,
+    places: &netns::Places,
+) -> Vec<(Cached, u64)> {
+    all.retain(|c| network.is(&c.network_name));
+    // Entering namespaces takes time: only for pods that have no row yet.
+    let lost = |c: &Cached| netns::inode(&c.netns).is_none() && !rows.contains(&c.owner());
+    if all.iter().any(lost) {
+        let namespaces = places.addresses();
+        for cached in all.iter_mut().filter(|c| lost(c)) {
             cached.netns = by_addresses(cached, &namespaces).unwrap_or_default();
         }
     }
-    Ok(all
-        .into_iter()
+    let mut seen = HashSet::new();
+    all.into_iter()
         .filter_map(|c| netns::inode(&c.netns).map(|inode| (c, inode)))
-        .collect())
+        .filter(|(c, _)| seen.insert(c.owner()))
+        .collect()
 }
 
 /// The namespace that has all of the attachment's addresses.
@@ -169,26 +276,47 @@ fn by_addresses(cached: &Cached, namespaces: &[(PathBuf, HashSet<IpAddr>)]) -> O
 
 /// The conflist in effect, as far as the plugin needs it.
 struct Network {
+    path: PathBuf,
     name: String,
+    /// Under which runtimes cache the pods' attachments where the list is a copy in another plugin's.
+    outer_name: String,
     entry: Value,
 }
 
 impl Network {
     fn read(cni: &CniArgs) -> Result<Self> {
-        let targets = confdir::targets(&cni.cni_conf_dir, cni.conf_name())?;
-        let path = targets.first().context("there is no conflist")?;
+        let found = Self::find(cni)?.context("there is no conflist of a cluster yet")?;
+        ensure!(
+            found.entry.is_object(),
+            "{} does not name the plugin: run `sockway install` first",
+            found.path.display()
+        );
+        Ok(found)
+    }
+
+    /// The list, with null for an entry where it has none; `None` where there is no list.
+    fn find(cni: &CniArgs) -> Result<Option<Self>> {
+        let targets = confdir::targets(cni)?;
+        let Some(path) = targets.files.first() else {
+            return Ok(None);
+        };
         let text = files::read(path)?.text;
         let list = Conflist::parse(&text).map_err(|p| anyhow!("{} {p}", path.display()))?;
-        let entry = list.ours().map(|p| p.value.clone()).with_context(|| {
-            format!(
-                "{} does not name the plugin: run `sockway install` first",
-                path.display()
-            )
-        })?;
-        Ok(Self {
+        let entry = list.ours().map(|p| p.value.clone()).unwrap_or_default();
+        Ok(Some(Self {
+            path: path.clone(),
             name: list.name,
+            outer_name: list.outer_name,
             entry,
-        })
+        }))
+    }
+
+    fn is(&self, name: &str) -> bool {
+        name == self.name || name == self.outer_name
+    }
+
+    fn section(&self) -> Section {
+        Section::parse_lenient(&self.entry).0
     }
 
     /// Has the plugin register a pod.

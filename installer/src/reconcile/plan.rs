@@ -9,13 +9,37 @@ use sockway_common::pod::{OwnerKey, SandboxRow};
 /// cached only after the last plugin of the chain.
 const YOUNG: Duration = Duration::from_mins(2);
 
+/// What a runtime's cache says of an attachment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cached {
+    /// Its namespace is there: the inode number.
+    At(u64),
+    /// It is in the cache, and its namespace cannot be seen from here.
+    Somewhere,
+    /// The directory of its namespace can be seen, and it is not in there any more.
+    Gone,
+}
+
 /// What is seen on the node.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
-    /// Live attachments of the cache: their namespace's inode.
-    pub cached: HashMap<OwnerKey, u64>,
-    /// Inodes of all namespaces; `None` where they cannot be seen.
-    pub namespaces: Option<HashSet<u64>>,
+    /// The attachments of all caches.
+    pub cached: HashMap<OwnerKey, Cached>,
+    /// Inodes of the namespaces that can be seen.
+    pub namespaces: HashSet<u64>,
+    /// Whether these are all of the node's.
+    pub complete: bool,
+}
+
+/// Whether a row's pod is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// It is, as far as can be told.
+    Lives,
+    /// Nothing speaks for it, and nothing against it either: pods' namespaces may be elsewhere.
+    InDoubt,
+    /// It is gone.
+    Gone,
 }
 
 impl Seen {
@@ -24,37 +48,50 @@ impl Seen {
         &'a self,
         rows: &'a HashSet<OwnerKey>,
     ) -> impl Iterator<Item = OwnerKey> + 'a {
-        self.cached
-            .keys()
-            .copied()
+        let seen = self.cached.iter();
+        let alive = seen.filter(|(_, cached)| matches!(cached, Cached::At(_)));
+        alive
+            .map(|(owner, _)| *owner)
             .filter(|owner| !rows.contains(owner))
     }
 
-    /// Whether a row's pod may still be there. In doubt it may.
-    pub fn live(&self, owner: &OwnerKey, row: &SandboxRow, now: SystemTime) -> bool {
-        if self.cached.contains_key(owner) {
-            return true;
+    /// Whether a row's pod is there. Gone it is only where its namespace would be seen: `expected`
+    /// says whether it was.
+    pub fn life(
+        &self,
+        owner: &OwnerKey,
+        row: &SandboxRow,
+        expected: bool,
+        now: SystemTime,
+    ) -> Life {
+        let cached = self.cached.get(owner);
+        if matches!(cached, Some(Cached::At(_))) {
+            return Life::Lives;
         }
         let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(row.since_unix_ns);
         if now.duration_since(since).unwrap_or_default() < YOUNG {
-            return true;
-        }
-        let Some(namespaces) = &self.namespaces else {
-            return true;
-        };
-        if row.netns_inode == 0 {
-            return false;
+            return Life::Lives;
         }
         // The kernel hands inode numbers out again: a namespace that the cache
         // knows as another pod's does not keep this one alive.
-        let taken = self.cached.values().any(|&inode| inode == row.netns_inode);
-        namespaces.contains(&row.netns_inode) && !taken
+        let taken = Cached::At(row.netns_inode);
+        let taken = self.cached.values().any(|&cached| cached == taken);
+        if self.namespaces.contains(&row.netns_inode) && !taken {
+            return Life::Lives;
+        }
+        match cached {
+            // A cache forgets an attachment with its DEL.
+            Some(Cached::Somewhere) => Life::Lives,
+            Some(_) => Life::Gone,
+            None if taken || self.complete || expected => Life::Gone,
+            None => Life::InDoubt,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Seen;
+    use super::{Cached, Life, Seen};
     use sockway_common::pod::{OwnerKey, SandboxRow};
     use std::collections::{HashMap, HashSet};
     use std::time::{Duration, SystemTime};
@@ -73,39 +110,51 @@ mod tests {
 
     #[test]
     fn missing_rows() {
-        let (a, b) = (OwnerKey::from_bytes([1; 16]), OwnerKey::from_bytes([2; 16]));
+        let [a, b, c] = [1, 2, 3].map(|n| OwnerKey::from_bytes([n; 16]));
         let seen = Seen {
-            cached: HashMap::from([(a, 1), (b, 2)]),
-            namespaces: None,
+            cached: HashMap::from([
+                (a, Cached::At(1)),
+                (b, Cached::At(2)),
+                (c, Cached::Somewhere),
+            ]),
+            ..Seen::default()
         };
         let rows = HashSet::from([a]);
         assert_eq!(seen.missing(&rows).collect::<Vec<_>>(), [b]);
     }
 
     #[test]
-    fn live_rows() {
-        let (a, b) = (OwnerKey::from_bytes([1; 16]), OwnerKey::from_bytes([2; 16]));
+    fn rows_of_the_living() {
+        let [a, b, c, d] = [1, 2, 3, 4].map(|n| OwnerKey::from_bytes([n; 16]));
         let seen = Seen {
-            cached: HashMap::from([(a, 7)]),
-            namespaces: Some(HashSet::from([7, 8])),
+            cached: HashMap::from([
+                (a, Cached::At(7)),
+                (c, Cached::Somewhere),
+                (d, Cached::Gone),
+            ]),
+            namespaces: HashSet::from([7, 8]),
+            complete: false,
         };
-        assert!(seen.live(&a, &row(0), now()), "cached");
-        assert!(seen.live(&b, &row(8), now()), "its namespace is there");
-        assert!(
-            !seen.live(&b, &row(7), now()),
-            "its namespace's number is another pod's now"
-        );
-        assert!(!seen.live(&b, &row(9), now()), "its namespace is gone");
-        assert!(!seen.live(&b, &row(0), now()), "nothing known");
+        let life = |owner, inode, expected| seen.life(owner, &row(inode), expected, now());
+        assert_eq!(life(&a, 0, true), Life::Lives, "cached");
+        assert_eq!(life(&b, 8, true), Life::Lives, "its namespace is there");
+        assert_eq!(life(&b, 7, false), Life::Gone, "its number is another's");
+        assert_eq!(life(&b, 9, true), Life::Gone, "it was there, and is gone");
+        assert_eq!(life(&b, 9, false), Life::InDoubt, "it may be elsewhere");
+        assert_eq!(life(&c, 9, true), Life::Lives, "the cache knows it");
+        assert_eq!(life(&d, 9, false), Life::Gone, "its place is empty");
+        assert_eq!(life(&d, 8, false), Life::Lives, "it is elsewhere");
         let young = SandboxRow {
             since_unix_ns: 3_599_000_000_000,
             ..row(9)
         };
-        assert!(seen.live(&b, &young, now()), "may still be in its ADD");
-        let blind = Seen {
-            namespaces: None,
+        let life = seen.life(&b, &young, true, now());
+        assert_eq!(life, Life::Lives, "may still be in its ADD");
+        let all = Seen {
+            complete: true,
             ..seen
         };
-        assert!(blind.live(&b, &row(9), now()), "namespaces cannot be seen");
+        assert_eq!(all.life(&b, &row(9), false, now()), Life::Gone);
+        assert_eq!(all.life(&c, &row(9), false, now()), Life::Lives);
     }
 }

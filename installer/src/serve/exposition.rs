@@ -1,40 +1,92 @@
-//! Prometheus' text format.
+//! The metrics page: families are collected here and written by the Prometheus client library.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+/// The media type of the page.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Collects families, each with its help and type before its samples.
 #[derive(Debug, Default)]
 pub struct Page {
-    text: String,
+    families: Vec<Family>,
+}
+
+#[derive(Debug)]
+struct Family {
+    name: String,
+    kind: Kind,
+    help: String,
+    samples: Vec<(Vec<(String, String)>, Value)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+#[derive(Debug)]
+enum Value {
+    Number(u64),
+    Histogram {
+        sum: f64,
+        count: u64,
+        buckets: Vec<(f64, u64)>,
+    },
 }
 
 impl Page {
-    /// The page so far.
+    /// The page so far, in the text format of `OpenMetrics`.
     pub fn into_text(self) -> String {
-        self.text
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        if let Err(e) = encode(&mut text, &registry) {
+            log::warn!("the metrics page is cut short: {e}");
+        }
+        text
     }
 
-    /// Starts a family.
+    /// Starts a family. A counter's name ends in `_total`.
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        let kind = match kind {
+            "counter" => Kind::Counter,
+            "histogram" => Kind::Histogram,
+            _ => Kind::Gauge,
+        };
+        self.families.push(Family {
+            name: name.strip_suffix("_total").unwrap_or(name).to_owned(),
+            kind,
+            help: help.to_owned(),
+            samples: Vec::new(),
+        });
     }
 
     /// One sample of the family that was started last.
-    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        self.text.push_str(name);
-        for (at, (label, text)) in labels.iter().enumerate() {
-            let before = if at == 0 { '{' } else { ',' };
-            let _ = write!(self.text, "{before}{label}=\"{}\"", escape(text));
+    pub fn sample(&mut self, _: &str, labels: &[(&str, &str)], value: u64) {
+        self.push(labels, Value::Number(value));
+    }
+
+    fn push(&mut self, labels: &[(&str, &str)], value: Value) {
+        let labels = labels.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        if let Some(family) = self.families.last_mut() {
+            family.samples.push((labels.collect(), value));
         }
-        let close = if labels.is_empty() { "" } else { "}" };
-        let _ = writeln!(self.text, "{close} {value}");
     }
 
     /// One histogram of the family that was started last. `bounds_us` and `sum_us` are in
     /// microseconds, `counts` has one bucket more than there are bounds; the page says seconds.
     pub fn histogram(
         &mut self,
-        name: &str,
+        _: &str,
         label: (&str, &str),
         bounds_us: &[u64],
         counts: &[u64],
@@ -42,15 +94,14 @@ impl Page {
     ) {
         let bounds = bounds_us
             .iter()
-            .map(|bound| Seconds(*bound).to_string())
-            .chain(["+Inf".to_owned()]);
-        let mut below = 0;
-        for (bound, count) in bounds.zip(counts) {
-            below += count;
-            self.sample(&format!("{name}_bucket"), &[label, ("le", &bound)], below);
-        }
-        self.sample(&format!("{name}_sum"), &[label], Seconds(sum_us));
-        self.sample(&format!("{name}_count"), &[label], below);
+            .map(|us| seconds(*us))
+            .chain([f64::INFINITY]);
+        let value = Value::Histogram {
+            sum: seconds(sum_us),
+            count: counts.iter().sum(),
+            buckets: bounds.zip(counts.iter().copied()).collect(),
+        };
+        self.push(&[label], value);
     }
 
     /// A family of one sample.
@@ -75,46 +126,76 @@ impl Page {
     }
 }
 
-/// Microseconds, shown as seconds without zeros at the end.
-struct Seconds(u64);
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "2^53 microseconds are 285 years"
+)]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
 
-impl Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(us) = self;
-        let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
-        f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for family in &self.families {
+            let kind = match family.kind {
+                Kind::Counter => MetricType::Counter,
+                Kind::Gauge => MetricType::Gauge,
+                Kind::Histogram => MetricType::Histogram,
+            };
+            let mut metric = encoder.encode_descriptor(&family.name, &family.help, None, kind)?;
+            for (labels, value) in &family.samples {
+                if labels.is_empty() {
+                    write(&mut metric, family.kind, value)?;
+                } else {
+                    write(&mut metric.encode_family(labels)?, family.kind, value)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-fn escape(text: &str) -> String {
-    text.replace('\\', r"\\")
-        .replace('"', "\\\"")
-        .replace('\n', r"\n")
+fn write(metric: &mut MetricEncoder<'_>, kind: Kind, value: &Value) -> fmt::Result {
+    match value {
+        Value::Number(value) if kind == Kind::Counter => {
+            metric.encode_counter::<NoLabelSet, _, u64>(value, None)
+        }
+        Value::Number(value) => metric.encode_gauge(value),
+        Value::Histogram {
+            sum,
+            count,
+            buckets,
+        } => metric.encode_histogram::<NoLabelSet>(*sum, *count, buckets, None),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Page, Seconds, escape};
+    use super::Page;
 
     #[test]
     fn a_histogram_adds_up() {
         let mut page = Page::default();
+        page.family("x", "histogram", "X.");
         page.histogram("x", ("a", "b"), &[250, 1_000_000], &[2, 0, 1], 3_000_450);
         assert_eq!(
-            page.text,
-            "x_bucket{a=\"b\",le=\"0.00025\"} 2\nx_bucket{a=\"b\",le=\"1\"} 2\n\
-             x_bucket{a=\"b\",le=\"+Inf\"} 3\nx_sum{a=\"b\"} 3.00045\nx_count{a=\"b\"} 3\n"
+            page.into_text(),
+            "# HELP x X.\n# TYPE x histogram\nx_sum{a=\"b\"} 3.00045\nx_count{a=\"b\"} 3\n\
+             x_bucket{le=\"0.00025\",a=\"b\"} 2\nx_bucket{le=\"1.0\",a=\"b\"} 2\n\
+             x_bucket{le=\"+Inf\",a=\"b\"} 3\n# EOF\n"
         );
-        assert_eq!(Seconds(0).to_string(), "0");
-        assert_eq!(Seconds(10_000_000).to_string(), "10");
     }
 
     #[test]
     fn values_are_escaped() {
-        assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
         let mut page = Page::default();
-        page.sample("x", &[("a", "1"), ("b", "\"")], 7);
-        page.sample("y", &[], 8);
-        assert_eq!(page.text, "x{a=\"1\",b=\"\\\"\"} 7\ny 8\n");
+        page.family("x_total", "counter", "X.");
+        page.sample("x_total", &[("a", "1"), ("b", "\"\\\n")], 7);
+        page.one("y", "gauge", "Y.", 8);
+        assert_eq!(
+            page.into_text(),
+            "# HELP x X.\n# TYPE x counter\nx_total{a=\"1\",b=\"\\\"\\\\\\n\"} 7\n\
+             # HELP y Y.\n# TYPE y gauge\ny 8\n# EOF\n"
+        );
     }
 }

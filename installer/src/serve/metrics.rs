@@ -1,5 +1,7 @@
 //! Figures in Prometheus' text format.
 
+use std::sync::{Mutex, PoisonError};
+
 use sockway_common::calls::{
     BOUNDS_US, OUTCOMES, VERBS, Value as Calls, buckets, outcome_slot, sum_slot,
 };
@@ -13,7 +15,8 @@ use crate::pods::PodState;
 use crate::serve::exposition::Page;
 
 /// The whole page. `per_pod`: at most so many pods, those with the most bytes.
-pub fn page(pins: &Pins, known: &Known, per_pod: usize) -> String {
+/// `before`: what the last page showed.
+pub fn page(pins: &Pins, known: &Known, per_pod: usize, before: &Mutex<Option<Figures>>) -> String {
     let mut page = Page::default();
     keeper(&mut page, known);
     let sums = Sums::read(pins).inspect_err(|e| log::debug!("metrics: {e:#}"));
@@ -23,12 +26,19 @@ pub fn page(pins: &Pins, known: &Known, per_pod: usize) -> String {
         READABLE,
         u64::from(sums.is_ok()),
     );
-    if let Ok(sums) = sums {
+    if let Ok(mut sums) = sums {
+        let mut before = before.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = &*before {
+            sums.figures.not_below(before);
+        }
+        *before = Some(sums.figures.clone());
+        page.one("sockway_off", "gauge", OFF, u64::from(sums.off));
         datapath(&mut page, sums, per_pod);
     }
     page.into_text()
 }
 
+const OFF: &str = "Whether the node is switched off (1).";
 const READABLE: &str = "Whether the programs' maps could be read (1) or not (0).";
 
 fn keeper(page: &mut Page, known: &Known) {
@@ -49,6 +59,35 @@ fn keeper(page: &mut Page, known: &Known) {
         "Whether the node is as it should be.",
         ready,
     );
+    let as_wanted = known.as_wanted.iter().map(|(k, v)| (*k, u64::from(*v)));
+    page.each(
+        "sockway_as_wanted",
+        "gauge",
+        "Whether a thing is as wanted (1) or not (0), by what.",
+        "what",
+        as_wanted,
+    );
+    let sees = u64::from(known.late_blind.is_none());
+    page.one(
+        "sockway_late_readers",
+        "gauge",
+        "Whether ends that come in late can be redirected to (1), or only send by redirection (0).",
+        sees,
+    );
+    for (name, help, value) in [
+        (
+            "sockway_pods_in_doubt",
+            "Registered pods of which neither a cache nor a namespace can be seen; they stay.",
+            known.in_doubt,
+        ),
+        (
+            "sockway_shared_addresses",
+            "Addresses that several live pods have.",
+            known.shared,
+        ),
+    ] {
+        page.one(name, "gauge", help, value);
+    }
     let drift = known.drift.iter().map(|(k, v)| (*k, *v));
     page.each(
         "sockway_drift_total",
@@ -90,6 +129,12 @@ fn keeper(page: &mut Page, known: &Known) {
         page.one(name, "counter", help, value);
     }
     page.one(
+        "sockway_trips_total",
+        "counter",
+        "Pods that the tripwire switched off since `sockway run` was started.",
+        known.trips,
+    );
+    page.one(
         "sockway_unregistered_pods",
         "gauge",
         "Live pods that the last reconciliation could not register.",
@@ -106,12 +151,19 @@ fn datapath(page: &mut Page, sums: Sums, per_pod: usize) {
         map_bytes,
         calls,
         tcp_bytes,
+        off: _,
     } = sums;
     page.one(
         "sockway_pods",
         "gauge",
         "Registered pods.",
         pods.len() as u64,
+    );
+    page.one(
+        "sockway_tripped_pods",
+        "gauge",
+        "Registered pods that the tripwire switched off, until `sockway on --pod`.",
+        pods.iter().filter(|pod| pod.tripped).count() as u64,
     );
     let connections = sockets.div_ceil(2) as u64;
     page.one(
@@ -185,7 +237,7 @@ fn plugin(page: &mut Page, calls: &Calls) {
 
 fn hops(page: &mut Page, figures: &Figures) {
     type Pick = fn(&HopFigures) -> u64;
-    let families: [(&str, &str, Pick); 5] = [
+    let families: [(&str, &str, Pick); 7] = [
         (
             "sockway_connections_seen_total",
             "Connections of a registered pod's hop.",
@@ -198,8 +250,18 @@ fn hops(page: &mut Page, figures: &Figures) {
         ),
         (
             "sockway_connections_joined_total",
-            "Of those, accelerated.",
+            "Of those, with both ends known to each other.",
             |h| h.joined,
+        ),
+        (
+            "sockway_ends_joined_total",
+            "Ends that came into the sockhash when they were established.",
+            |h| h.ends_joined,
+        ),
+        (
+            "sockway_ends_joined_late_total",
+            "Ends that came into it later.",
+            |h| h.ends_joined_late,
         ),
         (
             "sockway_redirected_messages_total",
@@ -214,7 +276,20 @@ fn hops(page: &mut Page, figures: &Figures) {
         let samples = figures.hops.iter().map(|h| (h.hop, pick(h)));
         page.each(name, "counter", help, "hop", samples);
     }
+    let name = "sockway_bytes_total";
+    page.family(name, "counter", BYTES);
+    for hop in &figures.hops {
+        for (direction, way) in [("request", hop.requests), ("response", hop.responses)] {
+            for (path, bytes) in [("redirected", way.redirected), ("tcp", way.by_tcp)] {
+                let labels = [("hop", hop.hop), ("direction", direction), ("path", path)];
+                page.sample(name, &labels, bytes);
+            }
+        }
+    }
 }
+
+const BYTES: &str = "Payload bytes of connections of registered pods with both ends on this node, \
+by hop, direction and path.";
 
 fn reasons(page: &mut Page, figures: &Figures) {
     type Pick = fn(&ReasonFigures) -> u64;
@@ -229,11 +304,9 @@ fn reasons(page: &mut Page, figures: &Figures) {
             "Messages of joined connections by TCP.",
             |r| r.messages,
         ),
-        (
-            "sockway_tcp_bytes_total",
-            "Bytes of joined connections by TCP.",
-            |r| r.bytes,
-        ),
+        ("sockway_tcp_bytes_total", "Bytes by TCP, by reason.", |r| {
+            r.bytes
+        }),
     ];
     for (name, help, pick) in families {
         let samples = figures.tcp.iter().map(|r| (r.reason, pick(r)));

@@ -5,9 +5,9 @@ use std::fs;
 use anyhow::Result;
 use sockway_common::calls::Value as Calls;
 use sockway_common::layout;
-use sockway_datapath::{Error, Pins, calls, stats};
+use sockway_datapath::{Error, Pins, calls, stats, switch};
 
-use crate::figures::Figures;
+use crate::figures::{self, Figures};
 use crate::pods::{self, PodState};
 
 /// Maps whose rows are counted.
@@ -15,8 +15,8 @@ const COUNTED: [&str; 5] = [
     layout::PODS,
     layout::SOCKETS,
     layout::PENDING,
-    layout::WATCHED,
-    layout::READERS,
+    layout::ENDS,
+    layout::PROGRAMS,
 ];
 
 /// Sums and states at one time.
@@ -32,6 +32,8 @@ pub struct Sums {
     pub fill: Vec<Fill>,
     /// Kernel memory of each map, in bytes.
     pub map_bytes: Vec<(&'static str, u64)>,
+    /// Whether the node is switched off.
+    pub off: bool,
     /// The plugin's calls.
     pub calls: Calls,
     /// Memory of the node's TCP sockets in bytes; `None` where the kernel does not say.
@@ -57,9 +59,11 @@ impl Sums {
     /// Where a map is not there or cannot be read.
     pub fn read(pins: &Pins) -> Result<Self> {
         let pods = pods::gather(pins)?;
-        let sockets = stats::sockets(pins)?;
+        let (stats, ends) = figures::read_with_ends(pins)?;
+        let sockets = ends.joined;
         let rows = |map| match map {
             layout::SOCKETS => Ok(sockets),
+            layout::ENDS => Ok(ends.all),
             layout::PODS => Ok(pods.iter().map(|pod| pod.ips.len()).sum()),
             other => stats::rows(pins, other),
         };
@@ -75,10 +79,11 @@ impl Sums {
             .into_iter()
             .map(|map| Ok((map, stats::memory(pins, map)?)));
         Ok(Self {
-            figures: Figures::from(&stats::read(pins)?),
+            figures: Figures::from(&stats),
             sockets,
             fill,
             map_bytes: map_bytes.collect::<Result<_, Error>>()?,
+            off: switch::is_off(pins)?,
             calls: calls::read(pins)?,
             tcp_bytes: fs::read_to_string("/proc/net/sockstat")
                 .ok()

@@ -27,9 +27,19 @@ const STEPS: [&str; 9] = [
     "applications",
     "close",
 ];
-const FACTS: [&str; 11] = [
-    "kernel", "options", "btf", "lockdown", "jit", "rights", "memlock", "bpffs", "cgroup2",
-    "others", "helpers",
+const FACTS: [&str; 12] = [
+    "kernel",
+    "options",
+    "btf",
+    "lockdown",
+    "jit",
+    "rights",
+    "memlock",
+    "bpffs",
+    "cgroup2",
+    "others",
+    "helpers",
+    "known faults",
 ];
 const BTF: &str = "/sys/kernel/btf/vmlinux";
 const LIMIT: Duration = Duration::from_secs(20);
@@ -140,10 +150,10 @@ fn beside_an_installation_in_use() {
 }
 
 /// The kernel's BTF with names changed, over the real one until dropped.
-struct Btf(tempfile::NamedTempFile);
+pub(crate) struct Btf(tempfile::NamedTempFile);
 
 impl Btf {
-    fn with(changes: &[(&str, &str)]) -> Self {
+    pub(crate) fn with(changes: &[(&str, &str)]) -> Self {
         let mut bytes = fs::read(BTF).unwrap();
         for (from, to) in changes {
             assert_eq!(from.len(), to.len());
@@ -160,6 +170,10 @@ impl Btf {
         let none: Option<&str> = None;
         mount(Some(file.path()), BTF, none, MsFlags::MS_BIND, none).unwrap();
         Self(file)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
     }
 }
 
@@ -289,7 +303,11 @@ fn a_hook_that_somebody_else_holds() {
     let (verdict, said) = found(&report["facts"], "others");
     assert_eq!(verdict, "failed");
     assert!(said.contains("sock_ops program"), "{said}");
-    assert_refused(&node, "load", "sockway_establish");
+    let said = node.run(&["install"], 1);
+    for part in ["admits no other", "nothing was changed", "--cgroup"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert_untouched(&node);
     drop(exclusive);
     let report = node.json(&["doctor"], 0);
     assert_eq!(found(&report["facts"], "others").0, "ok");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::keeper::{Keeper, metric, page, until};
-use super::node::{Attachment, Node, released, repeat};
+use super::node::{Attachment, Node, in_pod, released, repeat};
 
 const PODS: usize = 250;
 const CONNECTIONS: usize = 10_000;
@@ -34,19 +34,21 @@ fn pods(node: &Node) -> Vec<Attachment> {
     let lines = all
         .iter()
         .map(|pod| format!("address add {}/32 dev lo\n", pod.ip));
-    let mut batch = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
     let text: String = lines.collect();
-    batch
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    assert!(batch.wait().unwrap().success());
+    in_pod(|| {
+        let mut batch = Command::new("ip")
+            .args(["-batch", "-"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        batch
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
+        assert!(batch.wait().unwrap().success());
+    });
     for pod in &all {
         node.cache(pod);
     }
@@ -58,16 +60,17 @@ fn pods(node: &Node) -> Vec<Attachment> {
 fn connect(pods: &[Attachment]) -> (Vec<TcpListener>, Vec<TcpStream>) {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
-    let listeners: Vec<TcpListener> = pods
-        .iter()
-        .map(|pod| TcpListener::bind((pod.ip.as_str(), 15006)).unwrap())
-        .collect();
-    let streams = (0..CONNECTIONS).map(|n| {
-        let pod = &pods[n % pods.len()];
-        TcpStream::connect((pod.ip.as_str(), 15006)).unwrap()
-    });
-    let streams = streams.collect();
-    (listeners, streams)
+    in_pod(|| {
+        let listeners: Vec<TcpListener> = pods
+            .iter()
+            .map(|pod| TcpListener::bind((pod.ip.as_str(), 15006)).unwrap())
+            .collect();
+        let streams = (0..CONNECTIONS).map(|n| {
+            let pod = &pods[n % pods.len()];
+            TcpStream::connect((pod.ip.as_str(), 15006)).unwrap()
+        });
+        (listeners, streams.collect())
+    })
 }
 
 /// Kernel memory of all maps.
@@ -131,9 +134,10 @@ fn of_a_full_node() {
         share * 100.0,
         time.as_secs()
     );
-    assert!(rss <= MOST_RSS_KIB, "{rss} KiB resident");
-    // An unoptimised build says nothing about time.
+    // An unoptimised build says nothing about time, and its code is some MiB larger.
+    assert!(rss <= MOST_RSS_KIB * 3 / 2, "{rss} KiB resident");
     if released().is_some() {
+        assert!(rss <= MOST_RSS_KIB, "{rss} KiB resident");
         assert!(share <= MOST_CPU, "{share} of a core");
     }
     drop((listeners, streams));

@@ -65,6 +65,18 @@ impl Keeper {
             .sum()
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Open descriptors.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.0.id()))
+            .unwrap()
+            .count()
+    }
+
     pub(crate) fn rss_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
@@ -94,9 +106,11 @@ pub(crate) fn metric(sample: &str) -> u64 {
     let text = page("/metrics").unwrap();
     let line = text
         .lines()
-        .find_map(|l| l.strip_prefix(sample))
-        .unwrap_or(" 0");
-    line.trim().parse().unwrap()
+        .find_map(|l| l.strip_prefix(sample)?.strip_prefix(' '))
+        .unwrap_or("0");
+    line.trim()
+        .parse()
+        .unwrap_or_else(|e| panic!("{sample}: {line:?}: {e}; {text}"))
 }
 
 pub(crate) fn until(what: &str, limit: Duration, mut is: impl FnMut() -> bool) -> Duration {

@@ -48,13 +48,6 @@ fn a_whole_life() {
     assert!(node.run(&["status"], 0).contains("1 accelerated now"));
 
     let ids = Ids::of(&node);
-    // A live connection keeps what it needs, and goes on.
-    let report = node.json(&["uninstall", "--drain-timeout", "1"], 5);
-    assert_eq!(report["removed"], false);
-    assert_eq!(node.text(), CONFLIST);
-    connection.echo();
-    let status = node.json(&["status"], 4);
-    assert_eq!(status["datapath"]["attached"], false);
     let pods = node.json(&["pods"], 0);
     let redirected = pods[0]["redirected_bytes"].as_u64().unwrap();
     assert!(redirected > 100 * 1024, "{redirected} bytes redirected");
@@ -62,10 +55,12 @@ fn a_whole_life() {
     // DEL comes from a configuration that the runtime kept, after the entry is gone.
     node.cni("DEL");
     assert_eq!(node.json(&["pods"], 0).as_array().unwrap().len(), 0);
-    connection.echo();
-    drop(connection);
+    // A live connection goes on, by TCP.
     let report = node.json(&["uninstall"], 0);
     assert_eq!(report["removed"], true);
+    assert_eq!(node.text(), CONFLIST);
+    connection.echo();
+    drop(connection);
     node.assert_gone(&["sockway-cni"]);
     ids.assert_gone();
     node.cni("DEL");

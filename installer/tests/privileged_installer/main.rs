@@ -2,8 +2,8 @@
 //!
 //! Needs root and the real eBPF object: `make test-privileged`.
 
+mod disorder;
 mod doctor;
-mod existing;
 mod fight;
 mod footprint;
 mod foreign;
@@ -11,7 +11,10 @@ mod ids;
 mod keep;
 mod keeper;
 mod killed;
+mod kinds;
 mod lifecycle;
+mod light;
+mod look;
 mod node;
 mod pod;
 mod reboots;

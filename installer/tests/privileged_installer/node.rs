@@ -1,11 +1,13 @@
 //! A node of the test's own: network and mount namespace, bpffs, cgroup, CNI directories.
 
+use std::cell::RefCell;
 use std::fs;
+use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Pid, Uid, getpid, gettid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -75,6 +77,11 @@ impl Node {
         .unwrap();
         ip(&["link", "set", "lo", "up"]);
         ip(&["address", "add", &format!("{POD}/32"), "dev", "lo"]);
+        let pod = fs::File::open("/proc/thread-self/ns/net").unwrap();
+        POD_NETNS.set(Some(pod));
+        // The node's own is another one: what runs in it must never pass for a pod.
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        ip(&["link", "set", "lo", "up"]);
         let cgroup = root.join(dir.path().file_name().unwrap());
         fs::create_dir(&cgroup).unwrap();
         let home = None;
@@ -124,6 +131,9 @@ impl Node {
             .env("SOCKWAY_NETNS_DIR", self.path("netns"))
             .env("SOCKWAY_CGROUP", &self.cgroup)
             .env("SOCKWAY_RUN_DIR", self.path("run"))
+            .env("SOCKWAY_STATE_DIR", self.path("state"))
+            .env("SOCKWAY_STATE_DIR", self.path("state"))
+            .env("SOCKWAY_CRIO_DIR", self.path("crio"))
             .env("SOCKWAY_PLUGIN", built_plugin())
             .env("SOCKWAY_SCOPE", "all")
             .env("SOCKWAY_LOG_FILE", self.path("plugin.log"))
@@ -171,15 +181,19 @@ impl Node {
 
     /// Calls the installed plugin as a runtime does.
     pub(crate) fn call(&self, verb: &str, pod: &Attachment) {
-        let list: Value = serde_json::from_str(&self.text()).unwrap();
-        let plugins = list["plugins"].as_array().unwrap();
+        self.call_with(verb, pod, &self.text());
+    }
+
+    fn call_with(&self, verb: &str, pod: &Attachment, list: &str) {
+        let list: Value = serde_json::from_str(list).unwrap_or_default();
+        let plugins = list["plugins"].as_array().into_iter().flatten();
         let mut config = plugins
-            .iter()
+            .clone()
             .find(|p| p["type"] == "sockway-cni")
             .cloned()
             .unwrap_or_else(|| json!({ "type": "sockway-cni", "bpffs": self.path("bpf/sockway") }));
-        config["cniVersion"] = list["cniVersion"].clone();
-        config["name"] = list["name"].clone();
+        config["cniVersion"] = json!("0.4.0");
+        config["name"] = json!("terway-chainer");
         config["prevResult"] = pod.result();
         let variables = [
             ("CNI_COMMAND", verb.to_owned()),
@@ -195,6 +209,27 @@ impl Node {
         let variables = variables
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
+        let config = config.to_string();
+        sockway_installer::plugin::call(&self.plugin(), &variables, config.as_bytes()).unwrap();
+    }
+
+    /// Calls the installed plugin as a runtime does that reads the list in effect: not where that has no
+    /// entry. DEL comes from what the runtime kept, whatever the list says by now.
+    pub(crate) fn call_as_listed(&self, verb: &str, pod: &Attachment) {
+        let listed = fs::read_to_string(self.conflist()).unwrap_or_default();
+        if verb == "DEL" || listed.contains("sockway-cni") {
+            self.call_with(verb, pod, &listed);
+        }
+    }
+
+    /// Calls GC, with the attachments that are to stay.
+    pub(crate) fn collect_garbage(&self, valid: &[Value]) {
+        let config = json!({
+            "cniVersion": "1.1.0", "name": "terway-chainer", "type": "sockway-cni",
+            "bpffs": self.path("bpf/sockway"), "logFile": self.path("plugin.log"),
+            "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid,
+        });
+        let variables = [("CNI_COMMAND", "GC"), ("CNI_PATH", "/opt/cni/bin")];
         let config = config.to_string();
         sockway_installer::plugin::call(&self.plugin(), &variables, config.as_bytes()).unwrap();
     }
@@ -271,6 +306,29 @@ pub(crate) fn repeat(short: usize, full: usize) -> usize {
     if long { full } else { short }
 }
 
+thread_local! {
+    /// The network namespace of the one pod of this thread's node.
+    static POD_NETNS: RefCell<Option<fs::File>> = const { RefCell::new(None) };
+}
+
+/// Runs something in the pod's network namespace; sockets that it opens stay there.
+pub(crate) fn in_pod<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    let pod = POD_NETNS.with_borrow(|pod| pod.as_ref().unwrap().try_clone().unwrap());
+    std::thread::scope(|scope| {
+        let inside = scope.spawn(move || {
+            setns(&pod, CloneFlags::CLONE_NEWNET).unwrap();
+            run()
+        });
+        inside.join().unwrap()
+    })
+}
+
+/// A path to the pod's network namespace.
+fn pod_netns() -> String {
+    let fd = POD_NETNS.with_borrow(|pod| pod.as_ref().unwrap().as_raw_fd());
+    format!("/proc/{}/fd/{fd}", getpid())
+}
+
 /// The network namespace of this thread.
 pub(crate) fn netns() -> String {
     format!("/proc/{}/task/{}/ns/net", getpid(), gettid())
@@ -286,12 +344,12 @@ pub(crate) struct Attachment {
 }
 
 impl Attachment {
-    /// The pod that is this thread.
+    /// The one pod of the node.
     pub(crate) fn own() -> Self {
         Self {
             id: "c0ffee".to_owned(),
             name: "cart-0".to_owned(),
-            netns: netns(),
+            netns: pod_netns(),
             ip: POD.to_owned(),
         }
     }

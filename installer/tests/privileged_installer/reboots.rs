@@ -21,7 +21,9 @@ fn registered(node: &Node) -> BTreeSet<(String, String)> {
     let pods = node.json(&["pods"], 0);
     let pods = pods.as_array().unwrap().iter();
     let word = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    pods.map(|pod| (word(&pod["container_id"]), word(&pod["ips"][0])))
+    // One whose address a younger pod has by now holds none.
+    pods.filter(|pod| !pod["ips"].as_array().unwrap().is_empty())
+        .map(|pod| (word(&pod["container_id"]), word(&pod["ips"][0])))
         .collect()
 }
 

@@ -8,12 +8,16 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
-use super::node::POD;
+use super::node::{POD, in_pod};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// An application of the pod that reads from an edge-triggered epoll set, asked so many times.
 pub(crate) fn edge_triggered(rounds: u32) {
+    in_pod(|| read_edge_triggered(rounds));
+}
+
+fn read_edge_triggered(rounds: u32) {
     let listener = TcpListener::bind((POD, 8080)).unwrap();
     let envoy = socket(
         AddressFamily::Inet,
@@ -51,9 +55,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open() -> Self {
-        let listener = TcpListener::bind((POD, 15006)).unwrap();
-        let client = TcpStream::connect((POD, 15006)).unwrap();
-        let (server, _) = listener.accept().unwrap();
+        let (client, server) = in_pod(|| {
+            let listener = TcpListener::bind((POD, 15006)).unwrap();
+            let client = TcpStream::connect((POD, 15006)).unwrap();
+            (client, listener.accept().unwrap().0)
+        });
         for end in [&client, &server] {
             end.set_read_timeout(Some(LIMIT)).unwrap();
             end.set_write_timeout(Some(LIMIT)).unwrap();
@@ -62,13 +68,6 @@ impl Connection {
             client,
             server,
             round: 0,
-        }
-    }
-
-    /// Changes how both ends wait.
-    pub(crate) fn set_nonblocking(&self, on: bool) {
-        for end in [&self.client, &self.server] {
-            end.set_nonblocking(on).unwrap();
         }
     }
 

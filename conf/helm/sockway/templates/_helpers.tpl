@@ -21,9 +21,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   value: {{ .Values.confName | quote }}
 - name: SOCKWAY_RUN_DIR
   value: {{ .Values.paths.runDir | quote }}
+- name: SOCKWAY_STATE_DIR
+  value: {{ .Values.paths.stateDir | quote }}
+{{- if ne .Values.paths.cgroup "auto" }}
+- name: SOCKWAY_CGROUP
+  value: {{ .Values.paths.cgroup | quote }}
+{{- end }}
 {{- end }}
 
-{{/* Each capability with its reason. No privileged; hostPID only with existingConnections. */}}
+{{/* Each capability with its reason. No privileged; hostPID only where lateReaders says so. */}}
 {{- define "sockway.securityContext" -}}
 runAsUser: 0
 allowPrivilegeEscalation: false
@@ -41,14 +47,16 @@ capabilities:
     # to check the addresses of pods that are older than the install; proves itself
     # in namespaces that it throws away (sockway doctor).
     - SYS_ADMIN
-    # Before Linux 5.11 maps count against RLIMIT_MEMLOCK, which has to be raised.
+    {{- if .Values.raiseMemlock }}
+    # Raises RLIMIT_MEMLOCK, against which maps count before Linux 5.11.
     - SYS_RESOURCE
+    {{- end }}
     # Keeps the owner of a conflist that is not root's.
     - CHOWN
     # Writes into directories of the node that are not root's.
     - DAC_OVERRIDE
-    {{- if .Values.existingConnections }}
-    # Sees in which system call the owners of existing connections are.
+    {{- if ne .Values.lateReaders "none" }}
+    # Sees in which system call the owners of sockets are that come in late.
     - SYS_PTRACE
     {{- end }}
 seccompProfile:
@@ -71,8 +79,10 @@ container.apparmor.security.beta.kubernetes.io/{{ index . 1 }}: unconfined
 {{- end }}
 {{- end }}
 
-{{/* Where pods of the DaemonSets may be. */}}
+{{/* Where pods of the DaemonSets may be; the argument: root context, whether for nodes that are switched off. */}}
 {{- define "sockway.placement" -}}
+{{- $off := index . 1 }}
+{{- with index . 0 }}
 # The pod network may not work without this pod, so it does not depend on it.
 hostNetwork: true
 dnsPolicy: ClusterFirstWithHostNet
@@ -83,26 +93,32 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 nodeSelector:
   kubernetes.io/os: linux
+  {{- if eq $off "only" }}
+  sockway.io/off: "true"
+  {{- end }}
   {{- with .Values.nodeSelector }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-affinity:
-  {{- if .Values.affinity }}
-  {{- toYaml .Values.affinity | nindent 2 }}
-  {{- else }}
-  nodeAffinity:
-    requiredDuringSchedulingIgnoredDuringExecution:
-      nodeSelectorTerms:
-        - matchExpressions:
-            - key: kubernetes.io/arch
-              operator: In
-              values: [amd64, arm64]
-            # ACK's virtual nodes have no kernel of their own.
-            - key: type
-              operator: NotIn
-              values: [virtual-kubelet]
-  {{- end }}
+{{- /* Beside what is given: each of its terms is enough for a node, so each gets ours. ACK's virtual nodes have
+       no kernel of their own; nodes that are switched off have a DaemonSet of their own. */}}
+{{- $ours := list
+  (dict "key" "kubernetes.io/arch" "operator" "In" "values" (list "amd64" "arm64"))
+  (dict "key" "type" "operator" "NotIn" "values" (list "virtual-kubelet")) }}
+{{- if eq $off "none" }}
+{{- $ours = append $ours (dict "key" "sockway.io/off" "operator" "NotIn" "values" (list "true")) }}
+{{- end }}
+{{- $affinity := deepCopy .Values.affinity }}
+{{- $node := $affinity.nodeAffinity | default dict }}
+{{- $given := ($node.requiredDuringSchedulingIgnoredDuringExecution | default dict).nodeSelectorTerms }}
+{{- $terms := list }}
+{{- range $given | default (list dict) }}
+{{- $terms = append $terms (set . "matchExpressions" (concat (.matchExpressions | default list) $ours)) }}
+{{- end }}
+{{- $_ := set $node "requiredDuringSchedulingIgnoredDuringExecution" (dict "nodeSelectorTerms" $terms) }}
+{{- $_ := set $affinity "nodeAffinity" $node }}
+affinity: {{- toYaml $affinity | nindent 2 }}
 tolerations: {{- toYaml .Values.tolerations | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "sockway.mounts" -}}
@@ -114,6 +130,8 @@ tolerations: {{- toYaml .Values.tolerations | nindent 2 }}
   mountPath: {{ .Values.paths.bpffs }}
 - name: run
   mountPath: {{ .Values.paths.runDir }}
+- name: state
+  mountPath: {{ .Values.paths.stateDir }}
 {{- end }}
 
 {{- define "sockway.volumes" -}}
@@ -129,4 +147,7 @@ tolerations: {{- toYaml .Values.tolerations | nindent 2 }}
 # The lock that keeps two keepers apart, and the private cgroup2 mount's directory.
 - name: run
   hostPath: { path: {{ .Values.paths.runDir }}, type: DirectoryOrCreate }
+# That the node was switched off.
+- name: state
+  hostPath: { path: {{ .Values.paths.stateDir }}, type: DirectoryOrCreate }
 {{- end }}

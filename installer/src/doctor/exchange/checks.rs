@@ -161,7 +161,7 @@ impl Place<'_> {
     pub(super) fn join(&self, listener: &TcpListener) -> Result<Seen> {
         let _wire = open(listener)?;
         let stats = self.stats()?;
-        if stats.paired[hop::INBOUND as usize] == 1 {
+        if stats.paired[hop::INBOUND as usize] == 1 && stats.joined[hop::INBOUND as usize] == 2 {
             return Ok(ok("both ends of a connection were found and joined"));
         }
         if let Some(limit) = self.report.limits.first() {
@@ -191,8 +191,8 @@ impl Place<'_> {
             crossed == 0,
             "{crossed} bytes of a joined connection crossed lo"
         );
-        let at = hop::INBOUND as usize;
-        let counted = after.redirected_messages[at] - before.redirected_messages[at];
+        let sum = |stats: &Stats| stats.redirected_messages.iter().sum::<u64>();
+        let counted = sum(&after) - sum(&before);
         // A socket adds its figures to the sums every 64 messages.
         ensure!(
             counted >= 2 * (ROUNDS as u64 - 64),
@@ -247,26 +247,33 @@ impl Place<'_> {
         Ok((Verdict::Limited, text))
     }
 
-    /// Applications take part once they are known to be fit, and those that block never do.
+    /// Programs are redirected to once they are known to be fit, and those that block never are.
     pub(super) fn applications(&self) -> Result<Seen> {
-        let joined = |blocking| -> Result<u64> {
+        let redirected = |blocking| -> Result<u64> {
             let port = if blocking { BLOCKING_APP } else { APP };
             let listener = listen(WATCHED, port)?;
-            let at = hop::APP as usize;
-            let before = self.stats()?.paired[at];
+            let at = hop::direction(hop::APP, true) as usize;
+            let before = self.stats()?.redirected_bytes[at];
             for _ in 0..3 {
                 let to = SocketAddrV4::new(WATCHED, port);
-                Wire::open(&listener, ENVOY, to, blocking)?.ping_pong(20, MESSAGE)?;
+                let mut wire = Wire::open(&listener, ENVOY, to, blocking)?;
+                for _ in 0..20 {
+                    wire.ping_pong(1, MESSAGE)?;
+                    wire.client.finds_nothing()?;
+                    if !blocking {
+                        wire.server.finds_nothing()?;
+                    }
+                }
             }
-            Ok(self.stats()?.paired[at] - before)
+            Ok(self.stats()?.redirected_bytes[at] - before)
         };
         ensure!(
-            joined(true)? == 0,
-            "an application that blocks was taken for one that does not"
+            redirected(true)? == 0,
+            "a program that blocks was taken for one that does not"
         );
-        if joined(false)? > 0 {
+        if redirected(false)? > 0 {
             return Ok(ok(
-                "one that does not block takes part, one that blocks does not",
+                "one that does not block is redirected to, one that blocks is not",
             ));
         }
         let text = "stay on TCP in scope auto: how they read cannot be seen".to_owned();

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use sockway_common::config::typed;
+use sockway_common::policy::fionread;
 use sockway_datapath::{Datapath, InstallOptions, Pins, kernel, stats};
 
 use self::checks::{Place, Seen, ok};
@@ -51,10 +52,12 @@ fn steps(pins: &Pins, cgroup: &Path, backlog_limit: u32, proof: &mut Proof) -> R
         .context("the programs cannot be put in place")
         .map_err(|e| failed("load", &e))?;
     proof.offsets = kernel::table(&report.offsets);
+    proof.functions = report.functions.table();
     proof.limits = report.limits.iter().map(ToString::to_string).collect();
     proof.reads_seen = report.hooks.reads;
     proof.ends_seen = report.hooks.ends;
     proof.guarded = report.hooks.guards;
+    proof.fionread_right = Some(report.fionread == fionread::RIGHT);
     let place = Place {
         pins,
         report: &report,

@@ -8,13 +8,16 @@ use sockway_common::calls::{DONE, SLOTS, bucket_slot, outcome_slot, sum_slot};
 use sockway_common::counters::Stats;
 use sockway_datapath::Pins;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 fn known() -> Known {
     let shared = Shared::new(Instant::now());
     let mut known = shared.lock().clone();
+    known.as_wanted.insert("conflist", false);
     known.drift.insert("conflist", 3);
     known.repairs.insert("conflist", 2);
     known
@@ -26,6 +29,8 @@ fn pod(name: &str, redirected_bytes: u64) -> PodState {
         name: name.to_owned(),
         ips: vec!["10.0.0.1".parse().unwrap()],
         scope: "auto",
+        why: String::new(),
+        tripped: false,
         outbound_port: 15001,
         inbound_port: 15006,
         since_unix_s: 0,
@@ -59,10 +64,12 @@ fn whole(per_pod: usize) -> String {
         map_bytes: vec![("sockets", 8192)],
         calls,
         tcp_bytes: Some(4096),
+        off: false,
     };
     let mut page = Page::default();
     keeper(&mut page, &known());
     page.one("sockway_datapath_readable", "gauge", super::READABLE, 1);
+    page.one("sockway_off", "gauge", super::OFF, 0);
     datapath(&mut page, sums, per_pod);
     page.into_text()
 }
@@ -94,20 +101,21 @@ fn assert_sound(page: &str) {
     let names: HashSet<&str> = types.iter().map(|(name, _)| *name).collect();
     assert_eq!(names.len(), types.len());
     for sample in samples(page).keys() {
-        let of_histogram = |(name, kind): &&(&str, &str)| {
+        let is_of = |(name, kind): &&(&str, &str)| {
             let suffix = sample.strip_prefix(name);
-            *kind == "histogram" && matches!(suffix, Some("_bucket" | "_sum" | "_count"))
+            match *kind {
+                "histogram" => matches!(suffix, Some("_bucket" | "_sum" | "_count")),
+                "counter" => suffix == Some("_total"),
+                _ => suffix == Some(""),
+            }
         };
-        assert!(
-            names.contains(sample.as_str()) || types.iter().any(|t| of_histogram(&t)),
-            "{sample}"
-        );
+        assert!(types.iter().any(|family| is_of(&family)), "{sample}");
     }
 }
 
 #[test]
 fn a_node_without_maps_still_has_a_page() {
-    let text = page(&Pins::new("/proc/none"), &known(), 10);
+    let text = page(&Pins::new("/proc/none"), &known(), 10, &Mutex::default());
     assert!(
         text.contains("sockway_drift_total{what=\"conflist\"} 3\n"),
         "{text}"
@@ -123,8 +131,8 @@ fn the_whole_page() {
     for line in [
         "sockway_connections 10\n",
         "sockway_plugin_calls_total{verb=\"ADD\",outcome=\"done\"} 4\n",
-        "sockway_plugin_call_duration_seconds_bucket{verb=\"ADD\",le=\"0.001\"} 0\n",
-        "sockway_plugin_call_duration_seconds_bucket{verb=\"ADD\",le=\"0.0015\"} 4\n",
+        "sockway_plugin_call_duration_seconds_bucket{le=\"0.001\",verb=\"ADD\"} 0\n",
+        "sockway_plugin_call_duration_seconds_bucket{le=\"0.0015\",verb=\"ADD\"} 4\n",
         "sockway_plugin_call_duration_seconds_sum{verb=\"ADD\"} 0.0056\n",
         "sockway_map_rows{map=\"sockets\"} 20\n",
         "sockway_pod_redirected_bytes_total{namespace=\"shop\",pod=\"busy\"} 9\n",
@@ -172,4 +180,46 @@ fn what_is_named_elsewhere_exists() {
         }
         assert!(found > 3, "{file} names {found} metrics");
     }
+}
+
+/// Every family as a row: name, type, labels, meaning.
+fn table(page: &str) -> String {
+    let all = samples(page);
+    let mut rows = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
+    let mut help = BTreeMap::new();
+    for line in page.lines() {
+        if let Some((name, text)) = line.strip_prefix("# HELP ").and_then(|l| l.split_once(' ')) {
+            help.insert(name, text);
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|l| l.split_once(' '))
+        {
+            let sample = match kind {
+                "counter" => format!("{name}_total"),
+                "histogram" => format!("{name}_count"),
+                _ => name.to_owned(),
+            };
+            let labels: Vec<&str> = all[&sample].iter().map(String::as_str).collect();
+            let shown = if kind == "histogram" { name } else { &sample };
+            let meaning = help.get(name).copied().unwrap_or_default();
+            let labels = labels.join(", ");
+            writeln!(rows, "| `{shown}` | {kind} | {labels} | {meaning} |").unwrap();
+        }
+    }
+    rows
+}
+
+/// docs/metrics.md has the table of this very code; `SOCKWAY_WRITE=1` writes it there.
+#[test]
+fn the_document_has_every_family() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let path = root.join("docs/metrics.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let start = text.find("| metric |").expect("a table");
+    let end = start + text[start..].find("\n\n").expect("its end") + 1;
+    let made = table(&whole(1));
+    if std::env::var("SOCKWAY_WRITE").as_deref() == Ok("1") {
+        fs::write(&path, format!("{}{made}{}", &text[..start], &text[end..])).unwrap();
+        return;
+    }
+    assert_eq!(&text[start..end], made, "SOCKWAY_WRITE=1 writes it anew");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sockway_datapath::ends::Ends;
+use sockway_datapath::receive_hook::ReceiveHook;
 use sockway_datapath::{Error, Pins};
 
 /// How often the counter is looked at: an application that asks waits no longer than this.
@@ -11,7 +11,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// What is known of the hook, which every receiving call of the node pays for
-/// ([`sockway_datapath::ends`]).
+/// ([`sockway_datapath::receive_hook`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Hook {
     asks: u64,
@@ -44,7 +44,7 @@ impl Hook {
             return Ok(());
         }
         self.next_look = now + EVERY;
-        let mut ends = Ends::open(pins)?;
+        let mut ends = ReceiveHook::open(pins)?;
         let done = match self.decide(ends.is_attached(), ends.asks()?, now) {
             Some(true) => ends.attach()?.then_some("on: an application asks"),
             Some(false) => ends.release()?.then_some("off: nobody asks"),
@@ -56,17 +56,26 @@ impl Hook {
         Ok(())
     }
 
+    /// Puts it on at once, for somebody asks who was not heard before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Hook::turn`].
+    pub fn asked(pins: &Pins) -> Result<(), Error> {
+        let mut hook = ReceiveHook::open(pins)?;
+        if !hook.is_attached() {
+            hook.attach()?;
+        }
+        Ok(())
+    }
+
     /// Leaves it as an install does, for nobody will put it back.
     ///
     /// # Errors
     ///
     /// As [`Hook::turn`].
     pub fn leave(pins: &Pins) -> Result<(), Error> {
-        let mut ends = Ends::open(pins)?;
-        if !ends.is_attached() {
-            ends.attach()?;
-        }
-        Ok(())
+        Self::asked(pins)
     }
 
     /// The programs were put in place anew, and the hook with them.
