@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sockway_common::counters::{Reason, Stats};
+use sockway_common::counters::Stats;
 use sockway_common::pair::hop;
 use sockway_datapath::{Pins, stats};
 
@@ -53,28 +53,22 @@ impl Figures {
         Ok(Self(stats::read(pins)?))
     }
 
-    /// Connections left to TCP as a whole since `before`, by reason, the zeros left out.
-    pub(crate) fn left_since(&self, before: &Self) -> Vec<(Reason, u64)> {
-        let grown = |reason: Reason| {
-            let index = reason as usize;
-            (reason, self.0.left[index] - before.0.left[index])
-        };
-        let reasons = Reason::ALL.into_iter().map(grown);
-        reasons.filter(|(_, count)| *count > 0).collect()
-    }
-
     /// What was counted since `before`.
     pub fn since(&self, before: &Self) -> Hops {
         let (Self(now), Self(then)) = (self, before);
         let hop = |kind: u32| {
             let index = kind as usize;
             let grown = |of: fn(&Stats) -> &[u64; hop::COUNT]| of(now)[index] - of(then)[index];
+            let both = |of: fn(&Stats) -> &[u64; hop::DIRECTIONS]| {
+                let sum = |stats| of(stats)[2 * index] + of(stats)[2 * index + 1];
+                sum(now) - sum(then)
+            };
             Hop {
                 name: hop::name(kind).to_owned(),
                 local: grown(|stats| &stats.local).max(grown(|stats| &stats.paired)),
                 joined: grown(|stats| &stats.paired),
-                messages: grown(|stats| &stats.redirected_messages),
-                bytes: grown(|stats| &stats.redirected_bytes),
+                messages: both(|stats| &stats.redirected_messages),
+                bytes: both(|stats| &stats.redirected_bytes),
             }
         };
         Hops(HOPS.into_iter().map(hop).collect())

@@ -2,6 +2,7 @@
 //! tools they are made of.
 
 pub mod bed;
+pub mod carried;
 mod cli;
 mod demo;
 pub mod hops;

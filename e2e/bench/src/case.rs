@@ -22,10 +22,23 @@ pub(crate) enum Tool {
     Pair,
     /// New connections between two ends in one thread, no Envoy.
     Knock,
+    /// Our own TCP echo client through both Envoys, all connections opened at once.
+    PoolTcp,
+    /// The same with HTTP/1.1.
+    PoolHttp,
+    /// fortio's gRPC ping on one channel.
+    Channel,
+    /// A file of nginx's, sent by `sendfile`, through both Envoys.
+    Files,
+    /// One stream towards a reader that takes a short read for the end of what is there, its
+    /// answers the other way; no Envoy.
+    Held,
     /// New connections through both Envoys, one request each.
     Dial,
     /// One stream through both Envoys.
     Bulk,
+    /// One stream through both Envoys and back.
+    Mirror,
     /// Requests from a registered pod to another node.
     AwayAsk,
     /// New connections from a registered pod to another node.
@@ -55,6 +68,9 @@ pub(crate) struct Case {
     pub(crate) idle: u32,
     /// Pods that are registered beside its own.
     pub(crate) pods: u32,
+    /// With mutual TLS between the Envoys.
+    #[serde(default)]
+    pub(crate) secure: bool,
 }
 
 impl Tool {
@@ -68,8 +84,14 @@ impl Tool {
             Self::Http2 => "HTTP/2 echo (h2load)",
             Self::Pair => "ping-pong, one hop, one CPU",
             Self::Knock => "new connections, one hop, one CPU",
+            Self::PoolTcp => "TCP echo (own client)",
+            Self::PoolHttp => "HTTP echo (own client)",
+            Self::Channel => "one gRPC channel (fortio)",
+            Self::Files => "HTTP, nginx as server (fortio)",
+            Self::Held => "stream to a reader of nginx's kind, one hop",
             Self::Dial => "new connections through both Envoys",
             Self::Bulk => "one stream through both Envoys",
+            Self::Mirror => "one stream through both Envoys and back",
             Self::AwayAsk => "requests to another node",
             Self::AwayDial => "new connections to another node",
             Self::AwayBulk => "one stream to another node",
@@ -86,6 +108,11 @@ impl Tool {
         )
     }
 
+    /// True where it goes through both Envoys, so that every hop has bytes.
+    pub(crate) const fn meshed(self) -> bool {
+        !self.leaves() && !matches!(self, Self::Pair | Self::Knock | Self::Reach | Self::Held)
+    }
+
     /// What its rate counts.
     pub(crate) const fn unit(self) -> &'static str {
         match self {
@@ -93,7 +120,7 @@ impl Tool {
             Self::Knock | Self::Dial | Self::AwayDial | Self::Reach | Self::AwayReach => {
                 "connections/s"
             }
-            Self::Bulk | Self::AwayBulk => "MiB/s",
+            Self::Bulk | Self::Mirror | Self::Held | Self::AwayBulk => "MiB/s",
             _ => "requests/s",
         }
     }
@@ -109,9 +136,16 @@ impl Case {
             limit,
             idle,
             pods,
-            ..
+            secure,
+            topic,
         } = self;
         let mut parts = vec![tool.name().to_owned()];
+        if *secure {
+            parts.push("mutual TLS".to_owned());
+        }
+        if *topic == Topic::Cold {
+            parts.push("cold".to_owned());
+        }
         if *connections > 1 {
             parts.push(format!("{connections} connections"));
         }

@@ -5,22 +5,23 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use sockway_e2e::bed::mode::Mtls;
 use sockway_e2e::stop;
 
 use crate::endpoint::{self, Endpoint};
-use crate::guard;
-use crate::jobs::{self, Topic};
+use crate::jobs::{self, Job, Topic};
 use crate::progress::Progress;
 use crate::report::{self, Run};
 use crate::rounds;
 use crate::scene::Scene;
+use crate::{fresh, guard};
 
 /// How fast it is: plain TCP, Sockway and yardsticks in turn
 #[derive(Debug, Parser)]
 #[command(
     name = "sockway-bench",
     version,
-    after_help = "Examples:\n  make bench\n  make bench ARGS=\"run --topic echo --rounds 5\"\n  make bench ARGS=\"run --full\"    an hour\n  make bench ARGS=report           the report again, from all raw results"
+    after_help = "Examples:\n  make bench\n  make bench ARGS=\"run --topic echo --rounds 5\"\n  make bench ARGS=\"run --full\"    three hours\n  make bench ARGS=report           the report again, from all raw results"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -55,6 +56,12 @@ struct Options {
     /// Milliseconds of each measurement
     #[arg(long, default_value_t = 1000)]
     millis: u64,
+    /// Whether the Envoys speak mutual TLS with each other
+    #[arg(long, value_enum, default_value = "both")]
+    mtls: Mtls,
+    /// Milliseconds of each measurement that begins with a cold start
+    #[arg(long, default_value_t = 10_000)]
+    cold_millis: u64,
     /// Worker threads of each Envoy
     #[arg(long, default_value_t = 2)]
     concurrency: u32,
@@ -72,9 +79,13 @@ struct Out {
     out: PathBuf,
 }
 
-/// What `run` takes without further words: a few minutes.
-const QUICK: [Topic; 6] = [
+/// What `run` takes without further words: half an hour.
+const QUICK: [Topic; 10] = [
     Topic::Echo,
+    Topic::Cold,
+    Topic::Channel,
+    Topic::Held,
+    Topic::Half,
     Topic::Protocols,
     Topic::Hop,
     Topic::Connect,
@@ -110,6 +121,8 @@ fn measure(options: &Options) -> Result<()> {
         full,
         rounds,
         millis,
+        cold_millis,
+        mtls,
         concurrency,
         object,
         out: Out { out },
@@ -121,28 +134,28 @@ fn measure(options: &Options) -> Result<()> {
     };
     std::fs::create_dir_all(out).with_context(|| format!("create {}", out.display()))?;
     let mut progress = Progress::new();
-    let mut scene = Scene::new(&progress, *concurrency, object.clone())?;
-    let jobs = jobs::jobs(topics, *full, object.is_some());
+    let mut jobs = jobs::jobs(topics, *full, object.is_some());
+    jobs.retain(|job| mtls.takes(job.case.secure));
+    let measurements: usize = jobs.iter().map(|job| job.modes.len()).sum();
+    progress.expect(rounds * u32::try_from(measurements).context("too many measurements")?);
+    let (fresh, warm): (Vec<Job>, Vec<Job>) =
+        jobs.into_iter().partition(|job| job.case.topic.fresh());
     let mut samples = Vec::new();
-    let result = rounds::run(
-        &mut scene,
-        &jobs,
-        (*rounds, *millis),
-        &mut progress,
-        &mut samples,
-    );
+    let mut work = || -> Result<()> {
+        if !warm.is_empty() {
+            let mut scene = Scene::new(&progress, *concurrency, object.clone())?;
+            let times = (*rounds, *millis);
+            rounds::run(&mut scene, &warm, times, &mut progress, &mut samples)?;
+        }
+        let times = (*rounds, *cold_millis);
+        fresh::run(&fresh, times, *concurrency, &mut progress, &mut samples)
+    };
+    let result = work();
     for topic in topics {
         let of_topic = samples.iter().filter(|s| s.case.topic == *topic);
-        Run::new(
-            &scene,
-            *rounds,
-            *millis,
-            *concurrency,
-            of_topic.cloned().collect(),
-        )?
-        .save(out, *topic)?;
+        let millis = if topic.fresh() { cold_millis } else { millis };
+        Run::new(*rounds, *millis, *concurrency, of_topic.cloned().collect())?.save(out, *topic)?;
     }
-    drop(scene);
     report::write(out)?;
     result
 }

@@ -1,4 +1,5 @@
-//! A short check for CI: is it still faster, and how large are the programs?
+//! A short check for CI: is it still faster, warm, cold and as a stream, and how large are the
+//! programs?
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -7,61 +8,128 @@ use sockway_e2e::bed::cpu;
 use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::tools::Tools;
 use sockway_e2e::hops::Figures;
+use sockway_e2e::stop;
 
 use crate::case::{Case, Tool};
+use crate::fresh::Fresh;
 use crate::hop::Hop;
 use crate::jobs::Topic;
+use crate::mode::Mode;
 use crate::results::Spread;
 use crate::scene::objects;
 use crate::{rounds, sizes, work};
 
-/// `guard`.
+/// `guard`. Floors are of CPU time for each in plain by that in accelerated.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// CPU time of a plain round trip by that of an accelerated one, below which it fails
+    /// Below which the ping-pong of one hop fails
     #[arg(long, default_value_t = 1.15)]
     floor: f64,
-    /// Pairs of measurements
+    /// Below which a cold start through both Envoys fails
+    #[arg(long, default_value_t = 1.10)]
+    cold_floor: f64,
+    /// Below which a stream through both Envoys fails
+    #[arg(long, default_value_t = 1.00)]
+    stream_floor: f64,
+    /// Pairs of measurements of one hop
     #[arg(long, default_value_t = 9)]
     rounds: u32,
-    /// Milliseconds of each measurement
+    /// Pairs of measurements through both Envoys, each between pods never seen before
+    #[arg(long, default_value_t = 3)]
+    fresh_rounds: u32,
+    /// Milliseconds of each measurement of one hop
     #[arg(long, default_value_t = 300)]
     millis: u64,
+    /// Milliseconds of each measurement through both Envoys
+    #[arg(long, default_value_t = 2500)]
+    fresh_millis: u64,
 }
 
-/// The case: a ping-pong of 1 KiB on one CPU.
-const CASE: Case = Case {
-    topic: Topic::Hop,
-    tool: Tool::Pair,
-    connections: 1,
-    payload: 1024,
-    limit: 0,
-    idle: 0,
-    pods: 0,
-};
+const fn case(topic: Topic, tool: Tool, connections: u32, payload: u32) -> Case {
+    Case {
+        topic,
+        tool,
+        connections,
+        payload,
+        limit: 0,
+        idle: 0,
+        pods: 0,
+        secure: false,
+    }
+}
 
-/// Measures plain and accelerated in turn; an error where the median ratio is under the floor.
+/// A ping-pong on one CPU.
+const HOP: Case = case(Topic::Hop, Tool::Pair, 1, 1024);
+/// A pool whose connections are all opened at once.
+const COLD: Case = case(Topic::Cold, Tool::PoolTcp, 16, 1024);
+/// One stream.
+const STREAM: Case = case(Topic::Bulk, Tool::Bulk, 1, 256 << 10);
+/// Worker threads of each Envoy.
+const CONCURRENCY: u32 = 2;
+
+/// Measures plain and accelerated in turn; an error where a median ratio is under its floor.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let Options {
-        floor,
-        rounds: pairs,
-        millis,
-    } = *options;
     let tools = Tools::find()?;
-    let sizes = sizes::table(&objects(&tools)?)?;
-    let node = Node::new(&tools)?;
+    println(&format!("{}\n", sizes::table(&objects(&tools)?)?))?;
+    let checks = [
+        (
+            "ping-pong of 1 KiB on one CPU",
+            options.floor,
+            hop(options, &tools)?,
+        ),
+        (
+            "16 connections through both Envoys, opened at once, cold",
+            options.cold_floor,
+            through(options, &COLD)?,
+        ),
+        (
+            "one stream through both Envoys",
+            options.stream_floor,
+            through(options, &STREAM)?,
+        ),
+    ];
+    let mut slow = Vec::new();
+    for (what, floor, ratios) in checks {
+        let rounds = ratios.len();
+        let Spread {
+            median,
+            least,
+            most,
+        } = Spread::of(ratios);
+        println(&format!(
+            "{what}, plain by accelerated CPU time: {median:.2}x ({least:.2} to {most:.2} in {rounds} rounds), floor {floor:.2}x\n"
+        ))?;
+        if median < floor {
+            slow.push(format!("{what}: {median:.2} is below the floor {floor:.2}"));
+        }
+    }
+    // The programs' sizes are one.
+    println(&format!(
+        "{} passed, {} failed\n",
+        4 - slow.len(),
+        slow.len()
+    ))?;
+    if slow.is_empty() {
+        Ok(())
+    } else {
+        bail!("{}", slow.join("; "))
+    }
+}
+
+/// CPU time rather than rate: what else runs on the machine hardly changes it.
+fn hop(options: &Options, tools: &Tools) -> Result<Vec<f64>> {
+    let node = Node::new(tools)?;
     node.install()?;
     let hop = Hop::new(&node)?;
     let (pins, cgroup) = (node.pins(), node.scratch.cgroup());
-    // CPU time rather than rate: what else runs on the machine hardly changes it.
     let measure = || -> Result<f64> {
         let before = cpu::usage(&cgroup)?;
-        let measured = work::hop::pair((&node, &hop), "pair", "tcp", &CASE, millis)?;
+        let measured = work::hop::pair((&node, &hop), "pair", "tcp", &HOP, options.millis)?;
         let used = cpu::usage(&cgroup)?.saturating_sub(before);
         Ok(rounds::per_request(used, measured.count))
     };
     let mut ratios = Vec::new();
-    for _ in 0..pairs {
+    for _ in 0..options.rounds {
         Datapath::detach(&pins).context("detach")?;
         let plain = measure()?;
         Datapath::install(&InstallOptions::new(pins.clone(), cgroup.clone())).context("install")?;
@@ -73,18 +141,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         ratios.push(plain / accelerated);
     }
-    let Spread {
-        median,
-        least,
-        most,
-    } = Spread::of(ratios);
-    println(&format!(
-        "{sizes}\nping-pong of 1 KiB on one CPU, plain by accelerated CPU time: {median:.2}x ({least:.2} to {most:.2} in {pairs} rounds), floor {floor:.2}x\n"
-    ))?;
-    if median < floor {
-        bail!("the ratio {median:.2} is below the floor {floor:.2}");
-    }
-    println("2 passed, 0 failed\n")
+    Ok(ratios)
+}
+
+/// Through both Envoys, each time on a node of its own with the keeper as in production.
+fn through(options: &Options, case: &Case) -> Result<Vec<f64>> {
+    let measure = |mode: Mode| -> Result<f64> {
+        stop::check()?;
+        let fresh = Fresh::new(mode, CONCURRENCY, None)?;
+        let sample = fresh.measure(case, mode, 0, options.fresh_millis);
+        let sample = sample.with_context(|| format!("{}, {}", case.name(), mode.name()))?;
+        if sample.measured.faults > 0 {
+            bail!("{} faults in {}", sample.measured.faults, case.name());
+        }
+        Ok(sample.cpu_us)
+    };
+    let pair = |_| Ok(measure(Mode::Plain)? / measure(Mode::Auto)?);
+    (0..options.fresh_rounds).map(pair).collect()
 }
 
 fn println(text: &str) -> Result<()> {

@@ -25,11 +25,13 @@ pub(crate) enum Mode {
     Other,
     /// An `AF_UNIX` socket pair in place of TCP.
     Unix,
+    /// As `All`, the hop between the Envoys over `AF_UNIX`.
+    Pipes,
 }
 
 impl Mode {
     /// Every mode, in the order of tables.
-    pub(crate) const EVERY: [Self; 9] = [
+    pub(crate) const EVERY: [Self; 10] = [
         Self::Plain,
         Self::Auto,
         Self::All,
@@ -39,6 +41,7 @@ impl Mode {
         Self::Full,
         Self::Other,
         Self::Unix,
+        Self::Pipes,
     ];
 
     /// As in tables.
@@ -53,6 +56,24 @@ impl Mode {
             Self::Full => "full maps",
             Self::Other => "other build",
             Self::Unix => "AF_UNIX",
+            Self::Pipes => "all, Envoys over AF_UNIX",
+        }
+    }
+
+    /// True where something is to be redirected.
+    pub(crate) const fn redirects(self) -> bool {
+        matches!(
+            self,
+            Self::Auto | Self::All | Self::Proxy | Self::Blind | Self::Other | Self::Pipes
+        )
+    }
+
+    /// The scope's name in settings.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::All | Self::Blind | Self::Pipes => "all",
+            _ => "auto",
         }
     }
 
@@ -60,7 +81,7 @@ impl Mode {
     pub(crate) const fn scope(self) -> u32 {
         match self {
             Self::Proxy => scope::PROXY,
-            Self::All | Self::Blind => scope::ALL,
+            Self::All | Self::Blind | Self::Pipes => scope::ALL,
             _ => scope::AUTO,
         }
     }

@@ -119,6 +119,15 @@ pub(crate) fn receive(socket: &Socket, buffer: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
+/// Reads on where nothing more is to come.
+pub(crate) fn finds_nothing(mut socket: &Socket) -> Result<()> {
+    match socket.read(&mut [0]) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Err(error) => Err(error).context("receive"),
+        Ok(_) => bail!("more than what was sent"),
+    }
+}
+
 /// Receives what there is, at least a byte; 0 at the end of the stream.
 pub(crate) fn some(mut socket: &Socket, buffer: &mut [u8]) -> Result<usize> {
     loop {

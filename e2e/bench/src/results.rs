@@ -9,6 +9,8 @@ use sockway_e2e::median::median;
 
 use crate::case::Case;
 use crate::mode::Mode;
+use crate::share::{late, share};
+use crate::wire::HOPS;
 
 /// Points of a latency distribution, percent.
 pub(crate) const QUANTILES: [f64; 12] = [
@@ -32,6 +34,27 @@ pub(crate) struct Measured {
     pub(crate) latency: Vec<(f64, f64)>,
     /// Requests that failed.
     pub(crate) faults: u64,
+    /// Over time, where it was watched.
+    #[serde(default)]
+    pub(crate) series: Vec<Moment>,
+    /// Of the bytes sent and received, the shares that TCP has not carried, where that was asked.
+    #[serde(default)]
+    pub(crate) carried: Option<[f64; 2]>,
+    /// From connect to the first byte by redirection, of every connection that had one:
+    /// sent, received.
+    #[serde(default)]
+    pub(crate) first_us: [Vec<u64>; 2],
+}
+
+/// A part of a measurement.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// Its end, seconds from the first connect.
+    pub(crate) at: f64,
+    /// Requests per second in it.
+    pub(crate) rate: f64,
+    /// Bytes on each hop for each request, as the interfaces counted them.
+    pub(crate) wire: [f64; HOPS.len()],
 }
 
 impl Measured {
@@ -57,7 +80,7 @@ impl Measured {
                 .iter()
                 .map(|percent| (*percent, us(times.value_at_quantile(percent / 100.0))))
                 .collect(),
-            faults: 0,
+            ..Self::default()
         }
     }
 }
@@ -77,6 +100,10 @@ pub(crate) struct Sample {
     pub(crate) cpu_us: f64,
     /// What the datapath counted.
     pub(crate) hops: Hops,
+    /// Bytes on each hop for each request, as the interfaces counted them; 0 where it was not
+    /// through both Envoys.
+    #[serde(default)]
+    pub(crate) wire: [f64; HOPS.len()],
 }
 
 /// Middle, least and most of several rounds.
@@ -132,6 +159,12 @@ pub(crate) struct Summary {
     pub(crate) latency: Vec<(f64, f64)>,
     /// Requests that failed, of all rounds.
     pub(crate) faults: u64,
+    /// Of the bytes that plain TCP has on each hop for a request, the share that is not there.
+    pub(crate) share: Option<[f64; HOPS.len()]>,
+    /// The same of bytes sent and of bytes received on one connection, by what TCP says.
+    pub(crate) carried: Option<[f64; 2]>,
+    /// The same from the third second on, where it was watched.
+    pub(crate) late_share: Option<[f64; HOPS.len()]>,
 }
 
 /// A figure by that of others in the same round; `None` where no round has both.
@@ -200,5 +233,8 @@ fn summary(samples: &[Sample], case: &Case, mode: Mode) -> Option<Summary> {
             .map(|(i, (percent, _))| (*percent, point(i)))
             .collect(),
         faults: mine.iter().map(|s| s.measured.faults).sum(),
+        share: share(&mine, &plain, |s| s.wire),
+        late_share: share(&mine, &plain, late),
+        carried: first.measured.carried,
     })
 }

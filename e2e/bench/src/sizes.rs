@@ -17,7 +17,7 @@ const PROGRAMS: [&str; 3] = [program::ESTABLISH, program::REDIRECT, program::REA
 pub(crate) fn table(objects: &Path) -> Result<String> {
     let path = objects.join("sockway.o");
     let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let config = kernel::config(kernel::offsets(None)?);
+    let config = kernel::config(kernel::read(None)?.offsets);
     let mut object = EbpfLoader::new()
         .override_global(layout::CONFIG, &config, true)
         .load(&cast::link(&bytes, &config))

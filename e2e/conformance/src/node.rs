@@ -97,6 +97,7 @@ impl Node {
             .env("SOCKWAY_BPFFS", self.bpffs())
             .env("SOCKWAY_CGROUP", &self.cgroup)
             .env("SOCKWAY_RUN_DIR", self.path("run"))
+            .env("SOCKWAY_STATE_DIR", self.path("state"))
             .env("SOCKWAY_LOG_FILE", self.path("sockway-cni.log"))
     }
 

@@ -14,8 +14,12 @@ const CONF: &[u8] =
 /// Where a name is taken that would not be clean in a log or a table, or a call
 /// has no answer.
 pub fn check(data: &[u8]) {
-    let Pod { namespace, name } = Pod::from_args(&String::from_utf8_lossy(data));
-    for text in [namespace, name] {
+    let Pod {
+        namespace,
+        name,
+        uid,
+    } = Pod::from_args(&String::from_utf8_lossy(data));
+    for text in [namespace, name, uid] {
         assert!(
             text.bytes().all(|b| b.is_ascii_graphic()) && text.len() <= 253,
             "{text:?}"

@@ -5,6 +5,7 @@
 //! `cargo xtask fuzz` lets libFuzzer look for more (both need no root).
 #![forbid(unsafe_code)]
 
+pub mod btf;
 pub mod call;
 pub mod cni_args;
 pub mod conflist;
@@ -18,7 +19,8 @@ mod plugin;
 pub type Check = fn(&[u8]);
 
 /// Every target: its name, which is also its directory in `corpus/`, and its check.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 7] = [
+    ("btf", btf::check),
     ("call", call::check),
     ("cni_args", cni_args::check),
     ("conflist", conflist::check),

@@ -18,6 +18,12 @@ var commands = map[string]func([]string) error{
 	"ws-server":   websocketServer,
 	"ws-client":   websocketClient,
 	"web":         web,
+	"get":         get,
+	"put":         put,
+
+	"stream-server": streamServer,
+	"stream":        stream,
+	"channel":       channelForLife,
 }
 
 func main() {

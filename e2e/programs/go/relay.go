@@ -14,19 +14,22 @@ const sniffed = 8
 func relay(args []string) error {
 	flags := flag.NewFlagSet("relay", flag.ExitOnError)
 	listen := flags.String("listen", "", "address and port")
-	to := flags.String("to", "", "where to")
+	to := flags.String("to", "", "where to: address and port, or the path of a Unix socket")
 	flags.Parse(args)
 	return serve(*listen, func(conn *net.TCPConn) error {
 		first := make([]byte, sniffed)
 		if _, err := io.ReadFull(conn, first); err != nil {
 			return err
 		}
-		dialled, err := net.Dial("tcp", *to)
+		dialled, err := net.Dial(network(*to), *to)
 		if err != nil {
 			return err
 		}
 		defer dialled.Close()
-		upstream := dialled.(*net.TCPConn)
+		upstream := dialled.(interface {
+			net.Conn
+			CloseWrite() error
+		})
 		if _, err := upstream.Write(first); err != nil {
 			return err
 		}

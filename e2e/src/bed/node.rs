@@ -146,6 +146,7 @@ impl Node {
             .env("SOCKWAY_BPFFS", self.bpffs())
             .env("SOCKWAY_CGROUP", self.scratch.cgroup())
             .env("SOCKWAY_RUN_DIR", self.scratch.path("run"))
+            .env("SOCKWAY_STATE_DIR", self.scratch.path("state"))
             .env(
                 "SOCKWAY_LOG_FILE",
                 self.scratch.path("logs").join("sockway-cni.log"),

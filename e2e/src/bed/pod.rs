@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::command::Run;
+use super::identity::{Authority, Identity};
 use super::node::{Attachment, Node};
 use super::place::Place;
 use super::process::Process;
 use super::rules;
-use super::sidecar::{self, INBOUND, OUTBOUND, Service, USER};
+use super::sidecar::{self, INBOUND, OUTBOUND, Owner, Service, USER};
 use crate::stop;
 
 /// State of a listening socket in `/proc/net/tcp`.
@@ -35,6 +36,7 @@ pub struct Pod {
     /// What the chain gave it.
     pub attachment: Attachment,
     place: Place,
+    identity: Identity,
     envoy: Option<Process>,
     apps: Vec<Process>,
 }
@@ -55,6 +57,7 @@ impl Pod {
             name: name.to_owned(),
             attachment,
             place,
+            identity: Authority::of_this_process()?.issue(name)?,
             envoy: None,
             apps: Vec::new(),
         })
@@ -68,6 +71,11 @@ impl Pod {
     /// Its addresses: IPv4, IPv6.
     pub const fn ips(&self) -> [IpAddr; 2] {
         self.attachment.ips
+    }
+
+    /// From its Envoy's next start on it shows this certificate; the one it showed so far.
+    pub(crate) fn disguise(&mut self, identity: Identity) -> Identity {
+        std::mem::replace(&mut self.identity, identity)
     }
 
     /// Starts its Envoy behind Istio's rules.
@@ -91,7 +99,11 @@ impl Pod {
         concurrency: u32,
     ) -> Result<()> {
         let config = node.scratch.path(&format!("{}.json", self.name));
-        sidecar::write(&config, &sidecar::config(services, http))?;
+        let owner = Owner {
+            ips: self.ips(),
+            identity: &self.identity,
+        };
+        sidecar::write(&config, &sidecar::config(owner, services, http))?;
         let args = [
             "--config-path",
             &config.to_string_lossy(),
@@ -185,6 +197,14 @@ impl Pod {
     pub(crate) fn forget_neighbours(&self) -> Result<()> {
         let flush = ["neighbour", "flush", "dev", "eth0"];
         Run::new("ip").args(flush).at(&self.place)?.done()
+    }
+
+    /// Sockets that no process holds give up soon what nobody acknowledges: else the kernel tries for
+    /// minutes, in a namespace that nobody sees any more.
+    pub(crate) fn give_up_soon(&self) -> Result<()> {
+        let path = "/proc/sys/net/ipv4/tcp_orphan_retries";
+        let set = || fs::write(path, "3").with_context(|| format!("write {path}"));
+        self.place.within(set)
     }
 
     /// Takes the pod off its node, as a runtime does: DEL, then namespace and cgroup.

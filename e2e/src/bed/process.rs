@@ -86,7 +86,8 @@ impl Process {
         self.wait_within(START, what, holds)
     }
 
-    fn wait_within(
+    /// The same where it may take longer than most.
+    pub(crate) fn wait_within(
         &mut self,
         limit: Duration,
         what: &str,

@@ -22,7 +22,7 @@ const RUNS: &str = "/run/sockway-e2e";
 /// Every name starts with it; short, as an interface's name must fit into 15 bytes.
 const PREFIX: &str = "swe2e-";
 /// Where libcni keeps results, unless told otherwise, which cnitool cannot be.
-const LIBCNI_RESULTS: &str = "/var/lib/cni/results";
+pub(crate) const LIBCNI_RESULTS: &str = "/var/lib/cni/results";
 /// How long the kernel may take to let go of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(5);
 

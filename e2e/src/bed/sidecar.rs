@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::identity::Identity;
+use super::tls;
+
 /// The user and group that Istio's rules let pass.
 pub const USER: u32 = 1337;
 /// Envoy's outbound port.
@@ -31,6 +34,15 @@ pub fn vip(family: usize, number: u8) -> IpAddr {
     }
 }
 
+/// Where Envoy connects to its own application from, IPv4 (0) or IPv6 (1).
+pub(crate) fn source(family: usize) -> IpAddr {
+    if family == 0 {
+        IpAddr::from([127, 0, 0, 6])
+    } else {
+        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 6])
+    }
+}
+
 /// What speaks at a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -49,16 +61,45 @@ pub struct Service {
     pub protocol: Protocol,
     /// The pod's addresses: IPv4, IPv6.
     pub backend: [IpAddr; 2],
+    /// The pod's name, where its Envoy takes mutual TLS at this port and nothing else.
+    pub secure: Option<String>,
+    /// Where the Envoys meet in place of TCP: the yardstick of what the hop between them costs.
+    pub pipe: Option<Pipe>,
+}
+
+/// An `AF_UNIX` socket between two Envoys.
+#[derive(Clone, Debug)]
+pub struct Pipe {
+    /// Its path, where uid 1337 may make it.
+    pub path: String,
+    /// Port of the application behind it.
+    pub port: u16,
+}
+
+/// Whose Envoy it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// The pod's addresses: IPv4, IPv6.
+    pub ips: [IpAddr; 2],
+    /// What it shows to others, and whom it trusts.
+    pub identity: &'a Identity,
 }
 
 /// Envoy's whole configuration: `services` it can call, `http` ports of its own application.
-pub fn config(services: &[Service], http: &[u16]) -> Value {
+pub fn config(owner: Owner<'_>, services: &[Service], http: &[u16]) -> Value {
     let mut clusters = Vec::new();
     let mut outbound = Vec::new();
     for service in services {
         for (family, backend) in service.backend.iter().enumerate() {
             let name = format!("outbound_{}_{}", service.port, FAMILIES[family]);
-            clusters.push(cluster(&name, &endpoint(&name, *backend, service.port)));
+            let mut more = match &service.pipe {
+                None => endpoint(&name, *backend, service.port),
+                Some(pipe) => endpoint_at(&name, &json!({ "pipe": { "path": pipe.path } })),
+            };
+            if let Some(workload) = &service.secure {
+                more["transport_socket"] = tls::upstream(owner.identity, workload);
+            }
+            clusters.push(cluster(&name, &more));
             let (prefix, length) = VIPS[family];
             let matches = json!({ "destination_port": service.port, "prefix_ranges": [range(prefix, length)] });
             outbound.push(chain(Some(&matches), &filter(service.protocol, &name)));
@@ -66,6 +107,9 @@ pub fn config(services: &[Service], http: &[u16]) -> Value {
     }
     let original = json!({ "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED" });
     clusters.push(cluster("passthrough", &original));
+    let own = || services.iter().filter(|s| s.backend == owner.ips);
+    let secure = own().filter(|s| s.secure.is_some() && s.pipe.is_none());
+    let secure: Vec<u16> = secure.map(|s| s.port).collect();
     let mut inbound = Vec::new();
     for (family, source) in SOURCES.iter().enumerate() {
         let name = format!("inbound_{}", FAMILIES[family]);
@@ -73,23 +117,60 @@ pub fn config(services: &[Service], http: &[u16]) -> Value {
         bound["upstream_bind_config"] = json!({ "source_address": address(source, 0) });
         clusters.push(cluster(&name, &bound));
         let ranges = json!([range(ANY[family], 0)]);
-        for port in http {
+        for port in http.iter().filter(|port| !secure.contains(port)) {
             let matches = json!({ "destination_port": port, "prefix_ranges": ranges });
             inbound.push(chain(Some(&matches), &filter(Protocol::Http, &name)));
+        }
+        for port in &secure {
+            let protocol = if http.contains(port) {
+                Protocol::Http
+            } else {
+                Protocol::Tcp
+            };
+            let matches = json!({
+                "destination_port": port,
+                "prefix_ranges": ranges,
+                "transport_protocol": "tls",
+            });
+            let mut chain = chain(Some(&matches), &filter(protocol, &name));
+            chain["transport_socket"] = tls::downstream(owner.identity);
+            inbound.push(chain);
         }
         inbound.push(chain(
             Some(&json!({ "prefix_ranges": ranges })),
             &filter(Protocol::Tcp, &name),
         ));
     }
+    let mut incoming = listener("virtualInbound", INBOUND, &inbound, None);
+    if let (false, Some(filters)) = (
+        secure.is_empty(),
+        incoming["listener_filters"].as_array_mut(),
+    ) {
+        filters.push(tls::inspector(&secure));
+    }
     let passthrough = chain(None, &filter(Protocol::Tcp, "passthrough"));
-    json!({ "static_resources": {
-        "listeners": [
-            listener("virtualOutbound", OUTBOUND, &outbound, Some(passthrough)),
-            listener("virtualInbound", INBOUND, &inbound, None),
-        ],
-        "clusters": clusters,
-    }})
+    let mut listeners = vec![
+        listener("virtualOutbound", OUTBOUND, &outbound, Some(passthrough)),
+        incoming,
+    ];
+    for service in own() {
+        if let Some(pipe) = &service.pipe {
+            let name = format!("pipe_{}", service.port);
+            let mut behind = endpoint(&name, owner.ips[0], pipe.port);
+            behind["upstream_bind_config"] = json!({ "source_address": address(SOURCES[0], 0) });
+            clusters.push(cluster(&name, &behind));
+            let mut chain = chain(None, &filter(service.protocol, &name));
+            if service.secure.is_some() {
+                chain["transport_socket"] = tls::downstream(owner.identity);
+            }
+            listeners.push(json!({
+                "name": name,
+                "address": { "pipe": { "path": pipe.path } },
+                "filter_chains": [chain],
+            }));
+        }
+    }
+    json!({ "static_resources": { "listeners": listeners, "clusters": clusters } })
 }
 
 /// Writes a configuration where uid 1337 can read it.
@@ -98,7 +179,7 @@ pub fn write(path: &std::path::Path, config: &Value) -> Result<()> {
     fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
-fn typed(kind: &str, mut value: Value) -> Value {
+pub(super) fn typed(kind: &str, mut value: Value) -> Value {
     value["@type"] = json!(format!("type.googleapis.com/envoy.{kind}"));
     value
 }
@@ -172,6 +253,10 @@ fn filter(protocol: Protocol, cluster: &str) -> Value {
 
 fn endpoint(name: &str, ip: IpAddr, port: u16) -> Value {
     let address = json!({ "socket_address": address(&ip.to_string(), port) });
+    endpoint_at(name, &address)
+}
+
+fn endpoint_at(name: &str, address: &Value) -> Value {
     let endpoints = json!([{ "lb_endpoints": [{ "endpoint": { "address": address } }] }]);
     let load = json!({ "cluster_name": name, "endpoints": endpoints });
     json!({ "type": "STATIC", "load_assignment": load })

@@ -31,8 +31,8 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<()> {
     let tools = Tools::find()?;
     let before = Before::take()?;
     let mut scene = Scene::new(&tools, &progress, options)?;
-    let rounds = rounds::run(&scene, options, &progress)?;
-    let protocols = Protocols::summarise(&rounds);
+    let rounds = rounds::run(&mut scene, options, &progress)?;
+    let protocols = Protocols::summarise(&rounds, options.mtls);
     let integrity = integrity(&mut scene, options, &progress)?;
     progress.step("sockway status");
     let status = scene.node.sockway(&["status"]).output()?;
@@ -55,10 +55,15 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<()> {
 fn integrity(scene: &mut Scene, options: &Options, progress: &Progress) -> Result<Vec<Traffic>> {
     let mut reports = Vec::new();
     let pins = scene.node.pins();
-    for family in 0..2 {
-        let to = scene::service(family, scene::TRAFFIC);
+    let cases = [0, 1].into_iter().flat_map(|family| {
+        let ports = scene::TRAFFIC.into_iter();
+        ports.map(move |(port, secure)| (family, port, secure))
+    });
+    for (family, port, secure) in cases.filter(|(.., secure)| options.mtls.takes(*secure)) {
+        let to = scene::service(family, port);
         progress.step(&format!(
-            "verified traffic to {to}: {} connections",
+            "verified traffic to {to}{}: {} connections",
+            if secure { ", mutual TLS" } else { "" },
             options.integrity
         ));
         let count = options.integrity.to_string();

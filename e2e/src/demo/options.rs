@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::bed::mode::Mtls;
+
 /// `demo`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -20,6 +22,9 @@ pub(crate) struct Options {
     /// Worker threads of each Envoy
     #[arg(long, default_value_t = 2)]
     pub(crate) concurrency: u32,
+    /// Whether the Envoys speak mutual TLS with each other
+    #[arg(long, value_enum, default_value = "both")]
+    pub(crate) mtls: Mtls,
     /// Connections of verified traffic, for each address family
     #[arg(long, default_value_t = 2000)]
     pub(crate) integrity: u32,

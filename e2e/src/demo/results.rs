@@ -7,6 +7,8 @@ use serde::Serialize;
 use sockway_common::pair::hop;
 
 use super::rounds::Round;
+use super::scene::{ROWS, Row};
+use crate::bed::mode::Mtls;
 use crate::hops::{Hop, Hops};
 use crate::load::report::Report as Load;
 use crate::median::median as middle;
@@ -15,7 +17,7 @@ use crate::traffic::report::Report as Traffic;
 /// Everything.
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
-    /// TCP and HTTP.
+    /// TCP and HTTP, without mutual TLS between the Envoys and with it.
     pub(crate) protocols: Protocols,
     /// Reports of the verified traffic.
     pub(crate) integrity: Vec<Traffic>,
@@ -73,12 +75,13 @@ impl Ratio {
 
 impl Protocols {
     /// Medians of everything.
-    pub(crate) fn summarise(rounds: &[Round]) -> Self {
-        let compared = ["tcp", "http"].map(|protocol| {
+    pub(crate) fn summarise(rounds: &[Round], mtls: Mtls) -> Self {
+        let rows = ROWS.into_iter().filter(|row| mtls.takes(row.secure));
+        let compared = rows.map(|Row { name: protocol, .. }| {
             let of = |accelerated: bool| {
                 rounds
                     .iter()
-                    .filter(move |r| r.protocol == protocol && r.accelerated == accelerated)
+                    .filter(move |r| r.row == protocol && r.accelerated == accelerated)
             };
             let loads = |accelerated| of(accelerated).map(|r| r.load.clone()).collect::<Vec<_>>();
             let (plain, accelerated) = (loads(false), loads(true));
@@ -90,7 +93,7 @@ impl Protocols {
                 hops: sum(of(true).map(|round| &round.hops)),
             }
         });
-        Self(compared.into())
+        Self(compared.collect())
     }
 }
 
@@ -103,6 +106,8 @@ fn median(loads: &[Load]) -> Load {
         p50_us: middle(|load| load.p50_us),
         p99_us: middle(|load| load.p99_us),
         cpu_us: Some(middle(|load| load.cpu_us.unwrap_or(0.0))),
+        series: None,
+        first: None,
         faults: loads.iter().map(|load| load.faults).sum(),
         descriptions: loads
             .iter()
@@ -147,7 +152,9 @@ impl Results {
                     plain.faults + accelerated.faults
                 ));
             }
-            if ratio.qps <= 1.0 {
+            // Encryption is most of what a request costs then: its gain is in the noise of a short run.
+            let held = ROWS.iter().any(|row| row.name == *protocol && !row.secure);
+            if held && ratio.qps <= 1.0 {
                 wrong.push(format!(
                     "{protocol}: not more requests per second than plain"
                 ));
@@ -188,7 +195,7 @@ impl fmt::Display for Results {
         writeln!(f)?;
         writeln!(
             f,
-            "{:<8}{:<13}{:>9}{:>12}{:>10}{:>10}{:>16}",
+            "{:<12}{:<13}{:>9}{:>12}{:>10}{:>10}{:>16}",
             "", "", "QPS", "average us", "p50 us", "p99 us", "CPU us/request"
         )?;
         for Compared {
@@ -211,7 +218,7 @@ impl fmt::Display for Results {
                 let cpu = cpu_us.unwrap_or(0.0);
                 writeln!(
                     f,
-                    "{protocol:<8}{name:<13}{qps:>9.0}{average_us:>12.0}{p50_us:>10.0}{p99_us:>10.0}{cpu:>16.1}"
+                    "{protocol:<12}{name:<13}{qps:>9.0}{average_us:>12.0}{p50_us:>10.0}{p99_us:>10.0}{cpu:>16.1}"
                 )?;
             }
             let Ratio {
@@ -223,10 +230,10 @@ impl fmt::Display for Results {
             } = ratio;
             writeln!(
                 f,
-                "{protocol:<8}{:<13}{qps:>8.2}x{average:>11.2}x{p50:>9.2}x{p99:>9.2}x{cpu:>15.2}x",
+                "{protocol:<12}{:<13}{qps:>8.2}x{average:>11.2}x{p50:>9.2}x{p99:>9.2}x{cpu:>15.2}x",
                 "ratio"
             )?;
-            writeln!(f, "{protocol:<8}connections accelerated: {hops}")?;
+            writeln!(f, "{protocol:<12}connections accelerated: {hops}")?;
             writeln!(f)?;
         }
         for report in &self.integrity {

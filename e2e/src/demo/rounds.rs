@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 
 use super::options::Options;
 use super::progress::Progress;
-use super::scene::{self, HTTP, Scene, TCP};
+use super::scene::{self, ROWS, Row, Scene};
 use crate::hops::{Figures, Hops};
 use crate::load::report::Report as Load;
 
@@ -21,8 +21,8 @@ const SLACK: u64 = 30_000;
 pub(crate) struct Round {
     /// True where new connections were accelerated.
     pub(crate) accelerated: bool,
-    /// `tcp` or `http`.
-    pub(crate) protocol: &'static str,
+    /// What was measured.
+    pub(crate) row: &'static str,
     /// Figures of the load.
     pub(crate) load: Load,
     /// Figures of the datapath.
@@ -30,7 +30,7 @@ pub(crate) struct Round {
 }
 
 /// All of them. Which mode comes first changes from round to round.
-pub(crate) fn run(scene: &Scene, options: &Options, progress: &Progress) -> Result<Vec<Round>> {
+pub(crate) fn run(scene: &mut Scene, options: &Options, progress: &Progress) -> Result<Vec<Round>> {
     let Options {
         rounds,
         connections,
@@ -56,10 +56,11 @@ pub(crate) fn run(scene: &Scene, options: &Options, progress: &Progress) -> Resu
             } else {
                 scene.plain()?;
             }
-            for (protocol, port) in [("tcp", TCP), ("http", HTTP)] {
+            let rows = ROWS.into_iter();
+            for row in rows.filter(|row| options.mtls.takes(row.secure)) {
                 let mode = if accelerated { "accelerated" } else { "plain" };
-                progress.step(&format!("round {}: {protocol}, {mode}", round + 1));
-                let one = measure(scene, options, accelerated, (protocol, port))?;
+                progress.step(&format!("round {}: {}, {mode}", round + 1, row.name));
+                let one = measure(scene, options, accelerated, row)?;
                 progress.note(one.load.to_string().trim_end());
                 if accelerated {
                     progress.note(&one.hops.to_string());
@@ -76,7 +77,12 @@ fn measure(
     scene: &Scene,
     options: &Options,
     accelerated: bool,
-    (protocol, port): (&'static str, u16),
+    Row {
+        name,
+        protocol,
+        port,
+        ..
+    }: Row,
 ) -> Result<Round> {
     let to = scene::service(0, port);
     let cgroup = scene.node.scratch.cgroup();
@@ -104,7 +110,9 @@ fn measure(
     ];
     let pins = scene.node.pins();
     let before = Figures::read(&pins)?;
-    let client = scene.client.spawn(&scene.node, protocol, &args)?;
+    let client = scene
+        .client
+        .spawn(&scene.node, &format!("client-{port}"), &args)?;
     let text = client.finish(Duration::from_millis(options.duration + SLACK))?;
     let load: Load = serde_json::from_str(&text).context("parse the load's report")?;
     let hops = Figures::read(&pins)?.since(&before);
@@ -113,7 +121,7 @@ fn measure(
     }
     Ok(Round {
         accelerated,
-        protocol,
+        row: name,
         load,
         hops,
     })

@@ -9,18 +9,44 @@ use sockway_datapath::Registry;
 
 use super::options::Options;
 use super::progress::Progress;
+use crate::bed::keeper::Keeper;
 use crate::bed::mode;
 use crate::bed::node::Node;
-use crate::bed::pod::{Pod, at};
+use crate::bed::pod::{self, Pod, at};
 use crate::bed::sidecar::{Protocol, Service, vip};
 use crate::bed::tools::Tools;
 
-/// Port of the TCP echo.
-pub(crate) const TCP: u16 = 8080;
-/// Port of the HTTP echo.
-pub(crate) const HTTP: u16 = 8081;
-/// Port of the traffic server.
-pub(crate) const TRAFFIC: u16 = 9000;
+/// An echo that is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// For tables.
+    pub(crate) name: &'static str,
+    /// What is spoken: a name of `load --protocol`.
+    pub(crate) protocol: &'static str,
+    /// Where it is.
+    pub(crate) port: u16,
+    /// Whether the Envoys speak mutual TLS with each other.
+    pub(crate) secure: bool,
+}
+
+/// Every row, in the order of tables.
+pub(crate) const ROWS: [Row; 4] = [
+    row("tcp", "tcp", 8080, false),
+    row("http", "http", 8081, false),
+    row("tcp, mtls", "tcp", 8443, true),
+    row("http, mtls", "http", 8444, true),
+];
+/// Ports of the traffic servers: without mutual TLS, with it.
+pub(crate) const TRAFFIC: [(u16, bool); 2] = [(9000, false), (9443, true)];
+
+const fn row(name: &'static str, protocol: &'static str, port: u16, secure: bool) -> Row {
+    Row {
+        name,
+        protocol,
+        port,
+        secure,
+    }
+}
 
 /// A service's address.
 pub(crate) fn service(family: usize, port: u16) -> String {
@@ -33,6 +59,8 @@ pub(crate) struct Scene {
     pub(crate) client: Pod,
     /// The pod that answers.
     pub(crate) server: Pod,
+    /// As in production, while new connections are accelerated.
+    keeper: Option<Keeper>,
     /// The node. Last: pods end before it.
     pub(crate) node: Node,
 }
@@ -57,35 +85,56 @@ impl Scene {
                 pod.ips()[1]
             ));
         }
-        progress.step("servers and Envoys behind Istio's REDIRECT rules");
-        for (name, port) in [("tcp", TCP), ("http", HTTP)] {
-            let listen = format!("[::]:{port}");
-            let args = ["load", "server", "--protocol", name, "--listen", &listen];
-            server.serve(&node, name, &args)?;
-        }
-        let listen = format!("[::]:{TRAFFIC}");
-        server.serve(
-            &node,
-            "traffic",
-            &["-o", "json", "traffic", "server", "--listen", &listen],
-        )?;
-        let backed = |port, protocol| Service {
-            port,
-            protocol,
-            backend: server.ips(),
+        progress
+            .step("servers and Envoys behind Istio's REDIRECT rules, certificates for mutual TLS");
+        let mut services = Vec::new();
+        let backend = server.ips();
+        let name = server.name.clone();
+        let mut offers = |port, protocol, secure: bool| {
+            services.push(Service {
+                port,
+                protocol,
+                backend,
+                pipe: None,
+                secure: secure.then(|| name.clone()),
+            });
         };
-        let services = [
-            backed(TCP, Protocol::Tcp),
-            backed(HTTP, Protocol::Http),
-            backed(TRAFFIC, Protocol::Tcp),
-        ];
+        for row in ROWS {
+            let listen = format!("[::]:{}", row.port);
+            let args = [
+                "load",
+                "server",
+                "--protocol",
+                row.protocol,
+                "--listen",
+                &listen,
+            ];
+            server.serve(&node, &format!("echo-{}", row.port), &args)?;
+            let spoken = match row.protocol {
+                "http" => Protocol::Http,
+                _ => Protocol::Tcp,
+            };
+            offers(row.port, spoken, row.secure);
+        }
+        for (port, secure) in TRAFFIC {
+            let listen = format!("[::]:{port}");
+            let args = ["-o", "json", "traffic", "server", "--listen", &listen];
+            server.serve(&node, &format!("traffic-{port}"), &args)?;
+            offers(port, Protocol::Tcp, secure);
+        }
+        let http: Vec<u16> = services
+            .iter()
+            .filter(|service| service.protocol == Protocol::Http)
+            .map(|service| service.port)
+            .collect();
         let mut scene = Self {
             client,
             server,
+            keeper: None,
             node,
         };
         for pod in [&mut scene.client, &mut scene.server] {
-            pod.start_sidecar(&scene.node, &services, &[HTTP], options.concurrency)?;
+            pod.start_sidecar(&scene.node, &services, &http, options.concurrency)?;
             progress.note(&format!(
                 "{}: Envoy with {} workers, process {}",
                 pod.name,
@@ -97,13 +146,17 @@ impl Scene {
     }
 
     /// From now on new connections are plain TCP.
-    pub(crate) fn plain(&self) -> Result<()> {
+    pub(crate) fn plain(&mut self) -> Result<()> {
+        self.keeper = None;
         mode::plain(&self.node, &[&self.client, &self.server])
     }
 
     /// From now on new connections are accelerated.
-    pub(crate) fn accelerated(&self) -> Result<()> {
-        mode::accelerated(&self.node, &[&self.client, &self.server])
+    pub(crate) fn accelerated(&mut self) -> Result<()> {
+        pod::quiet(&[&self.client, &self.server])?;
+        self.keeper = None;
+        self.keeper = Some(Keeper::start(&self.node, &[])?);
+        Ok(())
     }
 
     /// DEL, uninstall, end.
@@ -111,8 +164,11 @@ impl Scene {
         let Self {
             client,
             server,
+            keeper,
             node,
         } = self;
+        // It would put right what is taken away now.
+        drop(keeper);
         progress.step("cnitool del, sockway uninstall");
         for mut pod in [client, server] {
             pod.end_apps(Duration::from_secs(5))?;

@@ -9,6 +9,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::codec;
+use super::early::{First, Series, Watch};
 use super::options::{Client, Protocol};
 use super::report::Report;
 use crate::bed::cpu;
@@ -32,10 +33,14 @@ struct Asker {
     input: Vec<u8>,
     asked: Instant,
     answered: u64,
+    sent: u64,
+    received: u64,
+    watch: Option<Watch>,
 }
 
 impl Asker {
     fn new(options: &Client, index: u64) -> Result<Self> {
+        let watch = options.first.then(Watch::new);
         let stream =
             TcpStream::connect(options.to).with_context(|| format!("connect to {}", options.to))?;
         stream.set_nodelay(true).context("setsockopt TCP_NODELAY")?;
@@ -48,6 +53,9 @@ impl Asker {
             input: Vec::new(),
             asked: Instant::now(),
             answered: 0,
+            sent: 0,
+            received: 0,
+            watch,
         };
         asker.ask(options.protocol)?;
         Ok(asker)
@@ -75,7 +83,10 @@ impl Asker {
         loop {
             while self.written < self.output.len() {
                 match self.stream.write(&self.output[self.written..]) {
-                    Ok(n) => self.written += n,
+                    Ok(n) => {
+                        self.written += n;
+                        self.sent += n as u64;
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // Mio tells of an unfinished connect so.
                     Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
@@ -84,7 +95,10 @@ impl Asker {
             }
             match self.stream.read(buffer) {
                 Ok(0) => bail!("the stream ended after {} answers", self.answered),
-                Ok(n) => self.input.extend_from_slice(&buffer[..n]),
+                Ok(n) => {
+                    self.input.extend_from_slice(&buffer[..n]);
+                    self.received += n as u64;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error).context("recv"),
             }
@@ -98,6 +112,9 @@ impl Asker {
                     bail!("answer {}: wrong byte at offset {wrong}", self.answered);
                 }
                 self.answered += 1;
+                if let Some(watch) = &mut self.watch {
+                    watch.look(&self.stream, self.sent, self.received);
+                }
                 done(self.asked.elapsed());
                 self.ask(protocol)?;
             }
@@ -112,6 +129,8 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
     }
     let mut poll = Poll::new().context("epoll_create")?;
     let mut connections = Vec::new();
+    let started = Instant::now();
+    let mut series = (options.series > 0).then(|| Series::new(options.series));
     for index in 0..options.connections {
         let mut asker = Asker::new(options, (options.warm_up + index) as u64)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -144,6 +163,9 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
             let Some(asker) = slot else { continue };
             let measuring = begun.is_some();
             let result = asker.pump(options.protocol, &mut buffer, |time| {
+                if let Some(series) = &mut series {
+                    series.note(started.elapsed());
+                }
                 if measuring {
                     times
                         .record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
@@ -179,7 +201,25 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
         .zip(cpu_then)
         .map(|(now, then)| now.saturating_sub(then));
     report.measured(&times, over, cpu);
+    report.series = series;
+    report.first = options.first.then(|| first(&connections));
     Ok(report)
+}
+
+/// When each connection's first byte was redirected.
+fn first(connections: &[Option<Asker>]) -> First {
+    let mut first = First::default();
+    let watches = connections
+        .iter()
+        .flatten()
+        .filter_map(|asker| asker.watch.as_ref());
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    for watch in watches {
+        first.connections += 1;
+        first.sent.extend(watch.sent.map(micros));
+        first.received.extend(watch.received.map(micros));
+    }
+    first
 }
 
 /// One connection with a few requests, so that the application's address gets known.

@@ -2,6 +2,7 @@
 
 mod client;
 mod codec;
+mod early;
 pub(crate) mod options;
 pub(crate) mod report;
 mod server;

@@ -61,6 +61,12 @@ pub(crate) struct Client {
     /// A cgroup2 directory whose CPU time in the measured time is reported
     #[arg(long)]
     pub(crate) cpu_of: Option<PathBuf>,
+    /// Report the answers of each so many milliseconds from the first connect on
+    #[arg(long, default_value_t = 0)]
+    pub(crate) series: u64,
+    /// Report when each connection's first byte went by redirection, by what TCP has carried
+    #[arg(long)]
+    pub(crate) first: bool,
     /// Milliseconds without an answer after which a connection is a hang
     #[arg(long, default_value_t = 10_000)]
     pub(crate) stall: u64,

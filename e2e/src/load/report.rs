@@ -6,6 +6,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::early::{First, Series};
+
 /// Figures of one run. Times in microseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -21,6 +23,12 @@ pub(crate) struct Report {
     pub(crate) p99_us: f64,
     /// CPU time of the cgroup for each request, where it was asked for.
     pub(crate) cpu_us: Option<f64>,
+    /// Answers over time, where they were asked for.
+    #[serde(default)]
+    pub(crate) series: Option<Series>,
+    /// First redirected bytes, where they were asked for.
+    #[serde(default)]
+    pub(crate) first: Option<First>,
     /// Answers that were wrong, connections that failed.
     pub(crate) faults: u64,
     /// The first of them, in words.

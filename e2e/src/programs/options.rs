@@ -18,4 +18,10 @@ pub(crate) struct Options {
     /// Size of the download, MiB
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     pub(crate) download: u32,
+    /// Install only, without `sockway run` beside it
+    #[arg(long)]
+    pub(crate) no_keeper: bool,
+    /// Say what share was redirected, but hold nobody to the bar
+    #[arg(long)]
+    pub(crate) no_bars: bool,
 }

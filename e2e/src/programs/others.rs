@@ -6,8 +6,11 @@ use anyhow::{Context, Result, ensure};
 
 use super::facts::Facts;
 use super::golang::{BEHIND, dial};
-use super::program::{Program, Way};
+use super::manner::{Ends, Manner};
+use super::program::{Program, Route};
+use super::redis;
 use super::site::Site;
+use super::transfer;
 use crate::bed::command::Run;
 use crate::bed::process::Process;
 use crate::bed::sidecar::{Protocol, vip};
@@ -23,55 +26,57 @@ pub(crate) fn programs() -> Vec<Program> {
         name: "Redis, pipelined redis-benchmark",
         protocol: Protocol::Tcp,
         family: 0,
-        start: redis,
+        route: Route::Mesh,
+        start: redis::serve,
         exchange: benchmark,
-        // Its first calls block.
-        client: Way::Tcp,
-        server: Way::Redirected,
+        ends: Ends {
+            client: Manner::UntilEmpty,
+            server: Manner::UntilEmpty,
+        },
     };
     vec![
+        Program {
+            name: "Redis, files by netcat",
+            start: redis::serve_files,
+            exchange: |site| transfer::all(site, redis::transfer),
+            ..base
+        },
+        Program {
+            name: "HAProxy mode http, curl",
+            family: 1,
+            start: haproxy_http,
+            exchange: |site| transfer::all(site, transfer::curl),
+            ..base
+        },
         base,
         Program {
             name: "Redis, redis-cli --pipe, IPv6",
             family: 1,
             exchange: pipe,
-            client: Way::Redirected,
+            // But for --pipe, redis-cli blocks.
+            ends: Ends {
+                client: Manner::Blocks,
+                ..base.ends
+            },
             ..base
         },
         Program {
             name: "HAProxy mode tcp, Go client",
             start: haproxy,
             exchange: dial,
-            client: Way::Redirected,
             ..base
         },
         Program {
             name: "nc with half-close, Go echo",
             start: |site| Ok(vec![site.serve_go("echo", &[])?]),
             exchange: netcat,
-            client: Way::Redirected,
-            server: Way::Tcp,
+            ends: Ends {
+                server: Manner::Splices,
+                ..base.ends
+            },
             ..base
         },
     ]
-}
-
-fn redis(site: &Site<'_>) -> Result<Vec<Process>> {
-    let (port, dir) = (site.port.to_string(), site.dir.to_string_lossy());
-    let args = [
-        "--port", &port, "--dir", &dir, "--bind", "*", "-::*", "--save", "",
-    ];
-    let more = [
-        "--appendonly",
-        "no",
-        "--protected-mode",
-        "no",
-        "--enable-debug-command",
-        "yes",
-    ];
-    Ok(vec![
-        site.serve("redis-server", &[&args[..], &more].concat())?,
-    ])
 }
 
 /// redis-cli in the client's pod, at the server by way of both Envoys.
@@ -161,24 +166,36 @@ fn pipe(site: &Site<'_>) -> Result<Facts> {
 fn haproxy(site: &Site<'_>) -> Result<Vec<Process>> {
     let behind = format!("127.0.0.1:{BEHIND}");
     let echo = site.serve_at(BEHIND, &site.programs.go, &["echo", "-listen", &behind])?;
+    Ok(vec![proxy(site, "tcp", &behind)?, echo])
+}
+
+/// `HAProxy` passing requests on to a server of the files.
+fn haproxy_http(site: &Site<'_>) -> Result<Vec<Process>> {
+    let (socket, behind) = site.serve_behind()?;
+    Ok(vec![
+        proxy(site, "http", &format!("unix@{socket}"))?,
+        behind,
+    ])
+}
+
+fn proxy(site: &Site<'_>, mode: &str, behind: &str) -> Result<Process> {
     let port = site.port;
     let text = format!(
         "global
     maxconn 500
 defaults
-    mode tcp
+    mode {mode}
     timeout connect 10s
     timeout client 30s
     timeout server 30s
-listen echo
+listen behind
     bind :::{port} v4v6
-    server echo {behind}
+    server behind {behind}
 "
     );
     let config = site.path("haproxy.cfg");
     fs::write(&config, text).context("write HAProxy's configuration")?;
-    let proxy = site.serve("haproxy", &["-db", "-f", &config.to_string_lossy()])?;
-    Ok(vec![proxy, echo])
+    site.serve("haproxy", &["-db", "-f", &config.to_string_lossy()])
 }
 
 /// Sends a file, half-closes, reads to the end; with a time-out and without.

@@ -3,19 +3,22 @@
 use anyhow::Result;
 
 use super::facts::Facts;
+use super::manner::Ends;
 use super::site::Site;
 use crate::bed::process::Process;
 use crate::bed::sidecar::Protocol;
 
-/// How the bytes of an application's hop shall travel in scope `auto`.
+/// Where client and server stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Redirected, once the datapath has seen how the application reads.
-    Redirected,
-    /// By TCP, every one: the application could tell.
-    Tcp,
-    /// Either: there are too few connections to be sure that it was seen enough.
-    Either,
+pub(crate) enum Route {
+    /// In two pods with sidecars.
+    Mesh,
+    /// In two pods without: the server behind Envoy's inbound port.
+    Inbound,
+    /// In one pod without: the server behind Envoy's outbound port.
+    Outbound,
+    /// In one pod without: the client dials from where Envoy dials applications from.
+    App,
 }
 
 /// A server, a client and what they do.
@@ -27,12 +30,12 @@ pub(crate) struct Program {
     pub(crate) protocol: Protocol,
     /// IPv4 (0) or IPv6 (1).
     pub(crate) family: usize,
+    /// Where they stand.
+    pub(crate) route: Route,
     /// Starts the server: processes that run meanwhile.
     pub(crate) start: fn(&Site<'_>) -> Result<Vec<Process>>,
     /// What the client does; an error where something is wrong in itself.
     pub(crate) exchange: fn(&Site<'_>) -> Result<Facts>,
-    /// From the client to its Envoy.
-    pub(crate) client: Way,
-    /// From Envoy to the server.
-    pub(crate) server: Way,
+    /// How the two read.
+    pub(crate) ends: Ends,
 }

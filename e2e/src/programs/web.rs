@@ -7,8 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::curl::{self, Upload, exchange, get};
 use super::facts::{Facts, checksum};
-use super::program::{Program, Way};
+use super::golang;
+use super::manner::{Ends, Manner};
+use super::program::{Program, Route};
+use super::scripts;
 use super::site::Site;
+use super::transfer;
 use crate::bed::process::Process;
 use crate::bed::sidecar::Protocol;
 
@@ -25,15 +29,30 @@ pub(crate) fn programs() -> Vec<Program> {
         family: 0,
         start: |site| nginx(site, ""),
         exchange: |site| exchange(site, Upload::None),
-        client: Way::Redirected,
-        // nginx takes a short read for the end of what is there.
-        server: Way::Tcp,
+        route: Route::Mesh,
+        ends: Ends {
+            client: Manner::UntilEmpty,
+            server: Manner::Asks,
+        },
+    };
+    let fit = Ends {
+        server: Manner::UntilEmpty,
+        ..http.ends
+    };
+    let blocks = Ends {
+        server: Manner::Blocks,
+        ..http.ends
     };
     let tcp = Program {
         protocol: Protocol::Tcp,
         ..http
     };
     vec![
+        Program {
+            name: "nginx, files and a proxy, curl",
+            exchange: |site| transfer::all(site, transfer::curl),
+            ..tcp
+        },
         Program {
             name: "nginx, curl",
             ..http
@@ -56,50 +75,53 @@ pub(crate) fn programs() -> Vec<Program> {
         Program {
             name: "nginx, wget",
             exchange: wget,
-            client: Way::Tcp,
+            ends: Ends {
+                client: Manner::Blocks,
+                ..tcp.ends
+            },
             ..tcp
         },
         Program {
             name: "Node http, curl",
-            start: node,
+            start: scripts::serve_node,
             exchange: |site| exchange(site, Upload::Echo),
-            server: Way::Redirected,
+            ends: fit,
             ..http
         },
         Program {
             name: "Java HttpServer, curl",
             start: java,
             exchange: |site| exchange(site, Upload::Echo),
-            server: Way::Tcp,
+            ends: blocks,
             ..http
         },
         Program {
             name: "Python http.server, curl",
             start: python,
             exchange: |site| exchange(site, Upload::None),
-            server: Way::Tcp,
+            ends: blocks,
             ..http
         },
         Program {
             name: "Go h2c upgrade, curl",
-            start: go,
+            start: golang::web,
             exchange: upgrade,
-            server: Way::Redirected,
+            ends: fit,
             ..tcp
         },
         Program {
             name: "nginx, curl download",
             exchange: download,
-            client: Way::Either,
             ..tcp
         },
     ]
 }
 
-/// nginx as Debian ships it, sending by sendfile, taking files by PUT.
+/// nginx as Debian ships it, sending by sendfile, taking files by PUT, and before another server.
 fn nginx(site: &Site<'_>, manner: &str) -> Result<Vec<Process>> {
     let root = site.path("root");
     fs::create_dir(&root).context("create a directory for nginx")?;
+    let (behind, server) = site.serve_behind()?;
     let (dir, port) = (site.dir.display(), site.port);
     let files = site.files.dir().display();
     let text = format!(
@@ -114,43 +136,26 @@ fn nginx(site: &Site<'_>, manner: &str) -> Result<Vec<Process>> {
                 listen {port}{manner}; listen [::]:{port}{manner};
                 root {files};
                 location /put {{ root {dir}/root; dav_methods PUT; }}
+                location ~ ^/(fast|slow)$ {{
+                    proxy_pass http://unix:{behind};
+                    proxy_http_version 1.1;
+                    proxy_request_buffering off;
+                }}
             }}
         }}"
     );
     let config = site.path("nginx.conf");
     fs::write(&config, text).context("write nginx's configuration")?;
     let config = config.to_string_lossy();
-    Ok(vec![site.serve(
-        "nginx",
-        &[
-            "-p",
-            &site.dir.to_string_lossy(),
-            "-e",
-            "stderr",
-            "-c",
-            &config,
-        ],
-    )?])
-}
-
-fn node(site: &Site<'_>) -> Result<Vec<Process>> {
-    let script = site.path("server.mjs");
-    fs::write(&script, include_str!("../../programs/node/server.mjs")).context("write a script")?;
-    script_server(site, "node", &[&script.to_string_lossy()])
+    let dir = site.dir.to_string_lossy();
+    let nginx = site.serve("nginx", &["-p", &dir, "-e", "stderr", "-c", &config])?;
+    Ok(vec![nginx, server])
 }
 
 fn java(site: &Site<'_>) -> Result<Vec<Process>> {
-    let source = site.path("Server.java");
-    let text = include_str!("../../programs/java/Server.java");
-    fs::write(&source, text).context("write a source")?;
-    script_server(site, "java", &["-Xmx256m", &source.to_string_lossy()])
-}
-
-/// A server that takes its port and its files' directory.
-fn script_server(site: &Site<'_>, name: &str, args: &[&str]) -> Result<Vec<Process>> {
-    let (port, root) = (site.port.to_string(), site.files.dir().to_string_lossy());
-    let args = [args, &[&port, &root]].concat();
-    Ok(vec![site.serve(name, &args)?])
+    let mut command = site.programs.script("java", "Server.java")?;
+    command.insert(1, "-Xmx256m".into());
+    Ok(vec![site.serve_files(&command)?])
 }
 
 fn python(site: &Site<'_>) -> Result<Vec<Process>> {
@@ -158,11 +163,6 @@ fn python(site: &Site<'_>) -> Result<Vec<Process>> {
     let fixed = ["-m", "http.server", "--bind", "::", "--directory"];
     let args = [&fixed[..], &[&root, &port]].concat();
     Ok(vec![site.serve("python3", &args)?])
-}
-
-fn go(site: &Site<'_>) -> Result<Vec<Process>> {
-    let root = site.files.dir().to_string_lossy();
-    Ok(vec![site.serve_go("web", &["-root", &root])?])
 }
 
 /// HTTP/1.1, then HTTP/2 by upgrade of the same connection, then straight away.

@@ -1,6 +1,6 @@
 //! What a soak is made of: every path, in every manner of connecting.
 
-use crate::world::{Path, Traffic};
+use crate::world::{Path, Traffic, WHOLE};
 
 /// Connections at a time of blocking applications, which take two threads each.
 const BLOCKING: &str = "32";
@@ -26,6 +26,11 @@ pub(super) fn parts() -> Vec<Part> {
     };
     let new = Traffic::new;
     let both = |family| new(Path::ThroughBoth, family);
+    let secure = |family| Traffic {
+        secure: true,
+        client: WHOLE,
+        ..both(family)
+    };
     let ports = ["--source-ports", "10000-11999"].as_slice();
     vec![
         part("direct-v4", 50, new(Path::Direct, 0)),
@@ -34,8 +39,10 @@ pub(super) fn parts() -> Vec<Part> {
         part("one-envoy-in-v6", 80, new(Path::ThroughServers, 1)),
         part("one-envoy-out-v4", 80, new(Path::ThroughClients, 0)),
         part("one-envoy-out-v6", 80, new(Path::ThroughClients, 1)),
-        part("two-envoys-v4", 130, both(0)),
-        part("two-envoys-v6", 130, both(1)),
+        part("two-envoys-v4", 80, both(0)),
+        part("two-envoys-v6", 80, both(1)),
+        part("two-envoys-mtls-v4", 50, secure(0)),
+        part("two-envoys-mtls-v6", 50, secure(1)),
         part(
             "two-envoys-mapped",
             50,

@@ -10,12 +10,15 @@ use socket2::{Domain, Socket, Type};
 
 use super::options::Client;
 use super::report::Report;
+use super::wait_readable;
 use crate::pattern::{Direction, Pattern};
 use crate::stop;
 
 /// After so long without one byte taken on any connection all of them are blocked.
 const BLOCKED: Duration = Duration::from_millis(700);
 const TICK: Duration = Duration::from_millis(2);
+/// More than a program has to read until it is known.
+const ECHOES: usize = 40;
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -32,13 +35,20 @@ struct Connection {
 pub(crate) fn run(options: &Client, blocked: impl FnOnce(&Report) -> Result<()>) -> Result<()> {
     let Client {
         to: _,
+        prove,
+        pace,
         connections,
         size,
         total,
+        stay,
     } = options;
+    if *prove {
+        connect(options)?.prove(Duration::from_millis(*pace))?;
+    }
     let mut open = (0..*connections)
         .map(|_| connect(options))
         .collect::<Result<Vec<_>>>()?;
+    thread::sleep(Duration::from_millis(*pace));
     let mut last = Instant::now();
     while *size > 0 && last.elapsed() < BLOCKED {
         stop::check()?;
@@ -63,7 +73,7 @@ pub(crate) fn run(options: &Client, blocked: impl FnOnce(&Report) -> Result<()>)
         connections: open.len(),
         bytes: open.iter().map(|connection| connection.sent).sum(),
     };
-    if total.is_some() {
+    if total.is_some() && !stay {
         for connection in open {
             connection.end()?;
         }
@@ -129,6 +139,30 @@ impl Connection {
             }
         }
         Ok(self.sent > before)
+    }
+
+    /// Has some messages sent back, one after the other, and reads each until there is nothing more.
+    fn prove(mut self, pace: Duration) -> Result<()> {
+        let sent = [b'e'; 64];
+        for _ in 0..ECHOES {
+            thread::sleep(pace);
+            self.stream.write_all(&sent).context("send")?;
+            let mut left = sent.len();
+            let mut buffer = [0; 256];
+            loop {
+                stop::check()?;
+                match self.stream.read(&mut buffer) {
+                    Ok(0) => bail!("the stream ended"),
+                    Ok(count) => left = left.saturating_sub(count),
+                    Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                        return Err(error).context("recv");
+                    }
+                    Err(_) if left == 0 => break,
+                    Err(_) => wait_readable(&self.stream)?,
+                }
+            }
+        }
+        self.end()
     }
 
     /// Half-closes and waits for the other end's end.

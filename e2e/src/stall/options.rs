@@ -9,6 +9,8 @@ use clap::{Args, Subcommand};
 pub(crate) enum Command {
     /// Accept, and read at a given rate or not at all
     Server(Server),
+    /// Accept, wait for bytes, and never read them
+    Deaf(Deaf),
     /// Send until nothing more is taken, or a given number of bytes
     Client(Client),
 }
@@ -19,9 +21,20 @@ pub(crate) struct Server {
     /// Address and port
     #[arg(long)]
     pub(crate) listen: SocketAddr,
+    /// Echo on the first connection, which shows how this program reads
+    #[arg(long)]
+    pub(crate) prove: bool,
     /// Bytes read from each connection in a second; 0: none ever
     #[arg(long, default_value_t = 0)]
     pub(crate) rate: u32,
+}
+
+/// `stall deaf`: works until SIGTERM. Echoes on the first connection, which shows how it reads.
+#[derive(Args, Debug)]
+pub(crate) struct Deaf {
+    /// Address and port
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
 }
 
 /// `stall client`.
@@ -30,6 +43,13 @@ pub(crate) struct Client {
     /// Where to
     #[arg(long)]
     pub(crate) to: SocketAddr,
+    /// Be echoed to on a connection of its own first, which shows how this program reads
+    #[arg(long)]
+    pub(crate) prove: bool,
+    /// Between two messages of that, milliseconds: how an edge-triggered program reads is seen only once
+    /// somebody was told to look. And before anything is sent: what comes before the accept goes by TCP
+    #[arg(long, default_value_t = 0)]
+    pub(crate) pace: u64,
     /// Connections at a time
     #[arg(long, default_value_t = 1)]
     pub(crate) connections: u32,
@@ -40,4 +60,7 @@ pub(crate) struct Client {
     /// are taken, and the connections stay until SIGTERM
     #[arg(long)]
     pub(crate) total: Option<u64>,
+    /// Stay connected once all was sent, until SIGTERM
+    #[arg(long)]
+    pub(crate) stay: bool,
 }

@@ -1,7 +1,7 @@
 //! The end that reads slowly, or not at all.
 
-use std::io::{ErrorKind, Read};
-use std::net::{TcpListener, TcpStream};
+use std::io::{ErrorKind, Read, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Socket, Type};
 
 use super::options::Server;
+use super::wait_readable;
 use crate::pattern::{Direction, Pattern};
 use crate::stop;
 
@@ -37,19 +38,19 @@ struct Connection {
 
 /// Serves until SIGTERM; a line for each connection that was read to its end.
 pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
-    let Server { listen, rate } = options;
-    let socket = Socket::new(Domain::for_address(*listen), Type::STREAM, None).context("socket")?;
-    let address = (*listen).into();
-    socket
-        .set_reuse_address(true)
-        .context("setsockopt SO_REUSEADDR")?;
-    socket
-        .bind(&address)
-        .with_context(|| format!("bind to {listen}"))?;
-    socket.listen(BACKLOG).context("listen")?;
-    socket.set_nonblocking(true).context("set O_NONBLOCK")?;
-    let listener = TcpListener::from(socket);
+    let Server {
+        listen,
+        prove,
+        rate,
+    } = options;
+    let listener = self::listen(*listen)?;
     ready();
+    if *prove {
+        echo(&listener, |stream| {
+            let stream = stream.try_clone().context("dup")?;
+            Ok(move || wait_readable(&stream))
+        })?;
+    }
     let mut connections: Vec<Connection> = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     while !stop::requested() {
@@ -78,6 +79,48 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
         thread::sleep(TICK);
     }
     Ok(())
+}
+
+/// Listens without blocking.
+pub(super) fn listen(at: SocketAddr) -> Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None).context("socket")?;
+    socket
+        .set_reuse_address(true)
+        .context("setsockopt SO_REUSEADDR")?;
+    socket
+        .bind(&at.into())
+        .with_context(|| format!("bind to {at}"))?;
+    socket.listen(BACKLOG).context("listen")?;
+    socket.set_nonblocking(true).context("set O_NONBLOCK")?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Serves one connection to its end: reads until there is nothing more, and sends that back.
+/// `waiting`: how it waits for a stream's bytes.
+pub(super) fn echo<W: FnMut() -> Result<()>>(
+    listener: &TcpListener,
+    waiting: impl FnOnce(&TcpStream) -> Result<W>,
+) -> Result<()> {
+    let mut stream = loop {
+        stop::check()?;
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(TICK),
+            Err(error) => return Err(error).context("accept"),
+        }
+    };
+    stream.set_nonblocking(true).context("set O_NONBLOCK")?;
+    let mut wait = waiting(&stream)?;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        stop::check()?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => stream.write_all(&buffer[..count]).context("send")?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => wait()?,
+            Err(error) => return Err(error).context("recv"),
+        }
+    }
 }
 
 impl Connection {

@@ -1,30 +1,33 @@
 //! Sockway comes to pods, Envoys and connections that are there already.
 
+use std::os::unix::fs::symlink;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 use sockway_common::pair::hop;
-use sockway_datapath::Datapath;
+use sockway_datapath::{Datapath, stats};
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
-use crate::bed::node::Node;
+use crate::bed::keeper::Keeper;
+use crate::bed::scratch::LIBCNI_RESULTS;
 use crate::bed::sidecar::Protocol;
 use crate::hops::Hops;
 use crate::world::{Path, Traffic, World};
 
 /// Until all connections are open and in use.
 const SETTLE: Duration = Duration::from_millis(1500);
-/// How long it may take until all are brought in.
+/// How long it may take until all have come in.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections of the load, each by way of three hops.
-const CONNECTIONS: u64 = 48;
+const CONNECTIONS: usize = 48;
+/// Ends of a load's connections.
+const ENDS: usize = CONNECTIONS * 3 * 2;
 /// How long the load runs: longer than [`SETTLE`] and [`PATIENCE`].
 const LOAD: &[&str] = &["--connections", "48", "--duration", "25000"];
-/// Looks while streams begin and end, at most and at least.
+/// How often programs go and come while streams begin and end, at most and at least.
 const LOOKS: u32 = 4;
 const LEAST_LOOKS: u32 = 2;
 /// How long streams begin unseen before each.
@@ -34,12 +37,12 @@ const PLAIN: Duration = Duration::from_millis(500);
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case {
-            name: "existing/brought_in_under_load",
-            run: under_load,
+            name: "existing/come_in_under_load",
+            run: |stage| under_load(stage, "all", 0),
         },
         Case {
             name: "existing/watched_first_in_scope_auto",
-            run: watched_first,
+            run: |stage| under_load(stage, "auto", 1),
         },
         Case {
             name: "existing/no_byte_wrong_in_mid_stream",
@@ -50,65 +53,52 @@ pub(crate) fn cases() -> Vec<Case> {
             run: uninstall,
         },
         Case {
-            name: "existing/left_alone_unless_asked_for",
-            run: not_asked,
+            name: "existing/of_pods_that_are_registered_later",
+            run: registered_later,
+        },
+        Case {
+            name: "existing/left_alone_where_not_wanted",
+            run: not_wanted,
         },
     ]
 }
 
-/// What `sockway` says of existing connections.
-#[derive(Debug)]
-struct Said(Value);
-
-impl Said {
-    /// `sockway install` into a node whose traffic runs.
-    fn install(node: &Node, scope: &str) -> Result<Self> {
-        let args = ["install", "--scope", scope, "--existing-connections"];
-        Self::by(node, &args, "/pods/existing")
-    }
-
-    /// One more look.
-    fn again(node: &Node) -> Result<Self> {
-        Self::by(node, &["reconcile", "--existing-connections"], "/existing")
-    }
-
-    fn by(node: &Node, args: &[&str], at: &str) -> Result<Self> {
-        let text = node.sockway(args).args(["-o", "json"]).output()?;
-        let report: Value =
-            serde_json::from_str(&text).with_context(|| format!("parse {text:?}"))?;
-        let existing = report.pointer(at).context("no existing connections")?;
-        ensure!(existing["unavailable"].is_null(), "unavailable: {existing}");
-        Ok(Self(existing.clone()))
-    }
-
-    fn brought_in(&self) -> Result<u64> {
-        self.0["paired"].as_u64().context("no count")
-    }
-
-    fn left(&self, why: &str) -> u64 {
-        self.0["left"][why].as_u64().unwrap_or(0)
-    }
+/// How many ends are in the sockhash and redirected to.
+fn open_ends(world: &World) -> Result<usize> {
+    let ends = stats::ends(&world.node.pins())?;
+    let open = |(_, row): &&(u64, _)| {
+        matches!(
+            row,
+            sockway_common::end::EndRow {
+                joined: 1,
+                open: 1,
+                ..
+            }
+        )
+    };
+    Ok(ends.iter().filter(open).count())
 }
 
-/// Looks again until all connections of the load are brought in.
-fn bring_in(node: &Node, mut old: u64) -> Result<u64> {
+/// Waits until all ends of the load have come in.
+fn all_in(world: &World, patience: Duration) -> Result<()> {
     let started = Instant::now();
-    while old < 3 * CONNECTIONS {
-        let said = Said::again(node)?;
-        old += said.brought_in()?;
+    loop {
+        let open = open_ends(world)?;
+        if open >= ENDS {
+            return Ok(());
+        }
         ensure!(
-            started.elapsed() < PATIENCE,
-            "{old} connections were brought in, then {said:?}"
+            started.elapsed() < patience,
+            "{open} of {ENDS} ends have come in"
         );
+        sleep(Duration::from_millis(20));
     }
-    Ok(old)
 }
 
-/// All three connections of each request were brought in, and bytes went by them.
+/// Bytes went by redirection on all hops.
 fn all_redirected(hops: &Hops) -> Result<()> {
     for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
         let hop = hops.get(kind).context("no such hop")?;
-        ensure!(hop.joined == CONNECTIONS, "{} joined: {hops}", hop.joined);
         ensure!(
             hop.messages > 1000,
             "hardly anything was redirected: {hops}"
@@ -117,43 +107,37 @@ fn all_redirected(hops: &Hops) -> Result<()> {
     Ok(())
 }
 
-/// A closed loop never rests as a whole, but its hops do while others have the message.
-fn under_load(stage: &Stage) -> Result<()> {
+/// A closed loop never rests as a whole, but its ends do while others have the message.
+fn under_load(stage: &Stage, scope: &str, family: usize) -> Result<()> {
     let world = World::without_sockway(&stage.tools)?;
-    let (load, hops) = world.load_during(Protocol::Tcp, 0, LOAD, || {
+    let mut keeper = None;
+    let (load, hops) = world.load_during(Protocol::Tcp, family, LOAD, || {
         sleep(SETTLE);
-        let said = Said::install(&world.node, "all")?;
-        bring_in(&world.node, said.brought_in()?).map(drop)
+        keeper = Some(Keeper::start(&world.node, &["--scope", scope])?);
+        all_in(&world, PATIENCE)
     })?;
     ensure!(load.faults == 0 && load.requests > 0, "{load}");
     all_redirected(&hops)?;
     ended(&world)
 }
 
-/// Of applications nothing is known when Sockway comes: theirs come in with a later look.
-fn watched_first(stage: &Stage) -> Result<()> {
-    let world = World::without_sockway(&stage.tools)?;
-    let (load, hops) = world.load_during(Protocol::Tcp, 1, LOAD, || {
-        sleep(SETTLE);
-        let said = Said::install(&world.node, "auto")?;
-        let old = said.brought_in()?;
-        ensure!(
-            old <= CONNECTIONS && said.left("observed") > 0,
-            "applications of which nothing is known: {said:?}"
-        );
-        bring_in(&world.node, old).map(drop)
-    })?;
-    ensure!(load.faults == 0 && load.requests > 0, "{load}");
-    all_redirected(&hops)?;
-    ended(&world)
-}
-
-/// Connections end, and nothing is left of them.
+/// Connections end, and nothing is left of them; a keeper runs.
 fn ended(world: &World) -> Result<()> {
     world.quiet()?;
-    let status = world.node.status()?;
-    ensure!(status["connections"] == 0, "connections are left: {status}");
-    Ok(())
+    let started = Instant::now();
+    loop {
+        let left = stats::ends(&world.node.pins())?.len();
+        let sockets = stats::sockets(&world.node.pins())?;
+        if left + sockets == 0 {
+            return Ok(());
+        }
+        // No callback tells of the end of what is older than the programs.
+        ensure!(
+            started.elapsed() < Duration::from_mins(1),
+            "{left} rows and {sockets} sockets are left"
+        );
+        sleep(Duration::from_millis(100));
+    }
 }
 
 /// Streams of every shape, among them such as close and reset while they are brought in, and
@@ -182,18 +166,20 @@ fn streams() -> Traffic<'static> {
 
 fn in_mid_stream(stage: &Stage) -> Result<()> {
     let world = World::without_sockway(&stage.tools)?;
-    let mut old = 0;
+    let mut keeper = None;
+    let mut most = 0;
     let outcome = world.traffic_with(&streams(), |client| {
         sleep(SETTLE);
-        old = Said::install(&world.node, "all")?.brought_in()?;
+        keeper = Some(Keeper::start(&world.node, &["--scope", "all"])?);
         let mut looks = 0;
         while looks < LOOKS && client.still_runs().is_ok() {
             looks += 1;
-            // What begins meanwhile is as old as what was there before.
+            most = most.max(open_ends(&world)?);
+            // What begins meanwhile is as old as what was there before; the keeper puts them back.
             Datapath::detach(&world.node.pins())?;
             sleep(PLAIN);
             world.node.install()?;
-            old += Said::again(&world.node)?.brought_in()?;
+            sleep(SETTLE);
         }
         // How fast the streams are depends on the machine.
         ensure!(looks >= LEAST_LOOKS, "all ended after {looks} looks");
@@ -201,36 +187,71 @@ fn in_mid_stream(stage: &Stage) -> Result<()> {
     })?;
     let messages = outcome.hops.get(hop::INBOUND).map_or(0, |hop| hop.messages);
     ensure!(messages > 0, "nothing was redirected: {}", outcome.hops);
-    ensure!(old > 0, "no connection was brought in: {}", outcome.hops);
+    ensure!(most > 0, "no connection came in: {}", outcome.hops);
     ended(&world)
 }
 
-/// Uninstall waits for connections that were brought in as for others.
+/// Off, on, and uninstall while they live on: they go on by TCP.
 fn uninstall(stage: &Stage) -> Result<()> {
     let world = World::without_sockway(&stage.tools)?;
-    let mut old = 0;
     let (load, _) = world.load_during(Protocol::Tcp, 0, LOAD, || {
         sleep(SETTLE);
-        old = Said::install(&world.node, "all")?.brought_in()?;
-        let args = ["uninstall", "--drain-timeout", "60s"];
-        let ended = world.node.sockway(&args).ended()?;
-        succeeded(&ended).map(drop).context("uninstall")
+        let keeper = Keeper::start(&world.node, &["--scope", "all"])?;
+        all_in(&world, PATIENCE)?;
+        let off = world.node.sockway(&["off"]).ended()?;
+        succeeded(&off).context("off")?;
+        let left = stats::sockets(&world.node.pins())?;
+        ensure!(left == 0, "{left} sockets after `off`: {off:?}");
+        succeeded(&world.node.sockway(&["on"]).ended()?).context("on")?;
+        all_in(&world, PATIENCE).context("after `on`")?;
+        keeper.end()?;
+        let ended = world.node.sockway(&["uninstall"]).ended()?;
+        succeeded(&ended).map(drop).context("uninstall")?;
+        nothing_is_left(&world.node)
     })?;
     ensure!(load.faults == 0 && load.requests > 0, "{load}");
-    ensure!(old > 0, "no connection was brought in");
     nothing_is_left(&world.node)
 }
 
-/// Without the option, what is old stays on TCP.
-fn not_asked(stage: &Stage) -> Result<()> {
+/// The keeper has looked for old connections before it knew of their pods.
+fn registered_later(stage: &Stage) -> Result<()> {
     let world = World::without_sockway(&stage.tools)?;
-    let args = ["--connections", "16", "--duration", "4000"];
+    let mut keeper = None;
+    let args = ["--connections", "48", "--duration", "15000"];
     let (load, hops) = world.load_during(Protocol::Tcp, 0, &args, || {
         sleep(SETTLE);
-        world.node.sockway(&["install", "--scope", "all"]).done()
+        let results = world.node.scratch.path("results");
+        let args = [
+            "--scope",
+            "all",
+            "--reconcile-every",
+            "1s",
+            "--cni-cache-dir",
+            &results.to_string_lossy(),
+        ];
+        keeper = Some(Keeper::start(&world.node, &args)?);
+        sleep(SETTLE);
+        ensure!(open_ends(&world)? == 0, "ends of pods that nobody knows");
+        symlink(LIBCNI_RESULTS, &results).context("link to what libcni keeps")?;
+        all_in(&world, Duration::from_secs(8))
     })?;
     ensure!(load.faults == 0 && load.requests > 0, "{load}");
-    let joined: u64 = hops.0.iter().map(|hop| hop.joined).sum();
-    ensure!(joined == 0, "{joined} old connections joined: {hops}");
+    all_redirected(&hops)
+}
+
+/// Where the option says so, what is old stays on TCP.
+fn not_wanted(stage: &Stage) -> Result<()> {
+    let world = World::without_sockway(&stage.tools)?;
+    let args = ["--connections", "16", "--duration", "6000"];
+    let mut keeper = None;
+    let (load, hops) = world.load_during(Protocol::Tcp, 0, &args, || {
+        sleep(SETTLE);
+        let args = ["--scope", "all", "--existing-connections", "false"];
+        keeper = Some(Keeper::start(&world.node, &args)?);
+        Ok(())
+    })?;
+    ensure!(load.faults == 0 && load.requests > 0, "{load}");
+    let redirected: u64 = hops.0.iter().map(|hop| hop.messages).sum();
+    ensure!(redirected == 0, "old connections take part: {hops}");
     Ok(())
 }

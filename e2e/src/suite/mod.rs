@@ -6,14 +6,19 @@ mod existing;
 mod faults;
 mod http;
 mod integrity;
+mod late;
 mod lifecycle;
 mod live;
 mod memory;
+mod off;
 pub(crate) mod options;
 mod refusals;
 mod registration;
+mod rollout;
 mod scopes;
+mod secure;
 mod soaked;
+mod tripwire;
 
 use std::cell::OnceCell;
 use std::time::Instant;
@@ -60,11 +65,16 @@ fn all() -> Vec<Case> {
         integrity::cases(),
         counters::cases(),
         http::cases(),
+        secure::cases(),
         live::cases(),
+        late::cases(),
+        off::cases(),
+        tripwire::cases(),
         existing::cases(),
         faults::cases(),
         memory::cases(),
         scopes::cases(),
+        rollout::cases(),
         soaked::cases(),
     ];
     topics.into_iter().flatten().collect()

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
-use super::plan::{Kind, Shapes};
+use super::plan::{Ending, Kind, Shapes};
 
 /// Verified traffic.
 #[derive(Debug, Subcommand)]
@@ -115,6 +115,9 @@ pub(crate) struct Client {
     /// Shapes of conversation, each as likely as it is named often; all unless given
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) kinds: Vec<Kind>,
+    /// How conversations in turns end, each as likely as it is named often; all unless given
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) endings: Vec<Ending>,
     /// Most turns of a conversation in turns
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) turns: u16,
@@ -155,15 +158,16 @@ pub(crate) struct Storm {
 impl Client {
     /// What its conversations are like.
     pub(crate) fn shapes(&self) -> Shapes {
-        let kinds = if self.kinds.is_empty() {
-            Kind::ALL.to_vec()
-        } else {
-            self.kinds.clone()
-        };
         Shapes {
-            kinds,
+            kinds: or_all(&self.kinds, &Kind::ALL),
             sizes: (self.min_size.min(self.max_size), self.max_size),
             turns: self.turns,
+            endings: or_all(&self.endings, &Ending::ALL),
         }
     }
+}
+
+/// What was given, or everything.
+fn or_all<T: Copy>(given: &[T], all: &[T]) -> Vec<T> {
+    if given.is_empty() { all } else { given }.to_vec()
 }

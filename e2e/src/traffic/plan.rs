@@ -51,7 +51,7 @@ impl Kind {
 }
 
 /// How a conversation in turns ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Ending {
     /// The client shuts down its sending side first.
     ClientShuts,
@@ -59,6 +59,11 @@ pub(crate) enum Ending {
     ServerShuts,
     /// The client closes without shutting down.
     ClientCloses,
+}
+
+impl Ending {
+    /// All of them.
+    pub(crate) const ALL: [Self; 3] = [Self::ClientShuts, Self::ServerShuts, Self::ClientCloses];
 }
 
 /// One connection's conversation. Sizes in bytes, header and greeting not counted.
@@ -102,6 +107,8 @@ pub(crate) struct Shapes {
     pub(crate) sizes: (u64, u64),
     /// Turns at most, for [`Kind::Rounds`].
     pub(crate) turns: u16,
+    /// One of these, for [`Kind::Rounds`].
+    pub(crate) endings: Vec<Ending>,
 }
 
 impl Plan {
@@ -111,13 +118,10 @@ impl Plan {
             kinds,
             sizes: (least, most),
             turns,
+            endings,
         } = shapes;
         let kind = kinds[rng.usize(..kinds.len())];
-        let ending = match rng.u8(0..3) {
-            0 => Ending::ClientShuts,
-            1 => Ending::ServerShuts,
-            _ => Ending::ClientCloses,
-        };
+        let ending = endings[rng.usize(..endings.len())];
         let mut size = || log_uniform(rng, *most).max(*least);
         let (up, down) = (size(), size());
         let rounds = u64::from(rng.u16(1..=*turns)).min(up).min(down);
@@ -210,7 +214,7 @@ fn sum(words: &[u64]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, Plan, Shapes};
+    use super::{Ending, Kind, Plan, Shapes};
     use fastrand::Rng;
 
     fn shapes(kinds: &[Kind], most: u64) -> Shapes {
@@ -218,6 +222,7 @@ mod tests {
             kinds: kinds.to_vec(),
             sizes: (1, most),
             turns: 16,
+            endings: Ending::ALL.to_vec(),
         }
     }
 

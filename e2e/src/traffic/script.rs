@@ -114,7 +114,7 @@ pub(crate) fn server(plan: &Plan) -> VecDeque<Step> {
 #[cfg(test)]
 mod tests {
     use super::{Step, client, server};
-    use crate::traffic::plan::{Kind, Plan, Shapes};
+    use crate::traffic::plan::{Ending, Kind, Plan, Shapes};
     use fastrand::Rng;
 
     fn sent(steps: impl IntoIterator<Item = Step>) -> u64 {
@@ -131,6 +131,7 @@ mod tests {
             kinds: Kind::ALL.to_vec(),
             sizes: (1, 10_000),
             turns: 16,
+            endings: Ending::ALL.to_vec(),
         };
         for _ in 0..500 {
             let plan = Plan::random(&mut rng, &shapes);

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::end::{Buffers, End};
 use super::fault::Fault;
-use super::plan::{Kind, Plan, Shapes};
+use super::plan::{Ending, Kind, Plan, Shapes};
 
 /// Turns after which a conversation that goes nowhere is given up.
 const TURNS: usize = 20_000;
@@ -75,6 +75,7 @@ fn plans() -> impl Iterator<Item = Plan> {
         ],
         sizes: (1, 20_000),
         turns: 16,
+        endings: Ending::ALL.to_vec(),
     };
     (0..24).map(move |_| Plan::random(&mut rng, &shapes))
 }

@@ -11,8 +11,9 @@ use crate::bed::pod::{self, Pod, at};
 use crate::bed::sidecar::{Protocol, Service, vip};
 use crate::bed::tools::Tools;
 
-use ports::{Ports, Range};
-pub(crate) use traffic::{Outcome, Running, Traffic};
+use ports::Ports;
+pub(crate) use ports::Range;
+pub(crate) use traffic::{Outcome, Running, Traffic, WHOLE};
 
 /// Worker threads of each Envoy.
 const CONCURRENCY: u32 = 2;
@@ -41,7 +42,8 @@ pub(crate) struct World {
     pub(crate) server: Pod,
     /// Without one.
     pub(crate) plain_client: Pod,
-    plain_server: Pod,
+    /// Without one.
+    pub(crate) plain_server: Pod,
     ports: Ports,
     /// Last: pods end before it.
     pub(crate) node: Node,
@@ -109,6 +111,13 @@ impl World {
             .start_sidecar(&self.node, &services, &http(), CONCURRENCY)
     }
 
+    /// Ends both sidecars and starts them with what they show to others now.
+    pub(crate) fn start_sidecars_anew(&mut self) -> Result<()> {
+        self.client.end_sidecar();
+        self.server.end_sidecar();
+        self.restart_sidecars()
+    }
+
     /// Starts a sidecar again that was killed.
     pub(crate) fn restart_sidecars(&mut self) -> Result<()> {
         let services = self.services();
@@ -139,14 +148,16 @@ impl World {
     fn services(&self) -> Vec<Service> {
         let of = |range: Range| {
             let backend = match range {
-                Range::Server | Range::Http => &self.server,
+                Range::Server | Range::Http | Range::Secure | Range::SecureHttp => &self.server,
                 Range::PlainServer => &self.plain_server,
-                Range::Itself => &self.client,
+                Range::Itself | Range::SecureItself => &self.client,
             };
             range.ports().map(move |port| Service {
                 port,
                 protocol: range.protocol(),
                 backend: backend.ips(),
+                pipe: None,
+                secure: range.secure().then(|| backend.name.clone()),
             })
         };
         Range::ALL.into_iter().flat_map(of).collect()
@@ -195,6 +206,11 @@ impl World {
         mode::accelerated(&self.node, &self.all_pods())
     }
 
+    /// The same of the pod without a sidecar.
+    pub(crate) fn plain_port(&self) -> Result<u16> {
+        self.ports.next(Range::PlainServer)
+    }
+
     /// A port of the server's that nothing has listened on so far.
     pub(crate) fn port(&self, protocol: Protocol) -> Result<u16> {
         self.ports.next(match protocol {
@@ -206,5 +222,6 @@ impl World {
 
 /// The ports where Envoy speaks HTTP.
 fn http() -> Vec<u16> {
-    Range::Http.ports().collect()
+    let ranges = [Range::Http, Range::SecureHttp];
+    ranges.into_iter().flat_map(Range::ports).collect()
 }

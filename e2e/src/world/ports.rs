@@ -20,19 +20,40 @@ pub(crate) enum Range {
     Itself,
     /// Of the pod with a sidecar that serves, where HTTP is spoken.
     Http,
+    /// As `Server`, with mutual TLS between the sidecars.
+    Secure,
+    /// As `Http`, with mutual TLS between the sidecars.
+    SecureHttp,
+    /// As `Itself`, with mutual TLS between the sidecar and itself.
+    SecureItself,
 }
 
 impl Range {
     /// Every range.
-    pub(crate) const ALL: [Self; 4] = [Self::Server, Self::PlainServer, Self::Itself, Self::Http];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Server,
+        Self::PlainServer,
+        Self::Itself,
+        Self::Http,
+        Self::Secure,
+        Self::SecureHttp,
+        Self::SecureItself,
+    ];
 
-    /// Where a path's servers listen.
-    pub(crate) const fn of(path: Path) -> Self {
-        match path {
-            Path::ThroughBoth | Path::ThroughBothByPod | Path::ThroughServers => Self::Server,
-            Path::ThroughClients | Path::Direct => Self::PlainServer,
-            Path::ToItself => Self::Itself,
+    /// Where a path's servers listen; `secure`: with mutual TLS, where the path has both sidecars.
+    pub(crate) const fn of(path: Path, secure: bool) -> Self {
+        match (path, secure) {
+            (Path::ThroughClients | Path::Direct, _) => Self::PlainServer,
+            (Path::ToItself, false) => Self::Itself,
+            (Path::ToItself, true) => Self::SecureItself,
+            (_, false) => Self::Server,
+            (_, true) => Self::Secure,
         }
+    }
+
+    /// Whether the sidecars of both ends speak mutual TLS.
+    pub(crate) const fn secure(self) -> bool {
+        matches!(self, Self::Secure | Self::SecureHttp | Self::SecureItself)
     }
 
     /// The ports.
@@ -42,13 +63,16 @@ impl Range {
             Self::PlainServer => 9100..9110,
             Self::Itself => 9200..9205,
             Self::Http => 9300..9312,
+            Self::Secure => 9400..9420,
+            Self::SecureHttp => 9500..9512,
+            Self::SecureItself => 9600..9605,
         }
     }
 
     /// What is spoken there.
     pub(crate) const fn protocol(self) -> Protocol {
         match self {
-            Self::Http => Protocol::Http,
+            Self::Http | Self::SecureHttp => Protocol::Http,
             _ => Protocol::Tcp,
         }
     }

@@ -3,7 +3,9 @@
 
 mod bulk;
 mod dial;
+mod held;
 mod idle;
+mod mirror;
 mod pair;
 mod serve;
 
@@ -40,6 +42,10 @@ pub(crate) enum Endpoint {
     Ask(Dial),
     /// One stream as fast as it goes
     Bulk(Dial),
+    /// One stream as fast as it goes, and back
+    Mirror(Dial),
+    /// One stream to a reader that takes a short read for the end of what is there
+    Held(Pair),
     /// Opens connections and keeps them, until SIGTERM
     Idle(Idle),
 }
@@ -126,6 +132,8 @@ pub(crate) fn run(endpoint: &Endpoint) -> Result<()> {
         Endpoint::Reach(options) => dial::reach(options)?,
         Endpoint::Ask(options) => dial::ask(options)?,
         Endpoint::Bulk(options) => bulk::run(options)?,
+        Endpoint::Mirror(options) => mirror::run(options)?,
+        Endpoint::Held(options) => held::run(options)?,
         Endpoint::Idle(options) => return idle::run(options),
     };
     println_json(&measured)

@@ -56,7 +56,7 @@ fn echo(server: &Socket, size: usize) -> Result<()> {
 }
 
 /// Both threads on the first CPU that this process may use.
-fn one_cpu() -> Result<()> {
+pub(super) fn one_cpu() -> Result<()> {
     let allowed = nix::sched::sched_getaffinity(Pid::from_raw(0)).context("sched_getaffinity")?;
     let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
     let mut one = CpuSet::new();
@@ -78,7 +78,8 @@ fn ends(options: &Pair) -> Result<(Socket, Socket)> {
     joined(options, &listener)
 }
 
-/// Several requests on each connection: who waits without epoll shows it by its second read.
+/// Several requests on each connection, each read until there is nothing more: so the program is
+/// known to have no use for the length of its queue, and may take part on every kernel.
 fn warm_up(options: &Pair, listener: &Socket) -> Result<()> {
     for _ in 0..WARM_UP {
         let (client, server) = joined(options, listener)?;
@@ -86,14 +87,16 @@ fn warm_up(options: &Pair, listener: &Socket) -> Result<()> {
         for _ in 0..TRIPS {
             net::send(&client, &message)?;
             net::receive(&server, &mut message)?;
+            net::finds_nothing(&server)?;
             net::send(&server, &message)?;
             net::receive(&client, &mut message)?;
+            net::finds_nothing(&client)?;
         }
     }
     Ok(())
 }
 
-fn joined(options: &Pair, listener: &Socket) -> Result<(Socket, Socket)> {
+pub(super) fn joined(options: &Pair, listener: &Socket) -> Result<(Socket, Socket)> {
     let client = net::connect(Some(options.from), options.to)?;
     Ok((client, net::accept(listener)?))
 }

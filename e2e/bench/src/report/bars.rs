@@ -3,8 +3,10 @@
 use clap::ValueEnum as _;
 
 use super::Topics;
-use super::bar::{Bar, Bound, Side, bars};
+use super::bar::{Bar, Bound, Side};
+use super::wanted::bars;
 use crate::results::{Sample, Spread, ratio};
+use crate::share::least_share;
 
 /// Heads of the table's columns.
 pub(super) const HEAD: [&str; 5] = ["what", "bar", "measured", "CPU for each", ""];
@@ -36,12 +38,8 @@ pub(super) fn rows(topics: &[Topics]) -> Vec<[String; HEAD.len()]> {
 }
 
 fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
-    let side = |(mode, beside): Side| -> Vec<&Sample> {
-        let of = |sample: &&&Sample| {
-            let case = &sample.case;
-            (case.topic, case.tool, case.payload) == (bar.topic, bar.tool, bar.payload)
-                && (sample.mode, (case.idle, case.pods)) == (mode, beside)
-        };
+    let side = |side: Side| -> Vec<&Sample> {
+        let of = |sample: &&&Sample| sample.mode == side.0 && bar.is_of(&sample.case, side);
         samples.iter().filter(of).copied().collect()
     };
     let (mine, by) = (side(bar.mine), side(bar.by));
@@ -49,13 +47,12 @@ fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
         Bound::Rate(least) => (|s| s.measured.rate, format!("at least {least:.2}x")),
         Bound::Average(most) => (|s| s.measured.mean_us, format!("at most {most:.2}x")),
         Bound::Median(most) => (|s| s.measured.p50_us, format!("at most {most:.2}x")),
+        Bound::Share(least) => (|_| 0.0, format!("at least {:.0} %", 100.0 * least)),
     };
-    let spread = |Spread {
-                      median,
-                      least,
-                      most,
-                  }| { format!("**{median:.3}x** ({least:.2} to {most:.2})") };
-    let measured = ratio(&mine, &by, figure);
+    let (measured, spread) = match bar.bound {
+        Bound::Share(_) => (least_share(&mine, &by), percent as fn(Spread) -> String),
+        _ => (ratio(&mine, &by, figure), times as fn(Spread) -> String),
+    };
     let cpu = ratio(&mine, &by, |s| s.cpu_us);
     let verdict = measured.map_or_else(
         || {
@@ -69,15 +66,36 @@ fn row(bar: &Bar, samples: &[&Sample]) -> [String; HEAD.len()] {
         bar.what.clone(),
         limit,
         measured.map(spread).unwrap_or_default(),
-        cpu.map(spread).unwrap_or_default(),
+        cpu.map(times).unwrap_or_default(),
         verdict,
     ]
+}
+
+fn times(
+    Spread {
+        median,
+        least,
+        most,
+    }: Spread,
+) -> String {
+    format!("**{median:.3}x** ({least:.2} to {most:.2})")
+}
+
+fn percent(
+    Spread {
+        median,
+        least,
+        most,
+    }: Spread,
+) -> String {
+    let [median, least, most] = [median, least, most].map(|share| 100.0 * share);
+    format!("**{median:.1} %** ({least:.0} to {most:.0})")
 }
 
 /// By the median of the rounds' ratios, and whether every round agrees.
 fn verdict(bound: Bound, of: Spread) -> String {
     let missing = |figure: f64| match bound {
-        Bound::Rate(least) => (least - figure) / least,
+        Bound::Rate(least) | Bound::Share(least) => (least - figure) / least,
         Bound::Average(most) | Bound::Median(most) => (figure - most) / most,
     };
     let reached = |figure| missing(figure) <= 0.0;

@@ -1,29 +1,21 @@
 //! Charts, as SVG.
 
-use anyhow::{Result, anyhow};
-use plotters::coord::Shift;
-use plotters::prelude::{
-    ChartBuilder, Circle, Color, DrawingArea, IntoDrawingArea, IntoLogRange, LineSeries,
-    PathElement, RGBColor, Rectangle, SVGBackend, SeriesLabelPosition, Text, WHITE,
-};
-use plotters::style::{BLACK, IntoFont};
+use anyhow::Result;
+use plotters::prelude::RGBColor;
 
+use super::draw::{POINTS, Series, add, bars, over_log, over_time, quantiles};
+use super::headline;
 use crate::case::Tool;
 use crate::jobs::Topic;
 use crate::mode::Mode;
-use crate::results::{QUANTILES, Summary};
+use crate::results::{Moment, Sample, Summary};
+use crate::share::middle;
+use crate::wire::HOPS;
 
-const SIZE: (u32, u32) = (760, 380);
-const LABEL: i32 = 14;
-const CAPTION: i32 = 17;
-/// The last point of a distribution is a single request: left out.
-const POINTS: usize = QUANTILES.len() - 1;
+/// Connections of a picture over time.
+const POOL: u32 = 64;
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-/// A line or a bar: its name, its colour, its points.
-type Series = (String, RGBColor, Vec<(f64, f64)>);
-
-const fn colour(mode: Mode) -> RGBColor {
+pub(super) const fn colour(mode: Mode) -> RGBColor {
     match mode {
         Mode::Plain => RGBColor(120, 120, 120),
         Mode::Auto => RGBColor(0, 114, 178),
@@ -34,18 +26,21 @@ const fn colour(mode: Mode) -> RGBColor {
         Mode::Full => RGBColor(160, 110, 60),
         Mode::Other => RGBColor(240, 228, 66),
         Mode::Unix => RGBColor(204, 121, 167),
+        Mode::Pipes => RGBColor(150, 80, 130),
     }
 }
 
 /// `(file name without .svg, SVG)` of every chart that there are figures for.
-pub(super) fn all(summaries: &[&Summary]) -> Result<Vec<(String, String)>> {
+pub(super) fn all(summaries: &[&Summary], samples: &[&Sample]) -> Result<Vec<(String, String)>> {
     let mut charts = Vec::new();
+    headline::picture(&mut charts, summaries)?;
+    cold(&mut charts, samples)?;
     for (tool, name) in [(Tool::FortioTcp, "tcp"), (Tool::FortioHttp, "http")] {
         let of = |topic| {
             summaries
                 .iter()
                 .copied()
-                .filter(move |s| s.case.topic == topic && s.case.tool == tool)
+                .filter(move |s| s.case.topic == topic && s.case.tool == tool && !s.case.secure)
         };
         let title = tool.name();
         let latency: Vec<Series> = of(Topic::Echo)
@@ -108,31 +103,87 @@ pub(super) fn all(summaries: &[&Summary]) -> Result<Vec<(String, String)>> {
     add(&mut charts, "hop", &hop, |area| {
         bars(area, "one hop on one CPU, 1 KiB: round trips/s", &hop)
     })?;
+    let stream: Vec<Series> = summaries
+        .iter()
+        .filter(|s| s.case.topic == Topic::Bulk && matches!(s.mode, Mode::Plain | Mode::Auto))
+        .map(|s| {
+            let ways = match s.case.tool {
+                Tool::Mirror => "both ways",
+                _ => "one way",
+            };
+            let (_, colour, points) = bar(s, s.rate.median);
+            (format!("{ways}, {}", s.mode.name()), colour, points)
+        })
+        .collect();
+    add(&mut charts, "stream", &stream, |area| {
+        bars(area, "one stream through both Envoys: MiB/s", &stream)
+    })?;
     Ok(charts)
 }
 
-fn add(
-    charts: &mut Vec<(String, String)>,
-    name: &str,
-    series: &[Series],
-    draw: impl FnOnce(&Area<'_>) -> Result<()>,
-) -> Result<()> {
-    if series.is_empty() {
-        return Ok(());
+/// The first ten seconds: rate, share of bytes that no interface saw, first redirected bytes.
+fn cold(charts: &mut Vec<(String, String)>, samples: &[&Sample]) -> Result<()> {
+    for (tool, secure, name) in [
+        (Tool::PoolTcp, false, "cold-tcp"),
+        (Tool::PoolTcp, true, "cold-tcp-mtls"),
+        (Tool::PoolHttp, false, "cold-http"),
+        (Tool::PoolHttp, true, "cold-http-mtls"),
+    ] {
+        let of = |mode: Mode| {
+            let samples = samples.iter().copied();
+            samples.filter(move |s| {
+                let case = &s.case;
+                (case.topic, case.tool, case.connections) == (Topic::Cold, tool, POOL)
+                    && (case.secure, s.mode) == (secure, mode)
+            })
+        };
+        let title = if secure {
+            format!("{}, mutual TLS", tool.name())
+        } else {
+            tool.name().to_owned()
+        };
+        let rates: Vec<Series> = [Mode::Plain, Mode::Auto, Mode::All]
+            .into_iter()
+            .map(|mode| {
+                let points = moments(&of(mode).collect::<Vec<_>>(), |moment| moment.rate);
+                (mode.name().to_owned(), colour(mode), points)
+            })
+            .filter(|(.., points)| !points.is_empty())
+            .collect();
+        add(charts, &format!("{name}-rate"), &rates, |area| {
+            let title = format!("{title}: requests/s after {POOL} connections at once");
+            over_time(area, &title, &rates, &|y| format!("{y:.0}"))
+        })?;
+        let plain: Vec<&Sample> = of(Mode::Plain).collect();
+        let auto: Vec<&Sample> = of(Mode::Auto).collect();
+        let shares: Vec<Series> = (0..HOPS.len())
+            .filter_map(|hop| {
+                let whole = middle(&plain, |s| s.wire[hop]);
+                let points = moments(&auto, |moment| {
+                    (100.0 * (1.0 - moment.wire[hop] / whole)).max(0.0)
+                });
+                let colours = [Mode::Auto, Mode::Proxy, Mode::Tuple].map(colour);
+                (whole > 0.0 && !points.is_empty())
+                    .then(|| (HOPS[hop].to_owned(), colours[hop], points))
+            })
+            .collect();
+        add(charts, &format!("{name}-share"), &shares, |area| {
+            let title = format!("{title}: bytes that no interface saw, by hop");
+            over_time(area, &title, &shares, &|y| format!("{y:.0} %"))
+        })?;
     }
-    let mut svg = String::new();
-    {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE).map_err(wrong)?;
-        draw(&area)?;
-        area.present().map_err(wrong)?;
-    }
-    charts.push((name.to_owned(), svg));
     Ok(())
 }
 
-fn wrong(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("cannot draw: {error}")
+/// Medians of rounds at each moment.
+fn moments(samples: &[&Sample], of: impl Fn(&Moment) -> f64) -> Vec<(f64, f64)> {
+    let count = samples.iter().map(|s| s.measured.series.len()).min();
+    let points = (0..count.unwrap_or(0)).map(|index| {
+        let at = samples.first().map_or(0.0, |s| s.measured.series[index].at);
+        let value = middle(samples, |s| of(&s.measured.series[index]));
+        (at, value)
+    });
+    points.collect()
 }
 
 fn distribution(summary: &Summary) -> Series {
@@ -163,166 +214,4 @@ fn lines<'a>(
         }
     }
     series
-}
-
-/// Least and most of one coordinate.
-fn range(series: &[Series], of: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
-    let values = series.iter().flat_map(|(.., points)| points).map(of);
-    values.fold((f64::INFINITY, 0.0), |(least, most), value| {
-        (least.min(value), f64::max(most, value))
-    })
-}
-
-/// Over percentiles, both axes as people look at latency.
-fn quantiles(area: &Area<'_>, title: &str, series: &[Series]) -> Result<()> {
-    let (least, most) = range(series, |(_, y)| *y);
-    #[expect(clippy::cast_precision_loss, reason = "a dozen points")]
-    let end = (POINTS - 1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", CAPTION))
-        .margin(12)
-        .margin_right(34)
-        .x_label_area_size(28)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..end, (least * 0.8..most * 1.3).log_scale())
-        .map_err(wrong)?;
-    chart
-        .configure_mesh()
-        .x_labels(POINTS)
-        .x_label_formatter(&|x| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "0 to 11"
-            )]
-            let index = x.round() as usize;
-            QUANTILES
-                .get(index)
-                .map(|percent| format!("p{percent}"))
-                .unwrap_or_default()
-        })
-        .y_labels(6)
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .label_style(("sans-serif", LABEL).into_font())
-        .draw()
-        .map_err(wrong)?;
-    for (name, colour, points) in series {
-        draw_line(&mut chart, name, *colour, points)?;
-    }
-    legend(&mut chart)
-}
-
-/// Over a logarithmic axis, from 0.
-fn over_log(area: &Area<'_>, title: &str, series: &[Series]) -> Result<()> {
-    let (from, to) = range(series, |(x, _)| *x);
-    let (_, most) = range(series, |(_, y)| *y);
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", CAPTION))
-        .margin(12)
-        .margin_right(34)
-        .x_label_area_size(28)
-        .y_label_area_size(64)
-        .build_cartesian_2d((from * 0.9..to * 1.1).log_scale(), 0.0..most * 1.15)
-        .map_err(wrong)?;
-    chart
-        .configure_mesh()
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| {
-            if most < 20.0 {
-                format!("{y:.1}x")
-            } else {
-                format!("{y:.0}")
-            }
-        })
-        .label_style(("sans-serif", LABEL).into_font())
-        .draw()
-        .map_err(wrong)?;
-    for (name, colour, points) in series {
-        draw_line(&mut chart, name, *colour, points)?;
-    }
-    legend(&mut chart)
-}
-
-type Chart<'a, 'b, X, Y> =
-    plotters::chart::ChartContext<'a, SVGBackend<'b>, plotters::prelude::Cartesian2d<X, Y>>;
-
-fn draw_line<'b, X, Y>(
-    chart: &mut Chart<'_, 'b, X, Y>,
-    name: &str,
-    colour: RGBColor,
-    points: &[(f64, f64)],
-) -> Result<()>
-where
-    X: plotters::prelude::Ranged<ValueType = f64>,
-    Y: plotters::prelude::Ranged<ValueType = f64>,
-    SVGBackend<'b>: plotters::prelude::DrawingBackend,
-{
-    let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-    chart
-        .draw_series(line)
-        .map_err(wrong)?
-        .label(name)
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-    let dots = points
-        .iter()
-        .map(|point| Circle::new(*point, 3, colour.filled()));
-    chart.draw_series(dots).map_err(wrong)?;
-    Ok(())
-}
-
-fn legend<'a, 'b: 'a, X, Y>(chart: &mut Chart<'a, 'b, X, Y>) -> Result<()>
-where
-    X: plotters::prelude::Ranged<ValueType = f64>,
-    Y: plotters::prelude::Ranged<ValueType = f64>,
-{
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .label_font(("sans-serif", LABEL))
-        .draw()
-        .map_err(wrong)
-}
-
-/// One bar for each series, with its figure.
-fn bars(area: &Area<'_>, title: &str, series: &[Series]) -> Result<()> {
-    let (_, most) = range(series, |(_, y)| *y);
-    #[expect(clippy::cast_precision_loss, reason = "a handful of bars")]
-    let count = series.len() as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", CAPTION))
-        .margin(12)
-        .margin_right(48)
-        .x_label_area_size(12)
-        .y_label_area_size(64)
-        .build_cartesian_2d(0.0..count, 0.0..most * 1.2)
-        .map_err(wrong)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .disable_x_axis()
-        .y_label_formatter(&|y| format!("{y:.0}"))
-        .label_style(("sans-serif", LABEL).into_font())
-        .draw()
-        .map_err(wrong)?;
-    let mut at = 0.0;
-    for (name, colour, points) in series {
-        let value = points.first().map_or(0.0, |(_, y)| *y);
-        let bar = Rectangle::new([(at + 0.2, 0.0), (at + 0.8, value)], colour.filled());
-        chart.draw_series([bar]).map_err(wrong)?;
-        let shown = if value < 100.0 {
-            format!("{name}: {value:.1}")
-        } else {
-            format!("{name}: {value:.0}")
-        };
-        let text = Text::new(
-            shown,
-            (at + 0.2, value + most * 0.06),
-            ("sans-serif", LABEL),
-        );
-        chart.draw_series([text]).map_err(wrong)?;
-        at += 1.0;
-    }
-    Ok(())
 }

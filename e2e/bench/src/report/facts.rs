@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sockway_e2e::bed::command::Run;
+use sockway_e2e::bed::tools::Tools;
 
-use crate::scene::Scene;
+use crate::stage;
 
 /// Machine, versions, command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,16 +27,9 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn gather(
-        scene: &Scene,
-        rounds: u32,
-        millis: u64,
-        concurrency: u32,
-    ) -> Result<Self> {
-        let envoy = Run::new(&scene.node.tools.envoy)
-            .arg("--version")
-            .output()?;
-        let fortio = Run::new(&scene.fortio).arg("version").output()?;
+    pub(super) fn gather(rounds: u32, millis: u64, concurrency: u32) -> Result<Self> {
+        let envoy = Run::new(Tools::find()?.envoy).arg("--version").output()?;
+        let fortio = Run::new(stage::fortio()?).arg("version").output()?;
         let revision = Run::new("git")
             .args(["describe", "--always", "--dirty"])
             .output();

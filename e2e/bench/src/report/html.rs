@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Topics, bars, tables};
+use super::{Topics, bars, first, headline, losses, tables};
+use crate::results::{Sample, Summary};
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -22,28 +23,37 @@ p.facts { color: #555; font-size: 13px; } code { background: #f3f3f3; }
 <h1>Sockway: how fast it is</h1>
 <p>plain: TCP, nothing attached. auto: Sockway as it is installed. all, proxy: its other scopes.
 4-tuple: the usual accelerator, by addresses and ports, without any rule. blind: Sockway's pairing without any check at a send.
-AF_UNIX: a socket pair in place of TCP. full maps: Sockway where no further connection has room. Figures are medians of rounds; a ratio is the median of the rounds' own ratios,
-with the least and the most of them.</p>
+AF_UNIX: a socket pair in place of TCP. all, Envoys over AF_UNIX: the hop between the Envoys is an AF_UNIX socket, the others as in all: what is to be had. full maps: Sockway where no further connection has room. Figures are medians of rounds; a ratio is the median of the rounds' own ratios,
+with the least and the most of them. Bytes that no interface saw: what plain TCP puts on lo and eth0 of the two pods for
+a request, by their rx_bytes, less what was there in this mode, as a share. Cold: all connections opened at once
+between pods, at addresses and listeners that were never seen before, with sockway run as in production.</p>
 "#;
 
 /// The page.
-pub(super) fn page(topics: &[Topics], charts: &[(String, String)]) -> String {
+pub(super) fn page(
+    topics: &[Topics],
+    summaries: &[&Summary],
+    samples: &[&Sample],
+    charts: &[(String, String)],
+) -> String {
     let mut page = HEAD.to_owned();
-    page += "<div class=\"charts\">\n";
+    page += "<h2>Both protocols, warm and cold, without and with mutual TLS</h2>";
+    page += &table(&headline::HEAD, headline::table(summaries));
+    let mut losses = losses::table(summaries);
+    losses.extend(losses::NEVER.map(|(what, why)| {
+        let cells = [what, "", "", why];
+        cells.map(str::to_owned)
+    }));
+    page += "<h2>What does not gain</h2>";
+    page += &table(&losses::HEAD, losses);
+    page += "<h2>From connect to the first redirected byte</h2>";
+    page += &table(&first::HEAD, first::table(samples));
+    page += "<h2>Pictures</h2><div class=\"charts\">\n";
     for (_, svg) in charts {
         page += svg;
     }
-    page += "</div>\n";
-    page += "<h2>Bars</h2><table><tr>";
-    for head in bars::HEAD {
-        let _infallible = write!(page, "<th>{head}");
-    }
-    page += "</tr>\n";
-    for row in bars::rows(topics) {
-        let cells = row.map(|cell| format!("<td>{}", bold(&escape(&cell))));
-        let _infallible = writeln!(page, "<tr>{}</tr>", cells.concat());
-    }
-    page += "</table>\n";
+    page += "</div>\n<h2>Bars</h2>";
+    page += &table(&bars::HEAD, bars::rows(topics));
     for Topics {
         facts, summaries, ..
     } in topics
@@ -56,7 +66,7 @@ pub(super) fn page(topics: &[Topics], charts: &[(String, String)]) -> String {
             "<h2>{}</h2>",
             escape(&format!("{:?}", first.case.topic))
         );
-        page += "<table><tr><th>what<th>mode<th>rate<th>by plain<th>average<th>by plain<th>median<th>p99<th>CPU for each</tr>\n";
+        page += "<table><tr><th>what<th>mode<th>rate<th>by plain<th>average<th>by plain<th>median<th>p99<th>CPU for each<th>bytes that no interface saw: outbound / inbound / app</tr>\n";
         let mut last = String::new();
         for summary in summaries {
             let cells = tables::cells(summary);
@@ -73,6 +83,19 @@ pub(super) fn page(topics: &[Topics], charts: &[(String, String)]) -> String {
         let _infallible = writeln!(page, "</table><p class=\"facts\">{}</p>", code(&facts));
     }
     page + "</body></html>\n"
+}
+
+fn table<const N: usize>(head: &[&str; N], rows: Vec<[String; N]>) -> String {
+    let mut text = "<table><tr>".to_owned();
+    for head in head {
+        let _infallible = write!(text, "<th>{head}");
+    }
+    text += "</tr>\n";
+    for row in rows {
+        let cells = row.map(|cell| format!("<td>{}", bold(&escape(&cell))));
+        let _infallible = writeln!(text, "<tr>{}</tr>", cells.concat());
+    }
+    text + "</table>\n"
 }
 
 fn escape(text: &str) -> String {

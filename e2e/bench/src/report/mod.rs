@@ -3,9 +3,14 @@
 mod bar;
 mod bars;
 mod charts;
+mod draw;
 mod facts;
+mod first;
+mod headline;
 mod html;
+mod losses;
 mod tables;
+mod wanted;
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +20,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::jobs::Topic;
 use crate::results::{Sample, Summary, summarise};
-use crate::scene::Scene;
 use facts::Facts;
 
 /// One run of one topic, as it is kept.
@@ -35,14 +39,13 @@ struct Topics {
 impl Run {
     /// What was just measured.
     pub(crate) fn new(
-        scene: &Scene,
         rounds: u32,
         millis: u64,
         concurrency: u32,
         samples: Vec<Sample>,
     ) -> Result<Self> {
         Ok(Self {
-            facts: Facts::gather(scene, rounds, millis, concurrency)?,
+            facts: Facts::gather(rounds, millis, concurrency)?,
             samples,
         })
     }
@@ -77,13 +80,18 @@ pub(crate) fn write(out: &Path) -> Result<()> {
         bail!("no raw results in {}: run `make bench`", out.display());
     }
     let summaries: Vec<&Summary> = topics.iter().flat_map(|t| &t.summaries).collect();
-    let charts = charts::all(&summaries)?;
+    let samples: Vec<&Sample> = topics.iter().flat_map(|t| &t.samples).collect();
+    let charts = charts::all(&summaries, &samples)?;
     for (name, svg) in &charts {
         keep(out, &format!("{name}.svg"), svg)?;
     }
-    let markdown = tables::markdown(&topics);
+    let markdown = tables::markdown(&topics, &summaries, &samples);
     keep(out, "tables.md", &markdown)?;
-    keep(out, "report.html", &html::page(&topics, &charts))?;
+    keep(
+        out,
+        "report.html",
+        &html::page(&topics, &summaries, &samples, &charts),
+    )?;
     let text = format!(
         "{markdown}\nreport: {}\n",
         out.join("report.html").display()

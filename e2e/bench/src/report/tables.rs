@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{Topics, bars};
+use super::{Topics, bars, first, headline, losses};
 use crate::mode::Mode;
-use crate::results::{Spread, Summary};
+use crate::results::{Sample, Spread, Summary};
+use crate::wire::HOPS;
 
-const HEAD: [&str; 9] = [
+const HEAD: [&str; 10] = [
     "what",
     "mode",
     "rate",
@@ -16,11 +17,22 @@ const HEAD: [&str; 9] = [
     "median",
     "p99",
     "CPU for each",
+    "bytes that no interface saw: outbound / inbound / app",
 ];
 
 /// Every topic: its table and how it was measured.
-pub(super) fn markdown(topics: &[Topics]) -> String {
-    let mut text = table(&bars::HEAD, bars::rows(topics)) + "\n";
+pub(super) fn markdown(topics: &[Topics], summaries: &[&Summary], samples: &[&Sample]) -> String {
+    let mut text = table(&headline::HEAD, headline::table(summaries));
+    text += "\nWhat does not gain:\n\n";
+    text += &table(&losses::HEAD, losses::table(summaries));
+    for (what, why) in losses::NEVER {
+        let _infallible = writeln!(text, "| {what} | | | {why} |");
+    }
+    text += "\nFrom connect to the first redirected byte:\n\n";
+    text += &table(&first::HEAD, first::table(samples));
+    text += "\n";
+    text += &table(&bars::HEAD, bars::rows(topics));
+    text += "\n";
     for Topics {
         facts, summaries, ..
     } in topics
@@ -41,7 +53,7 @@ fn table<const N: usize>(head: &[&str; N], rows: impl IntoIterator<Item = [Strin
 }
 
 /// One row, as text.
-pub(super) fn cells(summary: &Summary) -> [String; 9] {
+pub(super) fn cells(summary: &Summary) -> [String; 10] {
     let Summary {
         case,
         mode,
@@ -69,11 +81,34 @@ pub(super) fn cells(summary: &Summary) -> [String; 9] {
         time(p50_us.median),
         time(p99_us.median),
         time(cpu_us.median),
+        shares(summary),
     ]
 }
 
+/// Shares of plain TCP's bytes on each hop that are not there; from the third second on too,
+/// where that was watched.
+pub(super) fn shares(summary: &Summary) -> String {
+    if summary.mode == Mode::Plain {
+        return String::new();
+    }
+    if let Some([sent, received]) = summary.carried {
+        let [sent, received] = [sent, received].map(|share| 100.0 * share);
+        return format!("to the reader {sent:.0} %, back {received:.0} %");
+    }
+    let words = |shares: [f64; HOPS.len()]| {
+        shares
+            .map(|share| format!("{:.0}", 100.0 * share.max(0.0)))
+            .join(" / ")
+    };
+    match (summary.share, summary.late_share) {
+        (None, _) => String::new(),
+        (Some(all), None) => format!("{} %", words(all)),
+        (Some(all), Some(late)) => format!("{} %; from 3 s {} %", words(all), words(late)),
+    }
+}
+
 /// A ratio with its spread over the rounds.
-fn ratio(spread: Option<&Spread>, plain: bool) -> String {
+pub(super) fn ratio(spread: Option<&Spread>, plain: bool) -> String {
     match spread {
         Some(Spread {
             median,
@@ -84,7 +119,7 @@ fn ratio(spread: Option<&Spread>, plain: bool) -> String {
     }
 }
 
-fn time(us: f64) -> String {
+pub(super) fn time(us: f64) -> String {
     if us == 0.0 {
         String::new()
     } else if us < 100.0 {
@@ -95,7 +130,7 @@ fn time(us: f64) -> String {
 }
 
 /// With a space before each three digits.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -5,16 +5,29 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use sockway_e2e::bed::pod::at;
+use sockway_e2e::bed::sidecar::vip;
 
-use super::SLACK;
+use super::{SLACK, pool};
 use crate::case::{Case, Tool};
 use crate::results::{Measured, QUANTILES};
-use crate::scene::{FORTIO_KIB, Scene};
+use crate::stage::{FILE, FILES, FORTIO_KIB, GRPC, HTTP, Stage, TCP};
+use crate::wire;
 
 /// Finest bucket of fortio's histogram, seconds.
 const RESOLUTION: &str = "0.00001";
 /// Answers that are as they should be: TCP, HTTP, gRPC.
 const GOOD: [&str; 3] = ["OK", "200", "SERVING"];
+
+/// Streams at a time on the one channel.
+const STREAMS: &str = "8";
+
+/// A line of fortio's log of requests.
+#[derive(Deserialize)]
+struct Logged {
+    /// When it was made, nanoseconds of the Unix epoch.
+    timestamp: u64,
+}
 
 /// The parts of fortio's report that are used.
 #[derive(Deserialize)]
@@ -44,22 +57,77 @@ struct Bucket {
 
 /// Runs it once, after a few requests on two connections, from which the
 /// datapath learns how the applications read.
-pub(super) fn run(scene: &Scene, case: &Case, millis: u64, url: &str) -> Result<Measured> {
-    fortio(scene, case, &["-c", "2", "-n", "64"], url, Duration::ZERO)?;
+pub(super) fn run(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
+    let url = &url(stage, case);
+    fortio(stage, case, &["-c", "2", "-n", "64"], url, Duration::ZERO)?;
     let (connections, limit) = (case.connections.to_string(), case.limit.to_string());
     let time = format!("{millis}ms");
     let args = ["-c", &connections, "-qps", &limit, "-t", &time];
-    fortio(scene, case, &args, url, Duration::from_millis(millis))
+    fortio(stage, case, &args, url, Duration::from_millis(millis))
+}
+
+fn url(stage: &Stage, case: &Case) -> String {
+    let to = |base| at(vip(0, 10), stage.port(base, case.secure));
+    match case.tool {
+        Tool::FortioTcp => format!("tcp://{}", to(TCP)),
+        Tool::FortioHttp => format!("http://{}/", to(HTTP)),
+        Tool::Files => format!("http://{}/{}", to(FILES), FILE.0),
+        _ => to(GRPC),
+    }
+}
+
+/// One gRPC channel, opened once and never before, with as many streams at a time; the
+/// requests' times by fortio's own log.
+pub(super) fn channel(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
+    let log = stage.node.scratch.path("channel.log");
+    let (time, log_shown) = (format!("{millis}ms"), log.to_string_lossy());
+    let args = [
+        "-c",
+        "1",
+        "-s",
+        STREAMS,
+        "-t",
+        &time,
+        "-access-log-file",
+        &log_shown,
+    ];
+    let (mut measured, readings) = wire::watched(stage, || {
+        fortio(
+            stage,
+            case,
+            &args,
+            &url(stage, case),
+            Duration::from_millis(millis),
+        )
+    })?;
+    let text = std::fs::read_to_string(&log).context("read fortio's log")?;
+    let times: Vec<u64> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Logged>(line).ok())
+        .map(|line| line.timestamp)
+        .collect();
+    ensure!(
+        times.len() as u64 == measured.count,
+        "fortio made {} requests and logged {}",
+        measured.count,
+        times.len()
+    );
+    measured.series = pool::moments_of(&times, &readings);
+    Ok(measured)
 }
 
 fn fortio(
-    scene: &Scene,
+    stage: &Stage,
     case: &Case,
     args: &[&str],
     url: &str,
     time: Duration,
 ) -> Result<Measured> {
-    let size = case.payload.to_string();
+    // A file is asked for, not sent.
+    let size = match case.tool {
+        Tool::Files => "0".to_owned(),
+        _ => case.payload.to_string(),
+    };
     // Room for an answer's headers.
     let buffer = ((case.payload >> 10) + 64).to_string();
     let mut all = vec![
@@ -82,13 +150,12 @@ fn fortio(
         all.extend(["-qps", "0"]);
     }
     all.extend(args);
-    if case.tool == Tool::FortioGrpc {
+    if matches!(case.tool, Tool::FortioGrpc | Tool::Channel) {
         all.extend(["-grpc", "-ping"]);
     }
     all.push(url);
-    let process = scene
-        .client
-        .start(&scene.node, "fortio", &scene.fortio, &all)?;
+    let fortio = stage.fortio.as_deref().context("no fortio here")?;
+    let process = stage.client.start(&stage.node, "fortio", fortio, &all)?;
     let text = process.finish(time + SLACK)?;
     let report: Report = report(&text)
         .and_then(|json| serde_json::from_str(json).ok())
@@ -123,6 +190,7 @@ fn measured(report: &Report) -> Result<Measured> {
         p99_us: quantile(data, 99.0),
         latency: QUANTILES.map(at).into(),
         faults: count.saturating_sub(good),
+        ..Measured::default()
     })
 }
 

@@ -4,28 +4,32 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use sockway_e2e::bed::pod::at;
+use sockway_e2e::bed::sidecar::vip;
 
 use super::SLACK;
 use crate::case::{Case, Tool};
 use crate::results::Measured;
-use crate::scene::Scene;
+use crate::stage::{HTTP, Stage};
 
 /// Found on `PATH`.
 const PROGRAM: &str = "h2load";
 
 /// Runs it once, after a short run for the datapath to learn from.
-pub(super) fn run(scene: &Scene, case: &Case, millis: u64, url: &str) -> Result<Measured> {
-    let payload = scene.node.scratch.path("payload");
+pub(super) fn run(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
+    let to = at(vip(0, 10), stage.port(HTTP, case.secure));
+    let url = &format!("http://{to}/");
+    let payload = stage.node.scratch.path("payload");
     std::fs::write(&payload, vec![0x5a; case.payload as usize])
         .with_context(|| format!("write {}", payload.display()))?;
-    h2load(scene, case, url, &payload, &["-c", "2", "-n", "64"], 0)?;
+    h2load(stage, case, url, &payload, &["-c", "2", "-n", "64"], 0)?;
     let (connections, time) = (case.connections.to_string(), format!("{millis}ms"));
     let args = ["-c", &connections, "-D", &time];
-    h2load(scene, case, url, &payload, &args, millis)
+    h2load(stage, case, url, &payload, &args, millis)
 }
 
 fn h2load(
-    scene: &Scene,
+    stage: &Stage,
     case: &Case,
     url: &str,
     payload: &Path,
@@ -40,7 +44,7 @@ fn h2load(
     all.extend(args);
     all.push(url);
     let program = Path::new(PROGRAM);
-    let process = scene.client.start(&scene.node, PROGRAM, program, &all)?;
+    let process = stage.client.start(&stage.node, PROGRAM, program, &all)?;
     let text = process.finish(Duration::from_millis(millis) + SLACK)?;
     parse(&text).with_context(|| format!("h2load {url} printed: {text}"))
 }

@@ -16,9 +16,10 @@ pub(super) fn run(scene: &Scene, case: &Case, millis: u64) -> Result<Measured> {
     let verb = match case.tool {
         Tool::Knock => "knock",
         Tool::Reach => "reach-here",
+        Tool::Held => "held",
         _ => "pair",
     };
-    pair((&scene.node, &scene.hop), verb, "tcp", case, millis)
+    pair((&scene.stage.node, &scene.hop), verb, "tcp", case, millis)
 }
 
 /// The pair itself.

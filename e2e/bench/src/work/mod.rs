@@ -3,60 +3,62 @@
 mod fortio;
 mod h2load;
 pub(crate) mod hop;
+mod pool;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use sockway_e2e::bed::node::Node;
 use sockway_e2e::bed::pod::{Pod, at};
 use sockway_e2e::bed::process::Process;
 use sockway_e2e::bed::sidecar::vip;
 
 use crate::case::{Case, Tool};
 use crate::results::Measured;
-use crate::scene::{self, Scene};
+use crate::scene::Scene;
+use crate::stage::{self, Stage};
 
 /// Longer than a measurement takes beyond its own time.
 const SLACK: Duration = Duration::from_secs(40);
 
 /// Runs it once.
 pub(crate) fn measure(scene: &Scene, case: &Case, millis: u64) -> Result<Measured> {
-    let service = vip(0, 10);
     match case.tool {
-        Tool::FortioTcp => fortio::run(
-            scene,
-            case,
-            millis,
-            &format!("tcp://{}", at(service, scene::TCP)),
-        ),
-        Tool::FortioHttp => fortio::run(
-            scene,
-            case,
-            millis,
-            &format!("http://{}/", at(service, scene::HTTP)),
-        ),
-        Tool::FortioGrpc => fortio::run(scene, case, millis, &at(service, scene::GRPC)),
-        Tool::Http1 | Tool::Http2 => h2load::run(
-            scene,
-            case,
-            millis,
-            &format!("http://{}/", at(service, scene::HTTP)),
-        ),
-        Tool::Pair | Tool::Knock | Tool::Reach => hop::run(scene, case, millis),
-        Tool::Dial | Tool::Bulk => dial(scene, &scene.client, service, case, millis),
+        Tool::Pair | Tool::Knock | Tool::Reach | Tool::Held => hop::run(scene, case, millis),
         Tool::AwayAsk | Tool::AwayDial | Tool::AwayBulk | Tool::AwayReach => {
-            dial(scene, &scene.leaver, scene.other.ips()[0], case, millis)
+            let (node, to) = (&scene.stage.node, scene.other.ips()[0]);
+            dial(node, &scene.leaver, to, case, millis)
         }
+        _ => through(&scene.stage, case, millis),
     }
 }
 
-fn dial(scene: &Scene, from: &Pod, to: IpAddr, case: &Case, millis: u64) -> Result<Measured> {
+/// Runs it once through both Envoys.
+pub(crate) fn through(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
+    match case.tool {
+        Tool::FortioTcp | Tool::FortioHttp | Tool::FortioGrpc | Tool::Files => {
+            fortio::run(stage, case, millis)
+        }
+        Tool::Channel => fortio::channel(stage, case, millis),
+        Tool::Http1 | Tool::Http2 => h2load::run(stage, case, millis),
+        Tool::PoolTcp | Tool::PoolHttp => pool::run(stage, case, millis),
+        Tool::Dial | Tool::Bulk | Tool::Mirror => {
+            dial(&stage.node, &stage.client, vip(0, 10), case, millis)
+        }
+        _ => bail!("{} is not through both Envoys", case.tool.name()),
+    }
+}
+
+fn dial(node: &Node, from: &Pod, to: IpAddr, case: &Case, millis: u64) -> Result<Measured> {
     let (verb, port) = match case.tool {
-        Tool::Bulk | Tool::AwayBulk => ("bulk", scene::SINK),
-        Tool::AwayAsk => ("ask", scene::ECHO),
-        Tool::AwayReach => ("reach", scene::ECHO),
-        _ => ("dial", scene::ECHO),
+        Tool::Bulk | Tool::AwayBulk => ("bulk", stage::SINK),
+        Tool::Mirror => ("mirror", stage::ECHO),
+        Tool::AwayAsk => ("ask", stage::ECHO),
+        Tool::AwayReach => ("reach", stage::ECHO),
+        _ => ("dial", stage::ECHO),
     };
+    let port = stage::port(port, case.secure);
     let [connections, size, millis_text] =
         [u64::from(case.connections), u64::from(case.payload), millis].map(|n| n.to_string());
     let args = [
@@ -71,7 +73,7 @@ fn dial(scene: &Scene, from: &Pod, to: IpAddr, case: &Case, millis: u64) -> Resu
         "--millis",
         &millis_text,
     ];
-    read(from.spawn(&scene.node, verb, &args)?, millis)
+    read(from.spawn(node, verb, &args)?, millis)
 }
 
 /// What an endpoint measured.
@@ -82,5 +84,11 @@ fn read(process: Process, millis: u64) -> Result<Measured> {
 
 /// The yardstick: the same between the ends of an `AF_UNIX` pair.
 pub(crate) fn unix(scene: &Scene, case: &Case, millis: u64) -> Result<Measured> {
-    hop::pair((&scene.node, &scene.hop), "pair", "unix", case, millis)
+    hop::pair(
+        (&scene.stage.node, &scene.hop),
+        "pair",
+        "unix",
+        case,
+        millis,
+    )
 }

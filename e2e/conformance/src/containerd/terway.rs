@@ -32,6 +32,10 @@ fn behind_terway(bed: &Bed, families: Families, count: usize) -> Result<()> {
     });
     let result = node.install(TERWAY, &list).and_then(|()| live(bed, count));
     fs::remove_file(node.path("net.d").join(TERWAY)).context("remove terway's list")?;
+    // The entry stands in the list that is in effect; `sockway run` would see the change.
+    node.sockway(&["install"])
+        .done()
+        .context("sockway install")?;
     bed.eventually(
         "the runtime takes the other list",
         &bed.wanted("probe", &[]),

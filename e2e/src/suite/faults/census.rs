@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use sockway_common::layout::{PENDING, SOCKETS, WATCHED};
+use sockway_common::layout::{ENDS, PENDING, SOCKETS};
 use sockway_datapath::{Registry, stats};
 
 use crate::stop;
@@ -38,7 +38,7 @@ impl Census {
             .all_pods()
             .map(|pod| Ok((pod.name.clone(), pod.unheld_sockets()?)));
         Ok(Self {
-            rows: [count(SOCKETS)?, count(PENDING)?, count(WATCHED)?],
+            rows: [count(SOCKETS)?, count(PENDING)?, count(ENDS)?],
             unheld: unheld.into_iter().collect::<Result<_>>()?,
             registered: [registry.pods()?.len(), registry.sandboxes()?.len()],
         })

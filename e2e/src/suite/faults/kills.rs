@@ -69,6 +69,9 @@ enum Victim {
     ServersEnvoy,
 }
 
+/// What moves nothing for so long counts as a hang.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// How the survivors saw it.
 #[derive(Debug)]
 pub(super) struct Seen {
@@ -95,6 +98,13 @@ impl Seen {
         }
         ensure!(seen.cut > 0, "nothing was under way: {reports:?}");
         Ok(seen)
+    }
+
+    /// The same with some more connections hung, and the time after which traffic calls that so.
+    pub(super) fn allowing(mut self, more: u64) -> Self {
+        self.hangs += more;
+        self.ended += SILENCE;
+        self
     }
 
     /// Not worse than what plain TCP shows.

@@ -23,12 +23,16 @@ pub(super) fn cases() -> Vec<Case> {
     }]
 }
 
+/// Connections that may be told nothing: whoever is killed with redirected bytes unread ends with a FIN, not
+/// with a reset (docs/limits.md), which waits behind what was sent before, and goes with the pod.
+const UNTOLD: u64 = 2;
+
 fn reused(stage: &Stage) -> Result<()> {
     let mut world = World::new(&stage.tools)?;
     let accelerated = once(&mut world, true).context("accelerated")?;
     Datapath::detach(&world.node.pins())?;
     let plain = once(&mut world, false).context("plain")?;
-    accelerated.compare(&plain)?;
+    accelerated.compare(&plain.allowing(UNTOLD))?;
     world.node.install()?;
     census::nothing_left(&world)
 }
@@ -43,6 +47,7 @@ fn once(world: &mut World, accelerated: bool) -> Result<Seen> {
         ..
     } = flowing(world, accelerated)?;
     let started = Instant::now();
+    world.server.give_up_soon()?;
     server.kill()?;
     world.replace_server()?;
     let report = Report::in_output(&client.ended(LIMIT)?)?;

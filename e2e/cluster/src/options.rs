@@ -1,0 +1,26 @@
+//! What `sockway-cluster test` takes.
+
+use clap::Args;
+
+/// `test`.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// Only these scenarios: install, article, features, outside, life, terway
+    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(crate::scenarios::names()))]
+    pub(crate) only: Vec<String>,
+    /// In the cluster that is up already, which stays
+    #[arg(long)]
+    pub(crate) here: bool,
+    /// Leave the cluster up where a scenario failed
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Rounds of each rate
+    #[arg(long, default_value_t = 3)]
+    pub(crate) rounds: usize,
+    /// Seconds of each measured load
+    #[arg(long, default_value_t = 5)]
+    pub(crate) seconds: u32,
+    /// Pods in the crowd that comes and goes
+    #[arg(long, default_value_t = 60)]
+    pub(crate) crowd: u32,
+}

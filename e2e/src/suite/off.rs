@@ -1,0 +1,103 @@
+//! Switched off and on, and uninstalled, under traffic: no byte may be wrong, no connection lost.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use sockway_common::pair::hop;
+
+use super::check::succeeded;
+use super::lifecycle::nothing_is_left;
+use super::{Case, Stage};
+use crate::bed::keeper::Keeper;
+use crate::bed::sidecar::Protocol;
+use crate::world::{Path, Traffic, World};
+
+/// How often the node is switched off and on.
+const TIMES: u32 = 100;
+/// Between two switches: long enough for ends to come in again.
+const PAUSE: Duration = Duration::from_millis(60);
+/// Connections that last longer than that.
+const MANY: u32 = 90_000;
+/// Within so long every direction goes by TCP.
+const EFFECTIVE_MS: u64 = 1_000;
+/// Within so long every socket has left, and Sockway is gone.
+const GONE: Duration = Duration::from_secs(10);
+/// Connections that live on, each by way of three hops.
+const LONG: &[&str] = &["--connections", "1000", "--duration", "8000"];
+
+/// The cases.
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "off/a_hundred_times_in_mid_stream",
+            run: a_hundred_times,
+        },
+        Case {
+            name: "off/uninstall_while_connections_live_on",
+            run: uninstall,
+        },
+    ]
+}
+
+fn switch(world: &World, verb: &str) -> Result<Value> {
+    let ended = world.node.sockway(&[verb, "-o", "json"]).ended()?;
+    let text = succeeded(&ended).with_context(|| format!("sockway {verb}"))?;
+    serde_json::from_str(text).with_context(|| format!("sockway {verb} said {text:?}"))
+}
+
+fn a_hundred_times(stage: &Stage) -> Result<()> {
+    let world = World::new(&stage.tools)?;
+    let keeper = Keeper::start(&world.node, &[])?;
+    let client = &["--max-size", "300000", "--concurrency", "32"];
+    let traffic = Traffic {
+        connections: MANY,
+        client,
+        ..Traffic::new(Path::ThroughBoth, 0)
+    };
+    let outcome = world.traffic_with(&traffic, |client| {
+        for time in 1..=TIMES {
+            sleep(PAUSE);
+            let off = switch(&world, "off")?;
+            let effective = off["effective_ms"].as_u64().unwrap_or(u64::MAX);
+            ensure!(
+                effective <= EFFECTIVE_MS,
+                "off took {effective} ms at time {time} of {TIMES}"
+            );
+            ensure!(off["stay"] == 0, "sockets that do not leave: {off}");
+            switch(&world, "on")?;
+            client
+                .still_runs()
+                .with_context(|| format!("traffic at time {time} of {TIMES}"))?;
+        }
+        Ok(())
+    })?;
+    for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
+        let messages = outcome.hops.get(kind).map_or(0, |hop| hop.messages);
+        ensure!(
+            messages > 0,
+            "nothing redirected on hop {}",
+            hop::name(kind)
+        );
+    }
+    keeper.end()?;
+    Ok(())
+}
+
+fn uninstall(stage: &Stage) -> Result<()> {
+    let world = World::new(&stage.tools)?;
+    let keeper = Keeper::start(&world.node, &[])?;
+    world.load_during(Protocol::Tcp, 0, LONG, || {
+        // They are open, and have come in.
+        sleep(Duration::from_secs(4));
+        keeper.end()?;
+        let start = Instant::now();
+        let ended = world.node.sockway(&["uninstall"]).ended()?;
+        succeeded(&ended).context("uninstall while connections live on")?;
+        let took = start.elapsed();
+        ensure!(took <= GONE, "uninstall took {} ms", took.as_millis());
+        Ok(())
+    })?;
+    nothing_is_left(&world.node)
+}
