@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-privileged test-e2e test-programs test-semantics test-conformance test-node test-speed lint kernels soak bench fuzz fmt
+.PHONY: help setup build demo check doc unsafe test test-unit test-privileged test-e2e test-programs test-semantics test-conformance test-node test-speed image cluster cluster-down test-cluster lint kernels soak bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -21,6 +21,10 @@ build: ## static release binaries with the eBPF programs inside, in target/relea
 demo: ## as root: two pods, two Envoys, plain against accelerated
 	@scripts/setup build e2e
 	@$(XTASK) demo $(ARGS)
+
+check: ## before each commit: lint, and the tests that need no root
+	@scripts/setup build lint conf
+	@$(XTASK) check $(ARGS)
 
 test: ## as root: lint, unit, privileged, conformance, semantics, e2e and speed tests
 	@scripts/setup
@@ -41,7 +45,7 @@ test-programs: ## as root: nginx, Redis, gRPC and others, plain and accelerated
 	@scripts/setup build e2e programs
 	@$(XTASK) test-programs $(ARGS)
 
-test-semantics: ## as root: what TCP promises an application, plain and accelerated
+test-semantics: ## as root: what TCP promises, at every end of every hop, plain and accelerated; long
 	@scripts/setup build
 	@$(XTASK) test-semantics $(ARGS)
 
@@ -50,7 +54,7 @@ test-conformance: ## as root: the plugin under cnitool, libcni and a real contai
 	@$(XTASK) test-conformance $(ARGS)
 
 test-node: ## as root: the installer to its bars, with release binaries; ten minutes
-	@scripts/setup build
+	@scripts/setup build page
 	@$(XTASK) test-node $(ARGS)
 
 test-speed: ## as root: fail where it is not clearly faster than plain TCP
@@ -61,6 +65,21 @@ lint: ## formatting, clippy, chart and manifests, rules about the tree
 	@scripts/setup build lint conf
 	@$(XTASK) lint $(ARGS)
 
+image: ## the OCI image in target/image, without a container engine
+	@scripts/setup build
+	@$(XTASK) image $(ARGS)
+
+cluster: ## as root: Kubernetes and Istio in namespaces of their own, to try Sockway in
+	@scripts/setup build cluster
+	@$(XTASK) cluster $(ARGS)
+
+cluster-down: ## as root: end it
+	@$(XTASK) cluster-down
+
+test-cluster: ## as root: Sockway in such a cluster, as users install and run it
+	@scripts/setup build cluster
+	@$(XTASK) test-cluster $(ARGS)
+
 kernels: ## as root: the same checks on Linux 5.10, 6.1, 6.12 and 7.x under qemu
 	@scripts/setup build kernels
 	@$(XTASK) kernels $(ARGS)
@@ -69,7 +88,7 @@ soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e
 	@$(XTASK) soak $(ARGS)
 
-bench: ## as root: how fast it is, in a few minutes, with a report in target/bench
+bench: ## as root: how fast it is, in half an hour, with a report in target/bench
 	@scripts/setup build e2e bench
 	@$(XTASK) bench $(ARGS)
 
@@ -80,3 +99,9 @@ fuzz: ## libFuzzer on everything that is read from others, a minute each
 fmt: ## format every crate
 	@scripts/setup build lint
 	@$(XTASK) fmt $(ARGS)
+
+doc: ## the public items of every crate, in target/doc
+	@$(XTASK) doc $(ARGS)
+
+unsafe: ## every unsafe block, and why it is sound
+	@$(XTASK) unsafe $(ARGS)

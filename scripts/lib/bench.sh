@@ -1,12 +1,13 @@
 # shellcheck shell=bash
-# What `make bench` measures with: fortio, as load generator and as server, and
-# h2load. Sourced by scripts/setup, not run.
+# What `make bench` measures with: fortio, as load generator and as server,
+# h2load, and nginx. Sourced by scripts/setup, not run.
 
 FORTIO=1.66.5 # the last that needs no module beyond what every proxy has
 
 setup_bench() {
     local directory=$SOCKWAY_CACHE/fortio-$FORTIO log=$SOCKWAY_CACHE/fortio.log go
     program h2load nghttp2-client
+    in_sbin nginx || without_services nginx-light
     tools[SOCKWAY_FORTIO]=$directory/fortio
     [[ -x $directory/fortio ]] && return 0
     go=$(find_go)

@@ -16,7 +16,7 @@ KERNELS=(
 # What a kernel does not have as a module it has built in, or not at all.
 KERNEL_MODULES=(
     veth bridge nf_tables nft_compat nft_chain_nat nft_counter
-    xt_REDIRECT xt_owner xt_tcpudp tls gcm aesni_intel loop
+    xt_REDIRECT xt_owner xt_tcpudp tcp_diag tls gcm aesni_intel loop
 )
 
 setup_kernels() {

@@ -1,4 +1,4 @@
-//! Whether a program is statically linked: it names no dynamic loader.
+//! Whether a program is statically linked (it names no dynamic loader), and for which architecture.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +9,8 @@ const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
 /// The program header that names the dynamic loader.
 const PT_INTERP: u32 = 3;
+const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
 
 /// The dynamic loader that a 64-bit little-endian ELF file asks for, if any.
 ///
@@ -17,6 +19,23 @@ const PT_INTERP: u32 = 3;
 pub fn loader(path: &Path) -> Result<Option<String>> {
     let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     interpreter(&content).with_context(|| format!("cannot understand {}", path.display()))
+}
+
+/// The architecture that an ELF file was built for, as OCI images name it.
+///
+/// # Errors
+/// When the file cannot be read or is for another one.
+pub fn architecture(path: &Path) -> Result<&'static str> {
+    let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    machine(&content).with_context(|| format!("cannot understand {}", path.display()))
+}
+
+fn machine(content: &[u8]) -> Result<&'static str> {
+    match u16::from_le_bytes(field(content, 18)?) {
+        EM_X86_64 => Ok("amd64"),
+        EM_AARCH64 => Ok("arm64"),
+        machine => bail!("it is for machine {machine} of the ELF specification"),
+    }
 }
 
 fn interpreter(content: &[u8]) -> Result<Option<String>> {
@@ -84,6 +103,17 @@ mod tests {
             Some("/lib/ld.so")
         );
         assert_eq!(interpreter(&file(1)).unwrap(), None);
+    }
+
+    #[test]
+    fn names_the_architecture() {
+        let mut file = file(1);
+        file[18] = 183;
+        assert_eq!(machine(&file).unwrap(), "arm64");
+        file[18] = 62;
+        assert_eq!(machine(&file).unwrap(), "amd64");
+        file[18] = 8;
+        assert!(machine(&file).is_err());
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub mod ring;
 pub mod suite;
 pub mod toolchain;
 pub mod tools;
+pub mod tracked;
+pub mod translation;
 pub mod verbs;
 
 use std::path::{Path, PathBuf};

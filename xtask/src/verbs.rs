@@ -2,11 +2,15 @@
 
 pub mod bench;
 pub mod build;
+pub mod check;
 pub mod check_tree;
+pub mod cluster;
 pub mod demo;
+pub mod doc;
 pub mod ebpf;
 pub mod fmt;
 pub mod fuzz;
+pub mod image;
 pub mod kernels;
 pub mod lint;
 pub mod soak;
@@ -20,6 +24,7 @@ pub mod test_semantics;
 pub mod test_speed;
 pub mod test_unit;
 pub mod toolchain;
+pub mod unsafe_code;
 
 use anyhow::{Result, bail};
 
@@ -40,6 +45,7 @@ const VERBS: &[Verb] = &[
     ebpf::VERB,
     build::VERB,
     demo::VERB,
+    check::VERB,
     test::VERB,
     lint::VERB,
     test_unit::VERB,
@@ -50,11 +56,17 @@ const VERBS: &[Verb] = &[
     test_conformance::VERB,
     test_node::VERB,
     test_speed::VERB,
+    image::VERB,
+    cluster::UP,
+    cluster::DOWN,
+    cluster::TEST,
     kernels::VERB,
     soak::VERB,
     bench::VERB,
     fuzz::VERB,
     fmt::VERB,
+    doc::VERB,
+    unsafe_code::VERB,
     check_tree::VERB,
     toolchain::VERB,
 ];

@@ -38,6 +38,8 @@ pub struct Plan {
     pub jobs: u32,
     /// Words in the names of the integrity suite's cases.
     pub integrity: Vec<String>,
+    /// Words in the names of the other suites' tests; all where there is none.
+    pub tests: Vec<String>,
     /// After which a guest is ended.
     pub limit: Duration,
 }
@@ -50,12 +52,14 @@ impl Plan {
             pace,
             jobs,
             integrity,
+            tests,
             limit: _,
         } = self;
         format!(
-            "CHECKS='{}'\nPACE={pace}\nJOBS={jobs}\nINTEGRITY='{}'\n",
+            "CHECKS='{}'\nPACE={pace}\nJOBS={jobs}\nINTEGRITY='{}'\nTESTS='{}'\n",
             checks.join(" "),
-            integrity.join(" ")
+            integrity.join(" "),
+            tests.join(" ")
         )
     }
 }
@@ -241,9 +245,10 @@ mod tests {
             pace: 4,
             jobs: 8,
             integrity: vec!["a/b".into()],
+            tests: vec!["late".into()],
             limit: Duration::ZERO,
         };
-        let expected = "CHECKS='load semantics'\nPACE=4\nJOBS=8\nINTEGRITY='a/b'\n";
+        let expected = "CHECKS='load semantics'\nPACE=4\nJOBS=8\nINTEGRITY='a/b'\nTESTS='late'\n";
         assert_eq!(plan.settings(), expected);
     }
 }

@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{Verb, no_arguments};
 use crate::Workspace;
-use crate::{command, members};
+use crate::{members, tracked, translation};
 
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "check-tree",
-    help: "every member inherits the lints; no file names a private path or a registry",
+    help: "members inherit the lints; no private path, no registry; translations are in step",
     run,
 };
 
@@ -54,23 +53,15 @@ pub fn check(workspace: &Workspace) -> Result<()> {
             ));
         }
     }
-    let mut git = Command::new("git");
-    let files = command::output(git.current_dir(workspace.root()).args(["ls-files", "-z"]))?;
-    for name in files
-        .split('\0')
-        .filter(|name| !name.is_empty() && !GENERATED.contains(name))
-    {
-        let path = workspace.root().join(name);
-        // Removed but not yet committed, or not text.
-        let Ok(text) = fs::read_to_string(&path) else {
-            continue;
-        };
+    let files = tracked::texts(workspace, &[])?.into_iter();
+    for (name, text) in files.filter(|(name, _)| !GENERATED.contains(&&**name)) {
         for (number, line) in text.lines().enumerate() {
             if let Some(found) = forbidden(line) {
                 faults.push(format!("{name}:{}: names {found}", number + 1));
             }
         }
     }
+    faults.extend(translation::faults(workspace.root())?);
     if !faults.is_empty() {
         bail!(
             "{} places in the tree break a rule:\n  {}",

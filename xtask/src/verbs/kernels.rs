@@ -20,7 +20,7 @@ use crate::ring::{Count, Ring};
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "kernels",
-    help: "other kernels under qemu [KERNEL...] [--only CHECK[,CHECK]] [--all] [--at-once N] [-o json]",
+    help: "other kernels under qemu [KERNEL...] [--only CHECK[,CHECK]] [--test WORD] [--all] [--at-once N] [-o json]",
     run,
 };
 
@@ -49,6 +49,7 @@ const LIMIT_ALL: Duration = Duration::from_hours(1);
 struct Options {
     kernels: Vec<String>,
     checks: Vec<String>,
+    tests: Vec<String>,
     all: bool,
     at_once: usize,
     json: bool,
@@ -111,6 +112,7 @@ fn boot_all(
         } else {
             INTEGRITY.map(str::to_owned).to_vec()
         },
+        tests: options.tests.clone(),
         limit: if options.all { LIMIT_ALL } else { LIMIT },
     };
     let waiting = Mutex::new(kernels.iter().enumerate().collect::<VecDeque<_>>());
@@ -148,6 +150,7 @@ impl Options {
         let mut options = Self {
             kernels: Vec::new(),
             checks: CHECKS.map(str::to_owned).to_vec(),
+            tests: Vec::new(),
             all: false,
             at_once: 2,
             json: false,
@@ -159,6 +162,16 @@ impl Options {
                 "--only" => {
                     let names = rest.next().context("--only needs a check")?;
                     options.checks = names.split(',').map(str::to_owned).collect();
+                }
+                "--test" => {
+                    let word = rest.next().context("--test needs a word of its name")?;
+                    if !word
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "_:/-".contains(c))
+                    {
+                        bail!("{word:?} is no word of a test's name");
+                    }
+                    options.tests.push(word.to_owned());
                 }
                 "--at-once" => {
                     let number = rest.next().and_then(|number| number.parse().ok());
@@ -202,7 +215,9 @@ mod tests {
     fn kernels_and_checks_can_be_chosen() {
         let all = parse("").unwrap();
         assert_eq!((all.checks.len(), all.kernels.len()), (CHECKS.len(), 0));
-        let some = parse("6.1 5.10 --only load,semantics --at-once 1 -o json").unwrap();
+        let some =
+            parse("6.1 5.10 --only load,semantics --test late::a --at-once 1 -o json").unwrap();
+        assert_eq!(some.tests, ["late::a"]);
         assert_eq!(some.kernels, ["6.1", "5.10"]);
         assert_eq!(some.checks, ["load", "semantics"]);
         assert!(some.json && some.at_once == 1);
@@ -213,6 +228,7 @@ mod tests {
         for (line, words) in [
             ("--only lode", "integrity"),
             ("--at-once 0", "--at-once"),
+            ("--test $(x)", "a test's name"),
             ("-o xml", "json"),
             ("--fast", "--fast"),
         ] {

@@ -21,7 +21,7 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 /// As a ring.
 pub fn ring(workspace: &Workspace, arguments: &[String]) -> Ring {
     Ring::run("programs", |count| {
-        build::build(workspace)?;
+        build::build_with(workspace, &["sockway-hyper"])?;
         count_tests(
             e2e::command(workspace, "programs").args(arguments),
             count,
