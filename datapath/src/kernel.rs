@@ -32,6 +32,14 @@ pub struct Found {
     pub functions: Functions,
 }
 
+impl Found {
+    /// Nothing is known, as on a kernel without BTF.
+    pub const NONE: Self = Self {
+        offsets: Offsets::NONE,
+        functions: Functions::NONE,
+    };
+}
+
 /// What programs are told of the kernel that these offsets are of; the rest as it is by default.
 #[must_use]
 pub fn config(offsets: Offsets) -> Config {
@@ -62,10 +70,7 @@ pub fn read(btf: Option<&Path>) -> Result<Found, Error> {
     let path = btf.map_or_else(|| PathBuf::from(BTF), Path::to_owned);
     let parsed = match fs::read(&path) {
         Ok(bytes) => parse(&bytes).map_err(Into::into),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Found {
-            offsets: Offsets::NONE,
-            functions: Functions::NONE,
-        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Found::NONE),
         Err(e) => Err(e.into()),
     };
     parsed.map_err(|source| Error::Btf { path, source })

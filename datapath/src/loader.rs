@@ -41,10 +41,8 @@ pub struct InstallOptions {
     pub max_connections: u32,
     /// See [`Config::tcp_every`], seconds.
     pub tcp_every: u32,
-    /// Offsets that are known already, instead of those from the kernel's BTF.
-    pub offsets: Option<Offsets>,
-    /// The same of functions; with both, the BTF is not read.
-    pub functions: Option<Functions>,
+    /// What is known of the kernel already; its BTF is not read then.
+    pub found: Option<Found>,
     /// How the kernel answers `FIONREAD`, instead of what is measured: one of [`fionread`].
     pub fionread: Option<u32>,
     /// Whether to try the fentry programs; false where the kernel is known to refuse them.
@@ -64,8 +62,7 @@ impl InstallOptions {
             backlog_limit: DEFAULT_BACKLOG_LIMIT,
             max_connections: layout::MAX_CONNECTIONS,
             tcp_every: DEFAULT_TCP_EVERY,
-            offsets: None,
-            functions: None,
+            found: None,
             fionread: None,
             guards: true,
             #[cfg(feature = "bench")]
@@ -124,8 +121,7 @@ impl Datapath {
             backlog_limit,
             max_connections,
             tcp_every,
-            offsets,
-            functions,
+            found,
             fionread,
             guards,
             ..
@@ -141,15 +137,9 @@ impl Datapath {
             .create(&dir)
             .map_err(|e| Error::io("create", &dir, e))?;
         trust::require(pins)?;
-        let Found { offsets, functions } = match (*offsets, *functions) {
-            (Some(offsets), Some(functions)) => Found { offsets, functions },
-            (offsets, functions) => {
-                let found = kernel::read(None)?;
-                Found {
-                    offsets: offsets.unwrap_or(found.offsets),
-                    functions: functions.unwrap_or(found.functions),
-                }
-            }
+        let Found { offsets, functions } = match *found {
+            Some(found) => found,
+            None => kernel::read(None)?,
         };
         sys::raise_memlock();
         let config = Config {

@@ -37,9 +37,10 @@ mod waiting;
 use std::io::Write as _;
 
 use sockway_common::counters::Reason;
-use sockway_common::offsets::Offsets;
+use sockway_common::offsets::UNKNOWN;
 use sockway_common::pair::hop;
 use sockway_common::scope;
+use sockway_datapath::kernel::{self, Found};
 use sockway_datapath::{Datapath, Error};
 use support::bpffs::privileged;
 use support::measure::{defer_accept, fill, lo_bytes};
@@ -372,7 +373,7 @@ fn a_kernel_without_btf_loses_speed_only() {
         return;
     };
     let mut options = node.options();
-    options.offsets = Some(Offsets::NONE);
+    options.found = Some(Found::NONE);
     let report = Datapath::install(&options).expect("install");
     assert!(!report.limits.is_empty());
     node.pod("10.9.0.1", scope::ALL);
@@ -387,11 +388,9 @@ fn kernels_without_msg_tot_len_count_the_queue() {
         return;
     };
     let mut options = node.options();
-    let offsets = sockway_datapath::kernel::read(None).expect("BTF").offsets;
-    options.offsets = Some(Offsets {
-        psock_msg_tot_len: sockway_common::offsets::UNKNOWN,
-        ..offsets
-    });
+    let mut found = kernel::read(None).expect("BTF");
+    found.offsets.psock_msg_tot_len = UNKNOWN;
+    options.found = Some(found);
     Datapath::install(&options).expect("install");
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");

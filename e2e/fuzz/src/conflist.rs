@@ -1,7 +1,7 @@
 //! A conflist of another program's making, which the installer edits in place.
 
 use serde_json::{Value, json};
-use sockway_installer::conflist::{Conflist, Edit, PLUGIN_TYPE, insert, remove};
+use sockway_installer::cni::conflist::{Conflist, Edit, PLUGIN_TYPE, insert, remove};
 
 /// `data` is a file of the CNI directory.
 ///

@@ -9,12 +9,13 @@ use anyhow::Result;
 use clap::Args;
 use sockway_datapath::late;
 
+use crate::cni::CniArgs;
 use crate::exit::Exit;
-use crate::explain::{self, Connection, End, Explanation};
-use crate::options::{CniArgs, Output, OutputArgs, PinArgs};
+use crate::options::{Output, OutputArgs, PinArgs};
 use crate::reconcile::{self, SourceArgs};
-use crate::state::State;
 use crate::ui::{self, Paint};
+use crate::view::explain::{self, Connection, End, Explanation};
+use crate::view::state::State;
 
 /// Say why a pod's connections are accelerated, or are not
 #[derive(Args, Debug)]

@@ -12,15 +12,16 @@ use sockway_common::layout::MAX_CONNECTIONS;
 use sockway_datapath::host;
 
 use crate::build::Facts;
-use crate::components::{self, Scene, Step};
+use crate::cni::CniArgs;
+use crate::cni::settings::Settings;
 use crate::exit::Exit;
-use crate::files::Written;
 use crate::keep::lock;
-use crate::layouts::Retired;
+use crate::node::components::{self, Scene, Step};
+use crate::node::layouts::Retired;
 use crate::node::{Host, Report, Wanted};
-use crate::options::{CgroupArgs, CniArgs, Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
+use crate::options::{CgroupArgs, Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
 use crate::reconcile::SourceArgs;
-use crate::settings::Settings;
+use crate::sys::files::Written;
 use crate::ui;
 
 /// How long another process may take to finish what it changes.

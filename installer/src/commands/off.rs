@@ -10,8 +10,12 @@ use sockway_datapath::late;
 use sockway_datapath::{Registry, switch};
 
 use crate::exit::Exit;
+use crate::node;
+use crate::node::drain;
+use crate::node::off;
 use crate::options::{Output, OutputArgs, PinArgs, StateDirArgs};
-use crate::{drain, node, off, pods, ui};
+use crate::ui;
+use crate::view::pods;
 
 /// What is switched.
 #[derive(Args, Debug)]

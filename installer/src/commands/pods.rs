@@ -7,8 +7,8 @@ use clap::Args;
 
 use crate::exit::Exit;
 use crate::options::{Output, OutputArgs, PinArgs};
-use crate::pods::{self, PodState};
 use crate::ui::{self, Align, Paint, Table};
+use crate::view::pods::{self, PodState};
 
 /// List the pods registered on this node
 #[derive(Args, Debug)]
@@ -87,30 +87,20 @@ fn table(pods: &[PodState], now: SystemTime) -> Table {
 #[cfg(test)]
 mod tests {
     use super::table;
-    use crate::pods::PodState;
     use crate::ui::Paint;
+    use crate::view::pods::PodState;
     use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn a_row_for_each_pod() {
         let pod = PodState {
-            namespace: "shop".to_owned(),
-            name: "cart-0".to_owned(),
             ips: vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()],
             scope: "off",
             why: "left out: percent 10".to_owned(),
-            tripped: false,
-            outbound_port: 15001,
-            inbound_port: 15006,
             since_unix_s: 100,
-            container_id: "0123456789abcdef".to_owned(),
-            ifname: "eth0".to_owned(),
-            netns_inode: 1,
             connections: 12,
-            redirected_messages: 3,
             redirected_bytes: 2048,
-            tcp_messages: 1,
-            tcp_bytes: 10,
+            ..PodState::sample()
         };
         let unnamed = PodState {
             name: String::new(),

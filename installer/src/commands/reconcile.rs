@@ -3,10 +3,12 @@
 use anyhow::Result;
 use clap::Args;
 
+use crate::cni::CniArgs;
 use crate::exit::Exit;
-use crate::options::{CniArgs, Output, OutputArgs, PinArgs};
+use crate::node;
+use crate::options::{Output, OutputArgs, PinArgs};
 use crate::reconcile::{self, Report, SourceArgs};
-use crate::{node, ui};
+use crate::ui;
 
 /// Register pods that are older than the install, and forget those that are gone
 #[derive(Args, Debug)]

@@ -10,7 +10,6 @@ use clap::Args;
 
 use super::install::WantedArgs;
 use crate::build::Facts;
-use crate::drain;
 use crate::exit::Exit;
 use crate::keep::keeper::Keeper;
 use crate::keep::late::{self, LateArgs};
@@ -18,6 +17,7 @@ use crate::keep::lock;
 use crate::keep::programs;
 use crate::keep::shared::Shared;
 use crate::keep::watch::Watch;
+use crate::node::drain;
 use crate::reconcile::SourceArgs;
 use crate::serve::{Pages, http};
 

@@ -6,11 +6,12 @@ use std::os::unix::fs::MetadataExt;
 use anyhow::Result;
 use clap::Args;
 
+use crate::cni::CniArgs;
 use crate::exit::Exit;
-use crate::figures::{Figures, HopFigures};
-use crate::options::{CniArgs, Output, OutputArgs, PinArgs};
-use crate::state::State;
+use crate::options::{Output, OutputArgs, PinArgs};
 use crate::ui::{self, Align, Paint, Table};
+use crate::view::figures::{Figures, HopFigures};
+use crate::view::state::State;
 
 /// Show what is installed and what it does
 #[derive(Args, Debug)]
@@ -228,10 +229,10 @@ fn by_tcp(figures: &Figures, paint: Paint) -> String {
 #[cfg(test)]
 mod tests {
     use super::text;
+    use crate::cni::CniArgs;
     use crate::exit::Exit;
-    use crate::options::CniArgs;
-    use crate::state::State;
     use crate::ui::Paint;
+    use crate::view::state::State;
     use sockway_datapath::Pins;
 
     #[test]

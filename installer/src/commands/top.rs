@@ -8,12 +8,12 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
-use crate::drain;
 use crate::exit::Exit;
+use crate::node::drain;
 use crate::options::{Output, OutputArgs, PinArgs};
-use crate::pods;
-use crate::rates::{self, PodRate};
 use crate::ui::{self, Align, Paint, Table};
+use crate::view::pods;
+use crate::view::rates::{self, PodRate};
 
 /// Watch the busiest pods: throughput and accelerated share, refreshed each second
 #[derive(Args, Debug)]
@@ -152,8 +152,8 @@ fn whole(rate: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::{interval, table};
-    use crate::rates::PodRate;
     use crate::ui::Paint;
+    use crate::view::rates::PodRate;
 
     #[test]
     fn a_frame() {

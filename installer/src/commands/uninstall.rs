@@ -8,14 +8,19 @@ use clap::Args;
 use serde::Serialize;
 use sockway_datapath::{Datapath, Error, Pins, host, late, stats, switch};
 
-use crate::conflists::{self, Outcome};
+use crate::cni::CniArgs;
+use crate::cni::changes::{self, Outcome};
 use crate::doctor::kept;
 use crate::exit::Exit;
 use crate::keep::lock;
 use crate::keep::watch::{Watch, Woken};
-use crate::layouts::{self, Retired};
-use crate::options::{CniArgs, Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
-use crate::{drain, files, node, off, ui};
+use crate::node;
+use crate::node::drain;
+use crate::node::layouts::{self, Retired};
+use crate::node::off;
+use crate::options::{Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
+use crate::sys::files;
+use crate::ui;
 
 /// How long sockets get to leave the sockhash at most: all whose programs read.
 const LEAVE: Duration = Duration::from_secs(10);
@@ -153,7 +158,7 @@ impl UninstallArgs {
     }
 
     fn still_named(&self) -> Vec<PathBuf> {
-        conflists::naming(&self.cni.cni_conf_dir).unwrap_or_default()
+        changes::naming(&self.cni.cni_conf_dir).unwrap_or_default()
     }
 
     fn take_out_entries(&self) -> Result<Vec<Outcome>> {
@@ -168,9 +173,9 @@ impl UninstallArgs {
         let _lock = files::lock_directory(directory, files::LOCK_WAIT)?;
         files::remove_leftovers(directory)?;
         files::remove_leftovers(&self.cni.cni_bin_dir)?;
-        conflists::apply(
-            conflists::ATTEMPTS,
-            || conflists::plan_removal(directory),
+        changes::apply(
+            changes::ATTEMPTS,
+            || changes::plan_removal(directory),
             |_| {},
         )
     }

@@ -10,8 +10,8 @@ use sockway_datapath::{Pins, host, kernel};
 
 use super::kconfig::{HELPFUL, Kconfig};
 use super::{Finding, Verdict};
-use crate::cgroup::Choice;
 use crate::exit::chain;
+use crate::sys::cgroup::Choice;
 
 /// The oldest kernel with what the programs use: socket storage in `sk_msg`, `bpf_link`s of cgroups.
 const OLDEST: (u32, u32) = (5, 10);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Finding;
 use super::kept::{self, Of};
 use super::proof::{self, Known, Proof};
-use crate::cgroup::Choice;
+use crate::sys::cgroup::Choice;
 
 /// The proof failed, and nobody said to go on nevertheless.
 #[derive(Debug, thiserror::Error)]

@@ -14,8 +14,8 @@ use sockway_common::counters::{Reason, Stats};
 use sockway_datapath::kernel::{self, Found, Functions};
 
 use super::{Finding, Verdict, scene};
-use crate::cgroup::Choice;
 use crate::exit::chain;
+use crate::sys::cgroup::Choice;
 
 /// It takes about a second; who takes longer than this hangs.
 const LIMIT: Duration = Duration::from_secs(30);

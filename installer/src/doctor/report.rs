@@ -8,9 +8,9 @@ use sockway_datapath::host;
 use super::proof::{self, Proof};
 use super::{Finding, Verdict, facts, known_bad};
 use crate::build::{COMMIT, VERSION};
-use crate::cgroup::{self, Choice};
 use crate::exit::Exit;
 use crate::options::{CgroupArgs, PinArgs, RunDirArgs};
+use crate::sys::cgroup::{self, Choice};
 use crate::ui::{Align, Paint, Table};
 
 /// Everything, as `-o json` prints it. Names stay; more may come.

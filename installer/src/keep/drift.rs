@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use sockway_common::layout;
 
 use super::pulse::{self, Stamp};
-use crate::confdir;
+use crate::cni::confdir;
 use crate::node::{Host, Wanted};
 
 /// One thing that is not as it should be.

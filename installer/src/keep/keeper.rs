@@ -1,46 +1,37 @@
 //! The loop of `sockway run`: look, repair, reconcile, wait.
 
+mod pods;
+mod repair;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use sockway_datapath::probe;
 use sockway_datapath::sweep::Handshakes;
 
 use super::drift::{Detector, Drift};
 use super::places::{self, Place};
-use super::programs;
 use super::pulse::Pulse;
 use super::receive_hook::Hook;
 use super::rhythm::Rhythm;
 use super::shared::Shared;
 use super::watch::{Watch, Woken};
+use crate::cni::CniArgs;
 use crate::exit::chain;
-use crate::layouts;
 use crate::node::{Host, Wanted};
-use crate::options::CniArgs;
-use crate::reconcile::{self, Memory, SourceArgs};
-use crate::undo::Undo;
+use crate::reconcile::{Memory, SourceArgs};
 
 /// First pause after something that could not be done; doubles up to [`LAST_RETRY`].
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Short enough that a node is ready again soon after what was in the way is gone.
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// The same for programs, each try of which reads the kernel's type information.
-const LAST_PROGRAMS_RETRY: Duration = Duration::from_secs(30);
-/// How soon pods that were registered without the runtime's call are looked at again: one that was
-/// being deleted then calls nobody, where the list had no entry.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How often to look for what no event tells of.
 const BEAT: Duration = Duration::from_secs(1);
 /// How long a process goes on that a restart would mend, for whoever watches its health.
 const SICK: Duration = Duration::from_secs(10);
-
-/// Least time between two looks for handshakes that were never completed: far
-/// above the longest one (`tcp_synack_retries`: 63 s).
-const HANDSHAKES_EVERY: Duration = Duration::from_mins(3);
 
 /// Keeps one node.
 #[derive(Debug)]
@@ -287,131 +278,6 @@ impl Keeper {
         }
     }
 
-    fn repair(
-        &mut self,
-        drift: &[Drift],
-        rhythm: &mut Rhythm,
-        now: Instant,
-        trouble: &mut Vec<String>,
-    ) {
-        if !rhythm.may_repair(now) {
-            self.shared.lock().throttled += 1;
-            trouble.push(format!("repairs come too often; put off: {}", names(drift)));
-            return;
-        }
-        let of = |name: &str| drift.iter().find(|one| one.name() == name);
-        // First, and also without programs: the runtime may call it already.
-        let plugin = of("plugin").is_none() || self.repair_one(&Drift::Plugin, trouble);
-        if !plugin {
-            self.withdraw(trouble);
-        }
-        // Before programs are in place it would be called for nothing. One call puts all right.
-        let mut conflist = of("conflist").filter(|_| plugin);
-        if self.attached
-            && let Some(drift) = conflist.take()
-        {
-            self.repair_one(drift, trouble);
-        }
-        // Last: those of another run or version work too, and this takes a second.
-        if of("programs").is_some()
-            && self.repair_programs(now, trouble)
-            && let Some(drift) = conflist
-        {
-            self.repair_one(drift, trouble);
-        }
-        if trouble.is_empty() {
-            // Somebody else may have written at the same time: look again.
-            rhythm.event(now);
-        }
-    }
-
-    /// Whether the programs are in place. Where they cannot be put there it is tried less and less often.
-    fn repair_programs(&mut self, now: Instant, trouble: &mut Vec<String>) -> bool {
-        if now < self.next_programs {
-            trouble.push("the programs are not in place; tried again soon".to_owned());
-            return false;
-        }
-        if self.repair_one(&Drift::Programs, trouble) {
-            self.programs_retry = FIRST_RETRY;
-            return true;
-        }
-        self.next_programs = now + self.programs_retry;
-        self.programs_retry = (self.programs_retry * 2).min(LAST_PROGRAMS_RETRY);
-        false
-    }
-
-    /// Whether it worked.
-    fn repair_one(&mut self, drift: &Drift, trouble: &mut Vec<String>) -> bool {
-        let done = self.try_repair(drift);
-        let mut known = self.shared.lock();
-        match done {
-            Ok(()) => *known.repairs.entry(drift.name()).or_default() += 1,
-            Err(e) => {
-                known.failures += 1;
-                trouble.push(chain(&e));
-                return false;
-            }
-        }
-        true
-    }
-
-    /// No list may name a plugin that is not there: every pod of the node would fail.
-    fn withdraw(&self, trouble: &mut Vec<String>) {
-        match self.wanted.withdraw() {
-            Ok(outcomes) => {
-                for outcome in outcomes {
-                    log::warn!(
-                        "took the entry out of {} until the plugin can be put in place",
-                        outcome.path.display()
-                    );
-                }
-            }
-            Err(e) => trouble.push(format!(
-                "pods fail while the list names the plugin, and the entry cannot be taken out: {}",
-                chain(&e)
-            )),
-        }
-    }
-
-    fn try_repair(&mut self, drift: &Drift) -> Result<()> {
-        // Nothing is taken back: the next turn goes on from here.
-        let mut undo = Undo::default();
-        match drift {
-            Drift::Programs => {
-                let report = programs::put().context("cannot put the programs in place")?;
-                self.programs_are_ours = true;
-                self.hook.installed(Instant::now());
-                self.next_reconcile = Instant::now();
-                let how = if report.replaced {
-                    "replaced in place"
-                } else {
-                    "attached"
-                };
-                log::info!("programs {how} at {}", self.host.cgroup.path().display());
-                for limit in report.limits {
-                    log::warn!("{limit}");
-                }
-            }
-            Drift::Plugin => {
-                self.wanted.install_plugin(&self.host, &mut undo)?;
-                log::info!("wrote {}", self.wanted.cni.plugin_path().display());
-            }
-            Drift::Conflist(_) => {
-                // One attempt: more would be writes that the rhythm knows nothing of.
-                let outcomes = self.wanted.install_conflists(1, &mut undo)?;
-                self.next_reconcile = Instant::now();
-                for outcome in outcomes.iter().filter(|o| o.is_changed()) {
-                    let path = outcome.path.display();
-                    match outcome.entry {
-                        Some(_) => log::info!("put the entry into {path}"),
-                        None => log::info!("took the entry out of {path}, which is not in effect"),
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Programs of others at the same place.
     fn look_beside(&mut self, trouble: &mut Vec<String>) {
         let cgroup = self.host.cgroup.path();
@@ -440,66 +306,6 @@ impl Keeper {
                 );
             }
             self.beside = beside;
-        }
-    }
-
-    fn reconcile_if_due(&mut self, now: Instant) {
-        if !self.programs_are_ours || self.next_reconcile > Instant::now() {
-            return;
-        }
-        self.next_reconcile = now + self.reconcile_every;
-        self.sweep(now);
-        if let Err(e) = layouts::retire(&self.wanted.pins) {
-            log::warn!("cannot retire another version's layout: {e:#}");
-        }
-        let (pins, cni) = (&self.wanted.pins, &self.wanted.cni);
-        match reconcile::run_again(pins, cni, &self.sources, false, &mut self.memory) {
-            Ok(report) => {
-                if !report.registered.is_empty() {
-                    self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
-                }
-                self.note_pods(&report);
-            }
-            Err(e) => log::warn!("cannot compare registered and live pods: {e:#}"),
-        }
-    }
-
-    fn note_pods(&self, report: &reconcile::Report) {
-        for name in &report.registered {
-            log::info!("registered {name}, which was there before");
-        }
-        for line in &report.given_back {
-            log::info!("gave back an address: {line}");
-        }
-        for line in &report.shared {
-            log::warn!("{line}");
-        }
-        for name in &report.removed {
-            log::info!("removed {name}, which is gone");
-        }
-        for failure in &report.failed {
-            log::warn!("not registered: {failure}");
-        }
-        let mut known = self.shared.lock();
-        known.reconciled += report.registered.len() as u64;
-        known.removed += report.removed.len() as u64;
-        known.unregistered = report.failed.len() as u64;
-        known.in_doubt = report.in_doubt as u64;
-        known.shared = report.shared.len() as u64;
-        let well = report.failed.is_empty() && report.in_doubt == 0 && report.shared.is_empty();
-        known.as_wanted.insert("pods", well);
-    }
-
-    /// Takes out what handshakes left that were never completed.
-    fn sweep(&mut self, now: Instant) {
-        if now.duration_since(self.handshakes_looked) < HANDSHAKES_EVERY {
-            return;
-        }
-        self.handshakes_looked = now;
-        match self.handshakes.turn(&self.wanted.pins) {
-            Ok(0) => {}
-            Ok(rows) => log::debug!("took out {rows} rows of connections that never came to be"),
-            Err(e) => log::warn!("cannot look for handshakes that were never completed: {e}"),
         }
     }
 

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{self, Exit};
+use crate::node::undo::Undo;
 use crate::node::{Host, Wanted};
 use crate::ui;
-use crate::undo::Undo;
 
 /// The option that makes `sockway run` do this and end.
 pub const OPTION: &str = "--programs-only";

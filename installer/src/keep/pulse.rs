@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 use sockway_datapath::Datapath;
 
-use crate::confdir;
+use crate::cni::confdir;
 use crate::node::Wanted;
 
 /// What tells a file or directory from one that was written since, without reading it.

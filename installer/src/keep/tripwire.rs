@@ -11,7 +11,8 @@ use sockway_datapath::late::Stood;
 use sockway_datapath::{Pins, Registry, switch};
 
 use super::shared::Shared;
-use crate::{exit, reconcile};
+use crate::exit;
+use crate::reconcile;
 
 /// Switches off the pods of these ends, and says so.
 pub fn trip(pins: &Pins, stood: &[Stood], shared: &Shared) {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use sockway_common::pod::OwnerKey;
 
-use crate::files;
+use crate::sys::files;
 
 /// One attachment as libcni noted it. Written only after every plugin had succeeded.
 #[derive(Clone, Debug, Deserialize)]

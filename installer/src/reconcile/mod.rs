@@ -24,9 +24,11 @@ use sockway_common::pod::{OwnerKey, SandboxRow, field_text};
 use sockway_datapath::section::{ANNOTATIONS_CAPABILITY, Section};
 use sockway_datapath::{Error, Pins, Registry, switch};
 
-use crate::conflist::Conflist;
-use crate::options::CniArgs;
-use crate::{confdir, files, plugin};
+use crate::cni::CniArgs;
+use crate::cni::confdir;
+use crate::cni::conflist::Conflist;
+use crate::cni::plugin;
+use crate::sys::files;
 use cache::Cached;
 use plan::{Life, Seen};
 

@@ -9,10 +9,10 @@ use sockway_datapath::Pins;
 
 use super::sums::{Fill, Sums};
 use crate::build::{COMMIT, VERSION};
-use crate::figures::{Figures, HopFigures, ReasonFigures};
 use crate::keep::shared::Known;
-use crate::pods::PodState;
 use crate::serve::exposition::Page;
+use crate::view::figures::{Figures, HopFigures, ReasonFigures};
+use crate::view::pods::PodState;
 
 /// The whole page. `per_pod`: at most so many pods, those with the most bytes.
 /// `before`: what the last page showed.

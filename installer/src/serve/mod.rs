@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use sockway_datapath::Pins;
 
-use crate::figures::Figures;
 use crate::keep::shared::{Known, STUCK, Shared};
+use crate::view::figures::Figures;
 use exposition::MEDIA_TYPE;
 use http::{Answer, Site};
 use hyper::StatusCode;

@@ -7,8 +7,8 @@ use sockway_common::calls::Value as Calls;
 use sockway_common::layout;
 use sockway_datapath::{Error, Pins, calls, stats, switch};
 
-use crate::figures::{self, Figures};
-use crate::pods::{self, PodState};
+use crate::view::figures::{self, Figures};
+use crate::view::pods::{self, PodState};
 
 /// Maps whose rows are counted.
 const COUNTED: [&str; 5] = [

@@ -7,9 +7,9 @@ use sockway_datapath::Pins;
 
 use super::sums::Sums;
 use crate::build::{COMMIT, VERSION};
-use crate::figures::Figures;
 use crate::keep::shared::Known;
-use crate::pods::PodState;
+use crate::view::figures::Figures;
+use crate::view::pods::PodState;
 
 /// The page itself: nothing in it comes from elsewhere.
 pub const PAGE: &str = include_str!("page.html");

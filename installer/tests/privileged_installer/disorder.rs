@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use sockway_common::pod::field_text;
 use sockway_datapath::Registry;
-use sockway_installer::confdir;
-use sockway_installer::options::CniArgs;
+use sockway_installer::cni::CniArgs;
+use sockway_installer::cni::confdir;
 
 use super::keeper::Keeper;
 use super::killed::run_and_kill_unless;

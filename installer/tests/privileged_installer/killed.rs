@@ -173,7 +173,7 @@ fn assert_whole(node: &Node, at: usize) {
         (1..=2).contains(&plugins.len()),
         "killed before call {at}: {text}"
     );
-    let loaded: Vec<_> = sockway_installer::confdir::loadable(&node.path("net.d")).unwrap();
+    let loaded: Vec<_> = sockway_installer::cni::confdir::loadable(&node.path("net.d")).unwrap();
     assert_eq!(loaded, ["10-terway.conflist"], "killed before call {at}");
 }
 

@@ -210,7 +210,8 @@ impl Node {
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
         let config = config.to_string();
-        sockway_installer::plugin::call(&self.plugin(), &variables, config.as_bytes()).unwrap();
+        sockway_installer::cni::plugin::call(&self.plugin(), &variables, config.as_bytes())
+            .unwrap();
     }
 
     /// Calls the installed plugin as a runtime does that reads the list in effect: not where that has no
@@ -231,7 +232,8 @@ impl Node {
         });
         let variables = [("CNI_COMMAND", "GC"), ("CNI_PATH", "/opt/cni/bin")];
         let config = config.to_string();
-        sockway_installer::plugin::call(&self.plugin(), &variables, config.as_bytes()).unwrap();
+        sockway_installer::cni::plugin::call(&self.plugin(), &variables, config.as_bytes())
+            .unwrap();
     }
 
     /// Notes the pod that is this thread in the cache, as libcni does.

@@ -1,9 +1,9 @@
 use super::{datapath, keeper, page};
-use crate::figures::Figures;
 use crate::keep::shared::{Known, Shared};
-use crate::pods::PodState;
 use crate::serve::exposition::Page;
 use crate::serve::sums::{Fill, Sums};
+use crate::view::figures::Figures;
+use crate::view::pods::PodState;
 use sockway_common::calls::{DONE, SLOTS, bucket_slot, outcome_slot, sum_slot};
 use sockway_common::counters::Stats;
 use sockway_datapath::Pins;
@@ -25,23 +25,11 @@ fn known() -> Known {
 
 fn pod(name: &str, redirected_bytes: u64) -> PodState {
     PodState {
-        namespace: "shop".to_owned(),
         name: name.to_owned(),
-        ips: vec!["10.0.0.1".parse().unwrap()],
-        scope: "auto",
-        why: String::new(),
-        tripped: false,
-        outbound_port: 15001,
-        inbound_port: 15006,
-        since_unix_s: 0,
-        container_id: "c".to_owned(),
-        ifname: "eth0".to_owned(),
-        netns_inode: 1,
         connections: 1,
         redirected_messages: 1,
         redirected_bytes,
-        tcp_messages: 0,
-        tcp_bytes: 0,
+        ..PodState::sample()
     }
 }
 

@@ -1,9 +1,10 @@
 use super::{Connection, End, Finding, findings, lacks};
-use crate::options::CniArgs;
-use crate::pods::PodState;
-use crate::state::{Programs, State};
+use crate::cni::CniArgs;
+use crate::view::pods::PodState;
+use crate::view::state::{Programs, State};
 use sockway_common::counters::Reason;
 use sockway_common::end::EndRow;
+use sockway_common::part::{LeftOut, Part, Switched};
 use sockway_common::program::{FIT_READS, ProgramRow, sign};
 use sockway_datapath::Pins;
 use std::path::Path;
@@ -73,23 +74,11 @@ fn node() -> State {
 
 fn pod(scope: &'static str, connections: u64, bytes: (u64, u64)) -> PodState {
     PodState {
-        namespace: "shop".to_owned(),
-        name: "cart-0".to_owned(),
-        ips: Vec::new(),
         scope,
-        why: String::new(),
-        tripped: false,
-        outbound_port: 15001,
-        inbound_port: 15006,
-        since_unix_s: 0,
-        container_id: "c".to_owned(),
-        ifname: "eth0".to_owned(),
-        netns_inode: 1,
         connections,
-        redirected_messages: 0,
         redirected_bytes: bytes.0,
-        tcp_messages: 0,
         tcp_bytes: bytes.1,
+        ..PodState::sample()
     }
 }
 
@@ -122,13 +111,17 @@ fn scopes_and_shares() {
     assert!(says(&of(&pod("off", 0, (0, 0)), &[]), false, "scope off"));
     let left_out = PodState {
         why: "left out: percent 10".to_owned(),
+        part: Part::without(LeftOut::Percent(10)),
         ..pod("off", 0, (0, 0))
     };
     let found = of(&left_out, &[]);
     assert!(says(&found, false, "left out: percent 10"), "{found:?}");
     let tripped = PodState {
         why: "tripped".to_owned(),
-        tripped: true,
+        part: Part {
+            switched: Some(Switched::Tripped),
+            ..Part::default()
+        },
         ..pod("off", 1, (9, 1))
     };
     let found = of(&tripped, &[]);

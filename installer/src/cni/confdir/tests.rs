@@ -1,5 +1,5 @@
 use super::{loadable, targets};
-use crate::options::CniArgs;
+use crate::cni::CniArgs;
 use std::fs;
 use std::path::Path;
 

@@ -14,9 +14,9 @@ pub mod programs;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::node::undo::Undo;
 use crate::node::{Host, Report, Wanted};
 use crate::reconcile::SourceArgs;
-use crate::undo::Undo;
 
 /// A change to the node, before it is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -25,6 +25,9 @@ pub struct PodState {
     pub scope: &'static str,
     /// Why it takes no part, where that is the settings' doing or it was switched off; else empty.
     pub why: String,
+    /// What was decided about it.
+    #[serde(skip)]
+    pub part: Part,
     /// Whether the tripwire switched it off.
     pub tripped: bool,
     /// Envoy's outbound port, 0 where no address is registered.
@@ -70,6 +73,31 @@ impl PodState {
     /// The first twelve characters of the container id.
     pub fn short_id(&self) -> &str {
         self.container_id.get(..12).unwrap_or(&self.container_id)
+    }
+
+    /// One with an address and without a connection, for tests.
+    #[cfg(test)]
+    pub(crate) fn sample() -> Self {
+        Self {
+            namespace: "shop".to_owned(),
+            name: "cart-0".to_owned(),
+            ips: vec![IpAddr::from([10, 0, 0, 1])],
+            scope: "auto",
+            why: String::new(),
+            part: Part::default(),
+            tripped: false,
+            outbound_port: 15001,
+            inbound_port: 15006,
+            since_unix_s: 0,
+            container_id: "0123456789abcdef".to_owned(),
+            ifname: "eth0".to_owned(),
+            netns_inode: 1,
+            connections: 0,
+            redirected_messages: 0,
+            redirected_bytes: 0,
+            tcp_messages: 0,
+            tcp_bytes: 0,
+        }
     }
 
     /// When it was registered.
@@ -134,6 +162,7 @@ fn pod(
         ips,
         scope: scope::name(part.in_effect()),
         why: why(part),
+        part,
         tripped: part.switched == Some(Switched::Tripped),
         outbound_port: ports.0,
         inbound_port: ports.1,

@@ -10,12 +10,13 @@ use sockway_common::addr::IpKey;
 use sockway_common::counters::Reason;
 use sockway_common::end::{ACTIVE, EndRow};
 use sockway_common::pair::hop;
+use sockway_common::part::{Part, Switched};
 use sockway_common::program::{FIT_READS, ProgramKey, ProgramRow, has, is_proven, sign};
 use sockway_datapath::{Pins, stats};
 
-use crate::pods::{self, PodState};
-use crate::state::State;
 use crate::ui;
+use crate::view::pods::{self, PodState};
+use crate::view::state::State;
 
 /// Everything that bears on one pod.
 #[derive(Debug, Serialize)]
@@ -227,7 +228,7 @@ fn findings(state: &State, pod: Option<&PodState>, connections: &[Connection]) -
     match pod.scope {
         "off" if !pod.why.is_empty() => all.push(Finding::bad(
             format!("{}: nothing of this pod is redirected", pod.why),
-            remedy(pod),
+            remedy(pod.part),
         )),
         "off" => all.push(Finding::bad(
             "scope off: nothing of this pod is redirected",
@@ -244,14 +245,16 @@ fn findings(state: &State, pod: Option<&PodState>, connections: &[Connection]) -
 }
 
 /// What can be done where a pod was switched off or is left out.
-fn remedy(pod: &PodState) -> &'static str {
-    if pod.tripped {
-        "bytes stood still at one of its ends: the log of `sockway run` says which; `sockway on --pod` takes it back in"
-    } else if pod.why.starts_with("left out") {
-        "see percent, onlyNamespaces and excludeNamespaces in the conflist; `sockway reconcile --all` takes what was \
-         changed there to pods that live"
-    } else {
-        "run `sockway on --pod`"
+fn remedy(part: Part) -> &'static str {
+    match (part.switched, part.left_out) {
+        (Some(Switched::Tripped), _) => {
+            "bytes stood still at one of its ends: the log of `sockway run` says which; `sockway on --pod` takes it back in"
+        }
+        (None, Some(_)) => {
+            "see percent, onlyNamespaces and excludeNamespaces in the conflist; `sockway reconcile --all` takes what was \
+             changed there to pods that live"
+        }
+        _ => "run `sockway on --pod`",
     }
 }
 

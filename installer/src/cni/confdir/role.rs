@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::conflist::{Conflist, Problem};
+use crate::cni::conflist::{Conflist, Problem};
 
 /// What a file is to the pods of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]

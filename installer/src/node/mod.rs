@@ -5,31 +5,32 @@
 //! then the plugin's binary (which nobody calls yet), and last the conflist,
 //! from which the runtime starts to call it.
 
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+pub mod components;
+pub mod drain;
+mod fit;
+pub mod layouts;
+pub mod off;
+pub mod undo;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use std::path::PathBuf;
+
+use anyhow::Result;
 use serde::Serialize;
-use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, host, probe};
+use sockway_datapath::{Datapath, InstallOptions, InstallReport, Pins, host};
 
-use crate::cgroup::{self, Choice};
-use crate::components::{self, Scene};
-use crate::conflist::CNI_VERSIONS;
-use crate::conflists::{self, Change, Outcome};
-use crate::doctor::gate;
-use crate::doctor::proof::Known;
-use crate::files::{self, Written};
-use crate::layouts::Retired;
-use crate::off;
-use crate::options::{CgroupArgs, CniArgs, RunDirArgs};
-use crate::plugin;
+use self::components::Scene;
+use self::layouts::Retired;
+use self::undo::Undo;
+use crate::cni::CniArgs;
+use crate::cni::changes::{self, Change, Outcome};
+use crate::cni::conflist::CNI_VERSIONS;
+use crate::cni::plugin;
+use crate::cni::settings::Settings;
+use crate::options::{CgroupArgs, RunDirArgs};
 use crate::reconcile::{self, SourceArgs};
-use crate::settings::Settings;
-use crate::undo::Undo;
-
-/// How long the kernel may take to take off what a dead process had attached.
-const TAKEN_OFF: Duration = Duration::from_secs(1);
+use crate::sys::cgroup::Choice;
+use crate::sys::files::{self, Written};
+pub use fit::{Host, make_run_dir, require_root};
 
 /// What is wanted on the node.
 #[derive(Clone, Debug)]
@@ -85,128 +86,14 @@ pub struct Report {
     pub pods: Option<reconcile::Report>,
 }
 
-/// What of the node the checks found fit.
-#[derive(Clone, Debug)]
-pub struct Host {
-    /// The plugin to copy.
-    pub plugin: PathBuf,
-    /// Where to attach.
-    pub cgroup: Choice,
-    /// What the proof found out of the kernel.
-    pub known: Option<Known>,
-}
-
 impl Wanted {
-    /// Checks everything about the host and the options; changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// What keeps the node from being installed on, with the remedy.
-    pub fn check_host(&self) -> Result<Host> {
-        require_root()?;
-        ensure!(
-            !Datapath::EMBEDDED_IS_STUB,
-            "this build holds no eBPF programs (it is one for checks only): build with `make build`"
-        );
-        self.settings
-            .entry(self.pins.root(), None)
-            .map_err(|problems| anyhow!("the settings of the plugin: {problems}"))?;
-        host::require_bpffs(self.pins.root())?;
-        let cgroup = cgroup::choose(&self.cgroup, &self.run_dir, self.force)?;
-        self.require_place(cgroup.path())?;
-        let plugin = plugin::find(self.plugin.as_deref())?;
-        plugin::probe(&plugin, CNI_VERSIONS[0])?;
-        Ok(Host {
-            plugin,
-            cgroup,
-            known: None,
-        })
-    }
-
-    /// Checks that the runtime's plugin directory is there, which `run` waits for.
-    ///
-    /// # Errors
-    ///
-    /// Where it is not.
-    pub fn require_plugin_directory(&self) -> Result<()> {
-        let directory = &self.cni.cni_bin_dir;
-        ensure!(
-            directory.is_dir(),
-            "{} is not a directory: name the runtime's plugin directory with --cni-bin-dir",
-            directory.display()
-        );
-        Ok(())
-    }
-
-    /// Whether programs of others leave room for ours.
-    fn require_place(&self, cgroup: &Path) -> Result<()> {
-        // Not mounted yet, or not to be seen: the kernel has the last word.
-        for other in probe::others(cgroup).unwrap_or_default() {
-            ensure!(
-                !other.exclusive,
-                "{} program {} ({}) was attached without BPF_F_ALLOW_MULTI and admits no other beside it on {}: \
-                 detach it (`bpftool cgroup tree` shows where it is), or attach elsewhere with --cgroup",
-                other.hook,
-                other.id,
-                if other.name.is_empty() {
-                    "without a name"
-                } else {
-                    &other.name
-                },
-                cgroup.display()
-            );
-        }
-        if self.force {
-            return Ok(());
-        }
-        let second = self.another_sockway(cgroup);
-        ensure!(
-            second.is_empty(),
-            "another Sockway is attached to {} (program {}), with its pins elsewhere than {}: two of them take each \
-             other's sockets; uninstall one first (`sockway uninstall --bpffs DIR`)",
-            cgroup.display(),
-            second[0],
-            self.pins.root().display()
-        );
-        Ok(())
-    }
-
-    /// Programs of another Sockway on the same sockets. What an install that was killed had attached and
-    /// not pinned yet, the kernel takes off a moment after its end (kernel/bpf/syscall.c `bpf_link_put`).
-    fn another_sockway(&self, cgroup: &Path) -> Vec<u32> {
-        let started = Instant::now();
-        loop {
-            let found = probe::another_sockway(&self.pins, cgroup).unwrap_or_default();
-            if found.is_empty() || started.elapsed() > TAKEN_OFF {
-                return found;
-            }
-            sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Proves on this kernel that joined connections behave as they must; changes nothing that
-    /// outlasts it.
-    ///
-    /// # Errors
-    ///
-    /// [`gate::Refused`] where they do not, unless that is forced.
-    pub fn prove(&self, host: &mut Host) -> Result<()> {
-        host.known = gate::admit(
-            &self.run_dir.run_dir,
-            &host.cgroup,
-            self.backlog_limit,
-            self.force,
-        )?;
-        Ok(())
-    }
-
     /// What has to change in conflists; changes nothing.
     ///
     /// # Errors
     ///
     /// Where there is none that the plugin can be chained into.
     pub fn plan_conflists(&self) -> Result<Vec<Change>> {
-        conflists::plan(&self.cni, &self.settings, self.pins.root())
+        changes::plan(&self.cni, &self.settings, self.pins.root())
     }
 
     /// Makes the node as wanted. May be run again at any time, also after having been killed.
@@ -254,8 +141,7 @@ impl Wanted {
         options.backlog_limit = self.backlog_limit;
         options.max_connections = self.max_connections;
         options.tcp_every = self.tcp_every;
-        options.offsets = host.known.map(|known| known.found.offsets);
-        options.functions = host.known.map(|known| known.found.functions);
+        options.found = host.known.map(|known| known.found);
         options.guards = host.known.is_none_or(|known| known.guards);
         let report = Datapath::install(&options)?;
         self.switch()?;
@@ -302,10 +188,10 @@ impl Wanted {
     pub fn withdraw(&self) -> Result<Vec<Outcome>> {
         let directory = &self.cni.cni_conf_dir;
         let _lock = files::lock_directory(directory, files::LOCK_WAIT)?;
-        conflists::apply(1, || conflists::plan_removal(directory), |_| {})
+        changes::apply(1, || changes::plan_removal(directory), |_| {})
     }
 
-    /// Puts the entry into the conflists; see [`conflists::apply`] for `attempts`.
+    /// Puts the entry into the conflists; see [`changes::apply`] for `attempts`.
     ///
     /// # Errors
     ///
@@ -319,33 +205,11 @@ impl Wanted {
             }
             Ok(changes)
         };
-        conflists::apply(attempts, plan, |outcome| {
+        changes::apply(attempts, plan, |outcome| {
             let outcome = outcome.clone();
             undo.push(format!("entry in {}", outcome.path.display()), move || {
-                conflists::take_back(&outcome)
+                changes::take_back(&outcome)
             });
         })
     }
-}
-
-/// Everything here changes the node as a whole.
-///
-/// # Errors
-///
-/// For anyone but root.
-pub fn require_root() -> Result<()> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "this needs root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN): run it with sudo"
-    );
-    Ok(())
-}
-
-/// Makes the directory for what lives until the next boot.
-///
-/// # Errors
-///
-/// With the path.
-pub fn make_run_dir(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))
 }

@@ -3,10 +3,10 @@
 use anyhow::Result;
 
 use super::{Component, Scene, Step, step};
-use crate::confdir;
-use crate::conflists;
+use crate::cni::changes;
+use crate::cni::confdir;
 use crate::node::Report;
-use crate::undo::Undo;
+use crate::node::undo::Undo;
 
 /// See [`Component`].
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl Component for Conflists {
         undo: &mut Undo,
         report: &mut Report,
     ) -> Result<()> {
-        report.conflists = wanted.install_conflists(conflists::ATTEMPTS, undo)?;
+        report.conflists = wanted.install_conflists(changes::ATTEMPTS, undo)?;
         report.troubles = confdir::targets(&wanted.cni)?.troubles;
         Ok(())
     }

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::conflist::{Conflist, ISTIO_TYPE, Problem};
-use crate::files;
-use crate::options::CniArgs;
-use crate::runtime::Crio;
+use crate::cni::CniArgs;
+use crate::cni::conflist::{Conflist, ISTIO_TYPE, Problem};
+use crate::cni::crio::Crio;
+use crate::sys::files;
 use role::Role;
 
 /// How Istio names the file that it owns (its "owned" mode): a copy of the primary one with itself.

@@ -2,9 +2,9 @@ use std::fs;
 use std::path::Path;
 
 use super::{ATTEMPTS, apply, naming, plan, plan_removal, take_back};
-use crate::files::Written;
-use crate::options::CniArgs;
-use crate::settings::Settings;
+use crate::cni::CniArgs;
+use crate::cni::settings::Settings;
+use crate::sys::files::Written;
 
 const TERWAY: &str = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"}]}"#;
 const ISTIO: &str = r#"{"cniVersion":"0.4.0","plugins":[{"type":"terway"},{"type":"istio-cni"}]}"#;

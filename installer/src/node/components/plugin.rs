@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 
 use super::{Component, Scene, Step, step};
 use crate::node::Report;
+use crate::node::undo::Undo;
 use crate::ui;
-use crate::undo::Undo;
 
 /// See [`Component`].
 #[derive(Clone, Copy, Debug)]

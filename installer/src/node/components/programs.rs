@@ -4,10 +4,10 @@ use anyhow::Result;
 use sockway_datapath::{Datapath, Error};
 
 use super::{Component, Scene, Step, step};
-use crate::cgroup::Choice;
-use crate::layouts;
 use crate::node::Report;
-use crate::undo::Undo;
+use crate::node::layouts;
+use crate::node::undo::Undo;
+use crate::sys::cgroup::Choice;
 
 /// See [`Component`].
 #[derive(Clone, Copy, Debug)]

@@ -11,10 +11,11 @@ use serde_json::Value;
 use sockway_common::layout::program::ESTABLISH;
 use sockway_datapath::pins::DEFAULT_ROOT;
 
-use crate::conflist::{self, Conflist, Edit};
-use crate::files::{self, Snapshot, Written};
-use crate::settings::Settings;
-use crate::{confdir, options::CniArgs};
+use crate::cni::CniArgs;
+use crate::cni::confdir;
+use crate::cni::conflist::{self, Conflist, Edit};
+use crate::cni::settings::Settings;
+use crate::sys::files::{self, Snapshot, Written};
 
 /// How often to plan again because another program wrote meanwhile; for commands that run once.
 pub const ATTEMPTS: usize = 5;

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::{Component, Scene, Step, step};
 use crate::node::Report;
+use crate::node::undo::Undo;
 use crate::reconcile;
-use crate::undo::Undo;
 
 /// Names that a line shows.
 const SHOWN: usize = 8;

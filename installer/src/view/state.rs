@@ -7,12 +7,13 @@ use serde::Serialize;
 use sockway_datapath::{Datapath, Error, Pins, stats, switch};
 
 use crate::build::Facts;
-use crate::conflist::{Conflist, PLUGIN_TYPE};
+use crate::cni::CniArgs;
+use crate::cni::confdir;
+use crate::cni::conflist::{Conflist, PLUGIN_TYPE};
 use crate::exit::Exit;
-use crate::figures::{self, Figures};
-use crate::options::CniArgs;
-use crate::pods::{self, PodState};
-use crate::{confdir, files};
+use crate::sys::files;
+use crate::view::figures::{self, Figures};
+use crate::view::pods::{self, PodState};
 
 /// Everything that `sockway status` shows.
 #[derive(Debug, Serialize)]

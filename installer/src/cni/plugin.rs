@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use crate::conflist::PLUGIN_TYPE;
+use crate::cni::conflist::PLUGIN_TYPE;
 
 /// An answer takes a millisecond or two; a result of the plugin fits into a pipe.
 const CALL_LIMIT: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::pods::PodState;
+use crate::view::pods::PodState;
 
 /// One pod's doings, for each second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,28 +87,17 @@ pub fn between(before: &[PodState], after: &[PodState], time: Duration) -> Vec<P
 #[cfg(test)]
 mod tests {
     use super::{between, total};
-    use crate::pods::PodState;
+    use crate::view::pods::PodState;
     use std::time::Duration;
 
     fn pod(id: &str, redirected: u64, tcp: u64) -> PodState {
         PodState {
             namespace: "n".to_owned(),
             name: id.to_owned(),
-            ips: Vec::new(),
-            scope: "auto",
-            why: String::new(),
-            tripped: false,
-            outbound_port: 15001,
-            inbound_port: 15006,
-            since_unix_s: 0,
             container_id: id.to_owned(),
-            ifname: "eth0".to_owned(),
-            netns_inode: 0,
-            connections: 0,
-            redirected_messages: 0,
             redirected_bytes: redirected,
-            tcp_messages: 0,
             tcp_bytes: tcp,
+            ..PodState::sample()
         }
     }
 

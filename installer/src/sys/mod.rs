@@ -1,0 +1,4 @@
+//! The node's files and cgroups.
+
+pub mod cgroup;
+pub mod files;
