@@ -58,7 +58,14 @@ pub fn part_of(
     section: &Section,
     runtime_config: Option<&RawValue>,
 ) -> Result<Part, Error> {
-    if let Some(why) = rollout::left_out(pod, container_id, section) {
+    // A sandbox that is made anew gets another id, and the pod keeps its uid: so it is in or out for
+    // its life. Runtimes that do not hand the uid over leave the sandbox's id, which does till a restart.
+    let id = if pod.uid.is_empty() {
+        container_id
+    } else {
+        &pod.uid
+    };
+    if let Some(why) = rollout::left_out(&pod.namespace, id, section) {
         return Ok(Part::without(why));
     }
     let Some(word) = runtime_config.and_then(annotation) else {
@@ -98,6 +105,7 @@ mod tests {
     use sockway_datapath::section::Section;
 
     use super::{Pod, part_of};
+    use crate::rollout::is_among;
 
     fn pod(namespace: &str, name: &str) -> Pod {
         Pod {
@@ -173,5 +181,25 @@ mod tests {
             error.contains("sockway.io/scope: \"offf\" is not allowed"),
             "{error}"
         );
+    }
+    /// A sandbox is made anew, the pod stays.
+    #[test]
+    fn the_uid_is_drawn_and_the_sandboxs_id_where_there_is_none() {
+        let section = Section {
+            percent: 50,
+            ..Section::default()
+        };
+        let is_in = |uid: &str, container_id: &str| {
+            let pod = Pod {
+                uid: uid.to_owned(),
+                ..pod("ns", "p")
+            };
+            let part = part_of(&pod, container_id, &section, None);
+            part.map_err(|e| e.details()).unwrap().left_out.is_none()
+        };
+        for id in ["c1", "c2", "c3", "c4", "c5", "c6"] {
+            assert_eq!(is_in("", id), is_among(id, 50), "{id}");
+            assert_eq!(is_in("u1", id), is_among("u1", 50), "{id}");
+        }
     }
 }

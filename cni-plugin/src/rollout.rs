@@ -5,30 +5,21 @@
 use sockway_common::part::LeftOut;
 use sockway_datapath::section::Section;
 
-use crate::pod::Pod;
-
-/// Why the settings leave a pod out; `None` where they do not. `container_id`: the pod's sandbox.
+/// Why the settings leave a pod out; `None` where they do not. `id`: the pod's uid, or what else is known of it.
 #[must_use]
-pub fn left_out(pod: &Pod, container_id: &str, section: &Section) -> Option<LeftOut> {
+pub fn left_out(namespace: &str, id: &str, section: &Section) -> Option<LeftOut> {
     let Section {
         exclude_namespaces,
         only_namespaces,
         percent,
         ..
     } = section;
-    if exclude_namespaces.contains(&pod.namespace) {
+    if exclude_namespaces.iter().any(|one| one == namespace) {
         return Some(LeftOut::Excluded);
     }
-    if !only_namespaces.is_empty() && !only_namespaces.contains(&pod.namespace) {
+    if !only_namespaces.is_empty() && !only_namespaces.iter().any(|one| one == namespace) {
         return Some(LeftOut::OtherNamespace);
     }
-    // A sandbox that is made anew gets another id, and the pod keeps its uid: so it is in or out for
-    // its life. Runtimes that do not hand the uid over leave the sandbox's id, which does till a restart.
-    let id = if pod.uid.is_empty() {
-        container_id
-    } else {
-        &pod.uid
-    };
     (!is_among(id, *percent)).then_some(LeftOut::Percent(*percent))
 }
 
@@ -61,7 +52,6 @@ mod tests {
     use sockway_datapath::section::Section;
 
     use super::{is_among, left_out};
-    use crate::pod::Pod;
 
     /// Ids as uids are written, and ids that differ in their ends only, as numbers in a row do.
     fn uids(seed: u64) -> [Vec<String>; 2] {
@@ -122,34 +112,25 @@ mod tests {
 
     #[test]
     fn excluded_then_only_then_the_share() {
-        let pod = |namespace: &str, uid: &str| Pod {
-            namespace: namespace.to_owned(),
-            uid: uid.to_owned(),
-            ..Pod::default()
-        };
         let section = |only: &[&str], percent| Section {
             exclude_namespaces: vec!["kube-system".to_owned()],
             only_namespaces: only.iter().map(|&name| name.to_owned()).collect(),
             percent,
             ..Section::default()
         };
-        let why = |pod: &Pod, only: &[&str], percent| left_out(pod, "c1", &section(only, percent));
-        let shop = pod("shop", "u1");
-        assert_eq!(why(&shop, &[], 100), None);
-        assert_eq!(why(&shop, &["shop"], 100), None);
-        assert_eq!(why(&shop, &["bank"], 100), Some(LeftOut::OtherNamespace));
-        assert_eq!(why(&shop, &["shop"], 0), Some(LeftOut::Percent(0)));
+        let why = |namespace: &str, only: &[&str], percent| {
+            left_out(namespace, "u1", &section(only, percent))
+        };
+        assert_eq!(why("shop", &[], 100), None);
+        assert_eq!(why("shop", &["shop"], 100), None);
+        assert_eq!(why("shop", &["bank"], 100), Some(LeftOut::OtherNamespace));
+        assert_eq!(why("shop", &["shop"], 0), Some(LeftOut::Percent(0)));
         // Both lists: the exclusion is said, and holds.
-        let system = pod("kube-system", "u1");
-        assert_eq!(why(&system, &["kube-system"], 100), Some(LeftOut::Excluded));
-        // Nameless, as runtimes without Kubernetes call: of no namespace that is listed.
-        let nameless = pod("", "");
         assert_eq!(
-            why(&nameless, &["shop"], 100),
-            Some(LeftOut::OtherNamespace)
+            why("kube-system", &["kube-system"], 100),
+            Some(LeftOut::Excluded)
         );
-        // Without a uid the sandbox's id is drawn.
-        let by_id = left_out(&nameless, "c1", &section(&[], 50)).is_none();
-        assert_eq!(by_id, is_among("c1", 50));
+        // Nameless, as runtimes without Kubernetes call: of no namespace that is listed.
+        assert_eq!(why("", &["shop"], 100), Some(LeftOut::OtherNamespace));
     }
 }

@@ -19,7 +19,10 @@ use sockway_common::layout::{self, program};
 
 use crate::kernel::{Hooks, functions};
 use crate::lock::ProgramsLock;
-use crate::{Error, Pins, kernel, loaded, receive_hook, sys};
+use crate::{Error, Pins, kernel, loaded, pins, sys};
+
+/// The tracepoint where receiving calls end, from 6.3 on.
+pub(crate) const RECEIVED: &str = "sock_recv_length";
 
 /// What is attached on this node.
 #[derive(Clone, Debug)]
@@ -71,15 +74,6 @@ where
         .ok_or(Error::NoProgram { name })
 }
 
-/// Removes a pin; one that is gone is no error.
-pub(crate) fn remove_pin(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(Error::io("remove", path, e)),
-    }
-}
-
 /// Puts a link where the pin of an older one may be: the older one goes only
 /// once the new one is in place.
 fn pin_over(link: FdLink, path: &Path) -> Result<(), Error> {
@@ -87,7 +81,7 @@ fn pin_over(link: FdLink, path: &Path) -> Result<(), Error> {
     let mut next = path.as_os_str().to_owned();
     next.push("_next");
     let next = PathBuf::from(next);
-    remove_pin(&next)?;
+    pins::remove(&next)?;
     let pinned = |e: aya::pin::PinError| Error::io("pin at", path, io::Error::other(chain(&e)));
     let _kept_by_the_pin = link.pin(&next).map_err(pinned)?;
     fs::rename(&next, path).map_err(|e| Error::io("rename to", path, e))
@@ -112,7 +106,7 @@ pub(crate) fn load(object: &mut Ebpf) -> Result<(), Error> {
 /// Pins the program that user space runs, in place of an older one.
 pub(crate) fn late(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     let (name, pin) = (program::LATE, pins.program(program::LATE));
-    remove_pin(&pin)?;
+    pins::remove(&pin)?;
     let program: &mut SchedClassifier = get(object, name)?;
     let pinned = program.pin(&pin);
     pinned.map_err(|e| Error::io("pin at", &pin, io::Error::other(chain(&e))))
@@ -206,8 +200,8 @@ pub(crate) fn errors(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
 /// and pins it for [`crate::receive_hook::ReceiveHook`].
 pub(crate) fn ends(object: &mut Ebpf, pins: &Pins) -> Result<(), Error> {
     let (name, pin) = (program::ENDS, pins.program(program::ENDS));
-    remove_pin(&pin)?;
-    on_tracepoint(object, pins, name, receive_hook::TRACEPOINT)?;
+    pins::remove(&pin)?;
+    on_tracepoint(object, pins, name, RECEIVED)?;
     let program: &mut RawTracePoint = get(object, name)?;
     let pinned = program.pin(&pin);
     pinned.map_err(|e| Error::io("pin at", &pin, io::Error::other(chain(&e))))
@@ -318,10 +312,10 @@ pub(crate) fn detach(pins: &Pins) -> Result<(), Error> {
         }
         wait_for_running();
     }
-    remove_pin(&pins.program(program::ENDS))?;
+    pins::remove(&pins.program(program::ENDS))?;
     LINKS
         .iter()
-        .try_for_each(|name| remove_pin(&pins.link(name)))
+        .try_for_each(|name| pins::remove(&pins.link(name)))
 }
 
 /// Every link of an installed datapath.

@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use log::debug;
 
 use crate::lock::ProgramsLock;
-use crate::{Error, Pins, attach, sys};
+use crate::{Error, Pins, attach, pins, sys};
 
 /// Takes off whatever programs a layout attached, whatever they are called. Once this returns none of
 /// them runs any more: no connection is added to those that its programs accelerate, which go on.
@@ -36,7 +36,7 @@ pub fn detach(pins: &Pins) -> Result<(), Error> {
             // Tracepoints and functions: those end with the last reference to the link.
             debug!("{} is not detached by force: {e}", entry.path().display());
         }
-        attach::remove_pin(&entry.path())?;
+        pins::remove(&entry.path())?;
     }
     if any {
         // A program that runs now may be about to put a socket into the maps that are to go.

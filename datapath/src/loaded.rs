@@ -7,7 +7,7 @@ use aya::maps::{Array, Map, MapData};
 use sockway_common::config::Config;
 use sockway_common::layout::LOADED;
 
-use crate::{Error, Pins, attach, stats};
+use crate::{Error, Pins, pins, stats};
 
 /// Writes it down.
 ///
@@ -27,7 +27,7 @@ pub(crate) fn note(pins: &Pins, config: &Config) -> Result<(), Error> {
     }
     // None, or one of another layout.
     let path = pins.map(LOADED);
-    attach::remove_pin(&path)?;
+    pins::remove(&path)?;
     let mut map: Array<MapData, Config> = Array::create(1, 0).map_err(failed("create it"))?;
     map.set(0, config, 0).map_err(failed("write its row"))?;
     map.pin(&path)

@@ -14,8 +14,8 @@ use sockway_common::policy::fionread;
 use crate::kernel::{Found, Functions, Hooks};
 use crate::receive_hook::ReceiveHook;
 use crate::{
-    Error, Pins, attach, calls, cast, create, host, kernel, length, loaded, registry, stats, sweep,
-    sys, trust, unread,
+    Error, Pins, attach, calls, cast, create, host, kernel, length, loaded, pins, registry, stats,
+    sweep, sys, trust, unread,
 };
 
 /// The eBPF object, aligned as the ELF reader wants it; empty in a stub build.
@@ -220,7 +220,7 @@ impl Datapath {
         };
         for entry in entries {
             let entry = entry.map_err(|e| Error::io("read", &dir, e))?;
-            attach::remove_pin(&entry.path())?;
+            pins::remove(&entry.path())?;
         }
         fs::remove_dir(&dir).map_err(|e| Error::io("remove", &dir, e))?;
         remove_root(pins)

@@ -1,5 +1,6 @@
 //! Where everything is pinned.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -91,5 +92,14 @@ impl Pins {
             },
             _ => Error::NotInstalled { path },
         }
+    }
+}
+
+/// Removes a pin; one that is gone is no error.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::io("remove", path, e)),
     }
 }

@@ -11,10 +11,7 @@ use sockway_common::layout::{self, program};
 use sockway_common::signal;
 
 use crate::stats::{map_error, open};
-use crate::{Error, Pins, attach};
-
-/// The tracepoint, from 6.3 on.
-pub(crate) const TRACEPOINT: &str = "sock_recv_length";
+use crate::{Error, Pins, attach, pins};
 
 /// The hook of one node.
 #[expect(missing_debug_implementations, reason = "aya's array has none")]
@@ -63,7 +60,7 @@ impl<'a> ReceiveHook<'a> {
             return Ok(false);
         }
         let mut program = RawTracePoint::from_pin(&pin).map_err(attach::refused(name, "open"))?;
-        attach::to_tracepoint(&mut program, self.pins, name, TRACEPOINT)?;
+        attach::to_tracepoint(&mut program, self.pins, name, attach::RECEIVED)?;
         self.note(true)?;
         Ok(true)
     }
@@ -79,7 +76,7 @@ impl<'a> ReceiveHook<'a> {
         }
         // First: from here on a read says nothing about what came before it.
         self.note(false)?;
-        attach::remove_pin(&self.pins.link(program::ENDS))?;
+        pins::remove(&self.pins.link(program::ENDS))?;
         Ok(true)
     }
 

@@ -6,6 +6,7 @@ use sockway_common::pair::hop;
 use sockway_common::pod::PodStats;
 use sockway_common::state::{SockState, flag};
 
+use crate::counter::bump;
 use crate::ends;
 use crate::maps::{POD_STATS, STATS};
 
@@ -15,20 +16,6 @@ const BATCH: u32 = 64;
 const SEQUENCE_NUMBERS: u64 = 2;
 /// Bytes from which it does not wait for that; no message is larger.
 const MANY: u32 = 1 << 31;
-
-/// Adds to a counter.
-///
-/// Atomic: a softirq may interrupt a send on the same CPU. Most lines are this
-/// CPU's own, so it costs little.
-#[inline(always)]
-pub(crate) fn bump(counter: *mut u64, by: u64) {
-    // core has no atomic additions for this target: it lacks compare-and-swap.
-    // SAFETY: `counter` points into a map value that the verifier has seen
-    // checked for null, is aligned, and lives as long as the program runs.
-    unsafe {
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) by);
-    }
-}
 
 /// Calls `add` with this CPU's sums.
 #[inline(always)]

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use sockway_common::policy::fionread;
 use sockway_common::program::{FIT_READS, ProgramKey, ProgramRow, has, is_proven, is_unfit, sign};
 
-use crate::account::bump;
+use crate::counter::bump;
 use crate::maps::PROGRAMS;
 use crate::{kernel, signals};
 

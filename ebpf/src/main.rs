@@ -8,6 +8,7 @@
 
 mod account;
 mod context;
+mod counter;
 mod ends;
 mod establish;
 mod events;

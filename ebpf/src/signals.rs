@@ -2,13 +2,13 @@
 
 use sockway_common::signal::{ASKS, EPOCH, OFF, SEES_ENDS};
 
-use crate::account;
+use crate::counter::bump;
 use crate::maps::SIGNALS;
 
 #[inline(always)]
 fn count(slot: u32) {
     if let Some(counter) = SIGNALS.get_ptr_mut(slot) {
-        account::bump(counter, 1);
+        bump(counter, 1);
     }
 }
 

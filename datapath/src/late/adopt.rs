@@ -10,10 +10,10 @@ use std::os::unix::fs::MetadataExt as _;
 use aya::maps::{HashMap as Rows, Map, MapError};
 use sockway_common::end::{ADOPTED, EndRow};
 use sockway_common::layout::ENDS;
-use sockway_common::order::{DONE, Order, seen, what};
+use sockway_common::order::{DONE, seen, what};
 
 use super::order::{self, Runner};
-use super::pairs::{Pair, Policy};
+use super::pairs::{End, Pair, Policy};
 use super::sockets::Sockets;
 use super::{Namespaces, numbers};
 use crate::stats::{self, map_error, open};
@@ -34,17 +34,6 @@ pub struct Adopted {
     /// Accepted ends of registered pods whose other end was not found: it is elsewhere, or bytes
     /// are under way.
     pub unpaired: usize,
-}
-
-/// A socket and where it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct End {
-    /// Inode number of the network namespace.
-    pub(super) place: u64,
-    /// Inode number of the socket that listens at its local port there; 0 where none does.
-    pub(super) listener: u64,
-    /// What was seen of it.
-    pub(super) seen: Order,
 }
 
 pub(super) fn run(

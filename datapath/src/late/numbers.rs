@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use sockway_common::addr::IpKey;
 use sockway_common::flow::is_one_connection;
 
-use super::adopt::End;
-use super::pairs::{Pair, Policy};
+use super::pairs::{End, Pair, Policy};
 
 /// The pairs that are found, each end in one at most.
 ///

@@ -12,7 +12,16 @@ use sockway_common::policy;
 use sockway_common::program::{CLIENT, ProgramKey, SERVER};
 use sockway_common::scope;
 
-use super::adopt::End;
+/// A socket and where it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    /// Inode number of the network namespace.
+    pub(super) place: u64,
+    /// Inode number of the socket that listens at its local port there; 0 where none does.
+    pub(super) listener: u64,
+    /// What was seen of it.
+    pub(super) seen: Order,
+}
 
 /// Two ends of one connection, with what their rows say.
 #[derive(Clone, Copy, Debug)]

@@ -9,11 +9,12 @@ use sockway_e2e::bed::mode::Mtls;
 use sockway_e2e::stop;
 
 use crate::endpoint::{self, Endpoint};
-use crate::jobs::{self, Job, Topic};
+use crate::jobs::{self, Job};
 use crate::progress::Progress;
 use crate::report::{self, Run};
 use crate::rounds;
 use crate::scene::Scene;
+use crate::topic::Topic;
 use crate::{fresh, guard};
 
 /// How fast it is: plain TCP, Sockway and yardsticks in turn

@@ -13,10 +13,10 @@ use sockway_e2e::stop;
 use crate::case::{Case, Tool};
 use crate::fresh::Fresh;
 use crate::hop::Hop;
-use crate::jobs::Topic;
 use crate::mode::Mode;
 use crate::results::Spread;
 use crate::scene::objects;
+use crate::topic::Topic;
 use crate::{rounds, sizes, work};
 
 /// `guard`. Floors are of CPU time for each in plain by that in accelerated.

@@ -19,6 +19,8 @@ mod scene;
 mod share;
 mod sizes;
 mod stage;
+mod summary;
+mod topic;
 mod tuple;
 mod wire;
 mod work;

@@ -65,9 +65,9 @@ pub(crate) fn share(
 mod tests {
     use super::share;
     use crate::case::{Case, Tool};
-    use crate::jobs::Topic;
     use crate::mode::Mode;
     use crate::results::{Measured, Sample};
+    use crate::topic::Topic;
     use sockway_e2e::hops::Hops;
 
     #[test]

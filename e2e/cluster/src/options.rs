@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// Only these scenarios: install, article, features, outside, life, terway
-    #[arg(long, value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(crate::scenarios::names()))]
+    #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
     /// In the cluster that is up already, which stays
     #[arg(long)]

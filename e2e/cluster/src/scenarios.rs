@@ -9,7 +9,7 @@ mod terway;
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::kubectl::Kubectl;
 use crate::options::Options;
@@ -55,11 +55,6 @@ const ALL: [Scenario; 6] = [
     },
 ];
 
-/// Names of all.
-pub(crate) fn names() -> Vec<&'static str> {
-    ALL.iter().map(|scenario| scenario.name).collect()
-}
-
 /// What a scenario works with.
 pub(crate) struct Stage<'a> {
     pub(crate) kubectl: &'a Kubectl,
@@ -97,6 +92,14 @@ impl Stage<'_> {
 
 /// Runs those that are asked for, prints the summary, and is an error where one failed.
 pub(crate) fn run(kubectl: &Kubectl, options: &Options) -> Result<()> {
+    let names = ALL.each_ref().map(|scenario| scenario.name);
+    for name in &options.only {
+        ensure!(
+            names.contains(&name.as_str()),
+            "no scenario is called {name}: there are {}",
+            names.join(", ")
+        );
+    }
     let mut failed = Vec::new();
     let mut summary = versions::lines(kubectl)?;
     for scenario in &ALL {

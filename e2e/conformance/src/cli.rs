@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::filter::Filter;
 use crate::report::Report;
 use crate::tools::Tools;
 use crate::world::{self, Part};
@@ -28,19 +29,6 @@ enum Verb {
     Reuse(reuse::Options),
     /// Time and memory of a call, beside the reference plugins
     Bench(bench::Options),
-}
-
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Filter {
-    /// Only cases whose name holds one of these
-    filter: Vec<String>,
-}
-
-impl Filter {
-    /// Whether a case of that name runs.
-    pub(crate) fn takes(&self, name: &str) -> bool {
-        self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part))
-    }
 }
 
 /// Runs the subcommand in a world of its own.

@@ -13,8 +13,8 @@ use std::net::IpAddr;
 
 use anyhow::{Context, Result, bail};
 
-use crate::cli::Filter;
 use crate::drivers::Answer;
+use crate::filter::Filter;
 use crate::matrix::Matrix;
 use crate::node::Node;
 use crate::report::Report;

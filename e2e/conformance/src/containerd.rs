@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::cli::Filter;
 use crate::cri::{Client, Wanted};
+use crate::filter::Filter;
 use crate::node::Node;
 use crate::report::Report;
 use crate::tools::Tools;

@@ -15,6 +15,7 @@ use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
 use sockway_e2e::bed::command::Run;
 
+use crate::ip::ip;
 use crate::roles;
 use crate::tools::Tools;
 use crate::world::{DIR, World};
@@ -218,9 +219,4 @@ fn row(ip: IpAddr, sandbox: &SandboxRow, word: u32) -> Row {
         ),
         scope: scope::name(word),
     }
-}
-
-/// `ip` with these arguments, separated by spaces.
-pub(crate) fn ip(args: &str) -> Result<()> {
-    Run::new("ip").args(args.split(' ')).done()
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::Result;
 use sockway_e2e::bed::command::Run;
 
-use crate::node::ip;
+use crate::ip::ip;
 
 /// Where `ip netns` keeps names.
 const NETNS: &str = "/run/netns";

@@ -17,3 +17,4 @@ pub mod scratch;
 pub mod sidecar;
 mod tls;
 pub mod tools;
+mod typed;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::identity::Identity;
 use super::tls;
+use super::typed::typed;
 
 /// The user and group that Istio's rules let pass.
 pub const USER: u32 = 1337;
@@ -177,11 +178,6 @@ pub fn config(owner: Owner<'_>, services: &[Service], http: &[u16]) -> Value {
 pub fn write(path: &std::path::Path, config: &Value) -> Result<()> {
     let text = serde_json::to_string_pretty(config)?;
     fs::write(path, text).with_context(|| format!("write {}", path.display()))
-}
-
-pub(super) fn typed(kind: &str, mut value: Value) -> Value {
-    value["@type"] = json!(format!("type.googleapis.com/envoy.{kind}"));
-    value
 }
 
 fn address(ip: &str, port: u16) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::identity::{Identity, TRUST_DOMAIN, spiffe};
-use super::sidecar::typed;
+use super::typed::typed;
 
 /// Of a cluster: shows this workload's certificate, takes nobody but `workload`.
 pub(super) fn upstream(own: &Identity, workload: &str) -> Value {

@@ -6,7 +6,8 @@ use anyhow::{Result, ensure};
 
 use super::facts::Facts;
 use super::manner::{Ends, Manner};
-use super::program::{Program, Route};
+use super::program::Program;
+use super::route::Route;
 use super::site::Site;
 use super::transfer::{self, BOTH, Transfer};
 use crate::bed::process::Process;

@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use super::manner::{Ends, Manner};
-use super::program::{Program, Route};
+use super::program::Program;
+use super::route::Route;
 use super::site::Site;
 use super::transfer;
 use crate::bed::process::Process;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use sockway_common::pair::hop;
 
-use super::program::Route;
+use super::route::Route;
 use crate::bed::pod::Pod;
 use crate::world::World;
 

@@ -14,6 +14,7 @@ pub(crate) mod options;
 mod others;
 mod program;
 mod redis;
+mod route;
 mod scripts;
 mod site;
 mod stage;

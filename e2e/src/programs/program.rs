@@ -4,22 +4,10 @@ use anyhow::Result;
 
 use super::facts::Facts;
 use super::manner::Ends;
+use super::route::Route;
 use super::site::Site;
 use crate::bed::process::Process;
 use crate::bed::sidecar::Protocol;
-
-/// Where client and server stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Route {
-    /// In two pods with sidecars.
-    Mesh,
-    /// In two pods without: the server behind Envoy's inbound port.
-    Inbound,
-    /// In one pod without: the server behind Envoy's outbound port.
-    Outbound,
-    /// In one pod without: the client dials from where Envoy dials applications from.
-    App,
-}
 
 /// A server, a client and what they do.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,8 @@ use std::ffi::OsStr;
 use anyhow::Result;
 
 use super::manner::{Ends, Manner};
-use super::program::{Program, Route};
+use super::program::Program;
+use super::route::Route;
 use super::site::Site;
 use super::transfer;
 use crate::bed::process::Process;

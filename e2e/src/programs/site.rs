@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use super::facts::checksum;
 use super::meter::Phase;
-use super::program::Route;
+use super::route::Route;
 use super::tools::Programs;
 use crate::bed::command::Run;
 use crate::bed::pod::{Pod, at};

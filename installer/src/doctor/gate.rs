@@ -6,7 +6,8 @@ use anyhow::Result;
 
 use super::Finding;
 use super::kept::{self, Of};
-use super::proof::{self, Known, Proof};
+use super::proof::{Known, Proof};
+use super::prove;
 use crate::sys::cgroup::Choice;
 
 /// The proof failed, and nobody said to go on nevertheless.
@@ -38,7 +39,7 @@ pub fn admit(
         log::info!("proved on this kernel before, since it was booted");
         return Ok(proof.known());
     }
-    let proof = proof::prove(cgroup, backlog_limit);
+    let proof = prove::prove(cgroup, backlog_limit);
     let known = judge(&proof, force)?;
     if let Some(of) = of.filter(|_| proof.failure().is_none()) {
         kept::write(run_dir, of, &proof);

@@ -8,6 +8,7 @@ pub mod kconfig;
 pub mod kept;
 pub mod known_bad;
 pub mod proof;
+pub mod prove;
 pub mod report;
 pub mod scene;
 pub mod wire;

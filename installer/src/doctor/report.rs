@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use sockway_datapath::host;
 
-use super::proof::{self, Proof};
+use super::proof::Proof;
+use super::prove;
 use super::{Finding, Verdict, facts, known_bad};
 use crate::build::{COMMIT, VERSION};
 use crate::exit::Exit;
@@ -42,7 +43,7 @@ impl Report {
         let mut facts = facts::gather(&pins.pins(), &choice);
         let proof = choice
             .ok()
-            .map(|choice: Choice| proof::prove(&choice, backlog_limit));
+            .map(|choice: Choice| prove::prove(&choice, backlog_limit));
         facts.push(known_bad::finding(
             &host::kernel_release(),
             &host::kernel_build(),

@@ -1,8 +1,8 @@
 //! A bar: what one figure by another is held to.
 
 use crate::case::{Case, Tool};
-use crate::jobs::Topic;
 use crate::mode::Mode;
+use crate::topic::Topic;
 
 /// One bar: a ratio of two figures of the same round.
 #[derive(Clone)]

@@ -5,8 +5,9 @@ use clap::ValueEnum as _;
 use super::Topics;
 use super::bar::{Bar, Bound, Side};
 use super::wanted::bars;
-use crate::results::{Sample, Spread, ratio};
+use crate::results::{Sample, Spread};
 use crate::share::least_share;
+use crate::summary::ratio;
 
 /// Heads of the table's columns.
 pub(super) const HEAD: [&str; 5] = ["what", "bar", "measured", "CPU for each", ""];

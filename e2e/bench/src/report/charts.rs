@@ -1,34 +1,19 @@
 //! Charts, as SVG.
 
 use anyhow::Result;
-use plotters::prelude::RGBColor;
 
-use super::draw::{POINTS, Series, add, bars, over_log, over_time, quantiles};
+use super::draw::{POINTS, Series, add, bars, colour, over_log, over_time, quantiles};
 use super::headline;
 use crate::case::Tool;
-use crate::jobs::Topic;
 use crate::mode::Mode;
-use crate::results::{Moment, Sample, Summary};
+use crate::results::{Moment, Sample};
 use crate::share::middle;
+use crate::summary::Summary;
+use crate::topic::Topic;
 use crate::wire::HOPS;
 
 /// Connections of a picture over time.
 const POOL: u32 = 64;
-
-pub(super) const fn colour(mode: Mode) -> RGBColor {
-    match mode {
-        Mode::Plain => RGBColor(120, 120, 120),
-        Mode::Auto => RGBColor(0, 114, 178),
-        Mode::All => RGBColor(86, 180, 233),
-        Mode::Proxy => RGBColor(0, 158, 115),
-        Mode::Tuple => RGBColor(230, 159, 0),
-        Mode::Blind => RGBColor(213, 94, 0),
-        Mode::Full => RGBColor(160, 110, 60),
-        Mode::Other => RGBColor(240, 228, 66),
-        Mode::Unix => RGBColor(204, 121, 167),
-        Mode::Pipes => RGBColor(150, 80, 130),
-    }
-}
 
 /// `(file name without .svg, SVG)` of every chart that there are figures for.
 pub(super) fn all(summaries: &[&Summary], samples: &[&Sample]) -> Result<Vec<(String, String)>> {

@@ -8,6 +8,7 @@ use plotters::prelude::{
 };
 use plotters::style::{BLACK, IntoFont};
 
+use crate::mode::Mode;
 use crate::results::QUANTILES;
 
 const SIZE: (u32, u32) = (760, 380);
@@ -235,4 +236,20 @@ pub(super) fn bars(area: &Area<'_>, title: &str, series: &[Series]) -> Result<()
         at += 1.0;
     }
     Ok(())
+}
+
+/// The same in every picture.
+pub(super) const fn colour(mode: Mode) -> RGBColor {
+    match mode {
+        Mode::Plain => RGBColor(120, 120, 120),
+        Mode::Auto => RGBColor(0, 114, 178),
+        Mode::All => RGBColor(86, 180, 233),
+        Mode::Proxy => RGBColor(0, 158, 115),
+        Mode::Tuple => RGBColor(230, 159, 0),
+        Mode::Blind => RGBColor(213, 94, 0),
+        Mode::Full => RGBColor(160, 110, 60),
+        Mode::Other => RGBColor(240, 228, 66),
+        Mode::Unix => RGBColor(204, 121, 167),
+        Mode::Pipes => RGBColor(150, 80, 130),
+    }
 }

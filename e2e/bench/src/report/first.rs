@@ -1,6 +1,6 @@
 //! What a pod notices at its start: how long it takes from connect to the first redirected byte.
 
-use super::tables;
+use super::cells;
 use crate::case::Case;
 use crate::mode::Mode;
 use crate::results::Sample;
@@ -63,7 +63,7 @@ fn own(mine: &[&Sample]) -> Vec<[String; 5]> {
         let at = |percent: usize| {
             let rank = (times.len() * percent).div_ceil(100).max(1) - 1;
             #[expect(clippy::cast_precision_loss, reason = "ten seconds")]
-            let shown = |us: u64| tables::time(us as f64);
+            let shown = |us: u64| cells::time(us as f64);
             times.get(rank).copied().map(shown).unwrap_or_default()
         };
         let share = format!("{} of {connections}", times.len());

@@ -6,13 +6,12 @@ use plotters::prelude::{
 };
 use plotters::style::IntoFont;
 
-use super::charts::colour;
-use super::draw::wrong;
-use super::tables;
+use super::cells;
+use super::draw::{colour, wrong};
 use crate::case::Tool;
-use crate::jobs::Topic;
 use crate::mode::Mode;
-use crate::results::Summary;
+use crate::summary::Summary;
+use crate::topic::Topic;
 
 /// Heads of the table's columns.
 pub(super) const HEAD: [&str; 9] = [
@@ -95,17 +94,17 @@ pub(super) fn table(summaries: &[&Summary]) -> Vec<[String; HEAD.len()]> {
             row.find(summaries, Mode::Auto)?,
         );
         let all = row.find(summaries, Mode::All);
-        let ratio = |spread| tables::ratio(spread, false);
+        let ratio = |spread| cells::ratio(spread, false);
         Some([
             row.name(),
             row.start().to_owned(),
-            format!("{} requests/s", tables::number(plain.rate.median)),
-            format!("{} requests/s", tables::number(auto.rate.median)),
+            format!("{} requests/s", cells::number(plain.rate.median)),
+            format!("{} requests/s", cells::number(auto.rate.median)),
             ratio(auto.rate_ratio.as_ref()),
             ratio(auto.mean_ratio.as_ref()),
             ratio(auto.cpu_ratio.as_ref()),
             ratio(all.and_then(|all| all.rate_ratio.as_ref())),
-            tables::shares(auto),
+            cells::shares(auto),
         ])
     };
     rows().into_iter().filter_map(of).collect()

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Topics, bars, first, headline, losses, tables};
-use crate::results::{Sample, Summary};
+use super::{Topics, bars, cells, first, headline, losses};
+use crate::results::Sample;
+use crate::summary::Summary;
 
 const HEAD: &str = r#"<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
@@ -69,7 +70,7 @@ pub(super) fn page(
         page += "<table><tr><th>what<th>mode<th>rate<th>by plain<th>average<th>by plain<th>median<th>p99<th>CPU for each<th>bytes that no interface saw: outbound / inbound / app</tr>\n";
         let mut last = String::new();
         for summary in summaries {
-            let cells = tables::cells(summary);
+            let cells = cells::cells(summary);
             let class = if cells[0] == last {
                 ""
             } else {

@@ -1,9 +1,9 @@
 //! What does not gain, as prominently as what does.
 
-use super::tables;
+use super::cells;
 use crate::case::Tool;
 use crate::mode::Mode;
-use crate::results::Summary;
+use crate::summary::Summary;
 
 /// Heads of the table's columns.
 pub(super) const HEAD: [&str; 4] = ["what", "rate by plain", "CPU for each by plain", ""];
@@ -59,8 +59,8 @@ fn row(summary: &Summary) -> Option<[String; HEAD.len()]> {
     };
     Some([
         summary.case.name(),
-        tables::ratio(Some(&rate), false),
-        tables::ratio(cpu.as_ref(), false),
+        cells::ratio(Some(&rate), false),
+        cells::ratio(cpu.as_ref(), false),
         format!("{why}{held}"),
     ])
 }

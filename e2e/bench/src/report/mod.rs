@@ -2,6 +2,7 @@
 
 mod bar;
 mod bars;
+mod cells;
 mod charts;
 mod draw;
 mod facts;
@@ -9,7 +10,7 @@ mod first;
 mod headline;
 mod html;
 mod losses;
-mod tables;
+mod markdown;
 mod wanted;
 
 use std::fs;
@@ -18,8 +19,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::jobs::Topic;
-use crate::results::{Sample, Summary, summarise};
+use crate::results::Sample;
+use crate::summary::{Summary, summarise};
+use crate::topic::Topic;
 use facts::Facts;
 
 /// One run of one topic, as it is kept.
@@ -85,7 +87,7 @@ pub(crate) fn write(out: &Path) -> Result<()> {
     for (name, svg) in &charts {
         keep(out, &format!("{name}.svg"), svg)?;
     }
-    let markdown = tables::markdown(&topics, &summaries, &samples);
+    let markdown = markdown::markdown(&topics, &summaries, &samples);
     keep(out, "tables.md", &markdown)?;
     keep(
         out,

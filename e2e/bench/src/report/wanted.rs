@@ -2,8 +2,9 @@
 
 use super::bar::{Bar, Bound, Side};
 use crate::case::Tool;
-use crate::jobs::{CROWDED, EMPTY, Topic};
+use crate::jobs::{CROWDED, EMPTY};
 use crate::mode::Mode;
+use crate::topic::Topic;
 
 const AUTO: Side = (Mode::Auto, EMPTY);
 const PLAIN: Side = (Mode::Plain, EMPTY);
@@ -216,7 +217,8 @@ fn scale() -> Vec<Bar> {
 #[cfg(test)]
 mod tests {
     use super::bars;
-    use crate::jobs::{Topic, jobs};
+    use crate::jobs::jobs;
+    use crate::topic::Topic;
 
     /// A bar whose case no run measures would never be missed.
     #[test]

@@ -18,7 +18,7 @@ use sockway_e2e::bed::command::Run;
 
 use super::Call;
 
-use crate::node::ip;
+use crate::ip::ip;
 
 /// Pod networks.
 const V4: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 0);

@@ -1,0 +1,9 @@
+//! iproute2.
+
+use anyhow::Result;
+use sockway_e2e::bed::command::Run;
+
+/// `ip` with these arguments, separated by spaces.
+pub(crate) fn ip(args: &str) -> Result<()> {
+    Run::new("ip").args(args.split(' ')).done()
+}
