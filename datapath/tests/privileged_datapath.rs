@@ -51,9 +51,10 @@ const LOOK_AGAIN: usize = sockway_common::flow::MAX_BACKOFF as usize;
 /// Messages that spend any credit.
 const MANY: usize = 300;
 
-const ADDRESSES: [&str; 5] = [
+const ADDRESSES: [&str; 6] = [
     "10.9.0.1/32",
     "10.9.0.2/32",
+    "10.9.0.3/32",
     "127.0.0.6/32",
     "fd00::1/128",
     "fd00::2/128",

@@ -25,6 +25,7 @@ mod fair;
 mod holders;
 mod leave;
 mod numbers;
+mod off;
 mod order;
 mod pairs;
 mod rest;
@@ -52,6 +53,7 @@ use calm::{Calm, Mark};
 pub use events::{Events, Told};
 use fair::Fair;
 pub use leave::{Left, leave_all};
+use off::Off;
 use order::Runner;
 use rest::Resting;
 use still::Still;
@@ -89,6 +91,10 @@ pub struct Late {
     /// How many pods had ends to bring in or to open at the last pass.
     pods: usize,
     calm: Calm,
+    /// Since when nothing came of waiting.
+    waits_since: Instant,
+    /// Who was off at the last pass.
+    off: Off,
     /// Whether there may be rows of adopted ends.
     adopted: bool,
     /// Whether anybody new comes in.
@@ -122,6 +128,8 @@ impl Late {
             leaving: BTreeSet::new(),
             pods: 1,
             calm: Calm::default(),
+            waits_since: Instant::now(),
+            off: Off::default(),
             adopted: true,
             joins: true,
             still: None,
@@ -160,6 +168,15 @@ impl Late {
         !self.resting.is_empty() || !self.leaving.is_empty()
     }
 
+    /// When the next turn is due, told or not; `None` where nobody is waited for. Less and less often
+    /// while nothing comes of it: a reader may stand still for hours.
+    #[must_use]
+    pub fn next_turn(&self) -> Option<Duration> {
+        const RARELY: Duration = Duration::from_millis(250);
+        let pause = self.waits_since.elapsed() / 64;
+        self.waits().then(|| pause.clamp(SOON, RARELY))
+    }
+
     /// True where a pass would find nothing to do, because nothing has happened since the last one,
     /// which found nothing.
     ///
@@ -185,6 +202,7 @@ impl Late {
         for &cookie in told.joins.iter().filter(|_| self.joins) {
             if let Ok(row) = self.ends.get(&cookie, 0)
                 && row.joined == 0
+                && !self.off.holds(&row, &self.ends)
             {
                 joins.add(cookie, row);
             }
@@ -207,12 +225,13 @@ impl Late {
         let known = stats::programs(&self.pins)?;
         // Before the ends are looked at: what changes meanwhile is news to the next pass.
         let mark = Mark::of(&self.pins, &known)?;
+        self.off = Off::read(&self.pins)?;
         let known: HashMap<ProgramKey, ProgramRow> = known.into_iter().collect();
         let [mut joins, mut unopened] = [Fair::new(self.pods), Fair::new(self.pods)];
         let mut leaves = Vec::new();
-        let config = &self.config;
+        let (config, off, ends) = (&self.config, &self.off, &self.ends);
         stats::each_end(&self.pins, |cookie, row| {
-            let may = may_be_in(config, &row, &known);
+            let may = may_be_in(config, &row, &known) && !off.holds(&row, ends);
             if let Some(still) = &mut self.still {
                 still.note(cookie, &row);
             }
@@ -277,6 +296,7 @@ impl Late {
             if answer.result == DONE {
                 done.joined += 1;
                 self.resting.add(answer.cookie);
+                self.waits_since = Instant::now();
             } else {
                 *done.refused.entry(why(&answer)).or_default() += 1;
             }
@@ -294,6 +314,7 @@ impl Late {
         if new.is_empty() {
             return Ok(());
         }
+        self.waits_since = Instant::now();
         for cookie in new {
             self.resting.forget(cookie);
             self.runner
@@ -312,6 +333,9 @@ impl Late {
         }
         let (out, _) = leave::let_out(&self.pins, &self.runner, &mut self.leaving)?;
         done.left += out;
+        if done.opened + done.left > 0 {
+            self.waits_since = Instant::now();
+        }
         Ok(())
     }
 

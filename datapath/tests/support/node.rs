@@ -14,6 +14,7 @@ use sockway_common::addr::IpKey;
 use sockway_common::config::Config;
 use sockway_common::counters::Stats;
 use sockway_common::layout::{ENDS, LOADED, PENDING, SOCKETS};
+use sockway_common::part::Part;
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_common::policy::fionread;
 use sockway_common::program::ProgramRow;
@@ -143,6 +144,7 @@ impl Node {
         };
         let mut sandbox = SandboxRow {
             ip_count: 1,
+            part: Part::of(scope).word(),
             ..SandboxRow::default()
         };
         sandbox.ips[0] = IpKey::from(ip);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sockway_datapath::Pins;
-use sockway_datapath::late::{Events, Late, SOON, next_pass};
+use sockway_datapath::late::{Events, Late, next_pass};
 
 /// How long it waits for something to be told at most.
 const WAIT: Duration = Duration::from_millis(50);
@@ -91,7 +91,7 @@ fn namespaces(pids: &[u32], wanted: Option<&HashSet<u64>>) -> Vec<File> {
 fn keep(mut late: Late, mut events: Events, runs: &Runs, stop: &AtomicBool) -> Result<()> {
     let (mut pass_at, mut adopt_at) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
-        wait(&events, if late.waits() { SOON } else { WAIT })?;
+        wait(&events, late.next_turn().unwrap_or(WAIT))?;
         let told = events.read();
         let now: Vec<(u32, bool)> = lock(runs)
             .iter()

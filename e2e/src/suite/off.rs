@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sockway_common::pair::hop;
+use sockway_datapath::stats;
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
@@ -27,6 +28,9 @@ const GONE: Duration = Duration::from_secs(10);
 /// Connections that live on, each by way of three hops.
 const LONG: &[&str] = &["--connections", "1000", "--duration", "8000"];
 
+/// Connections that see a pod and the node switched.
+const SEVERAL: &[&str] = &["--connections", "100", "--duration", "20000"];
+
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -37,6 +41,10 @@ pub(crate) fn cases() -> Vec<Case> {
         Case {
             name: "off/uninstall_while_connections_live_on",
             run: uninstall,
+        },
+        Case {
+            name: "off/who_is_off_leaves_the_sockhash_by_the_keeper",
+            run: by_the_keeper,
         },
     ]
 }
@@ -100,4 +108,44 @@ fn uninstall(stage: &Stage) -> Result<()> {
         Ok(())
     })?;
     nothing_is_left(&world.node)
+}
+
+/// Waits until as many sockets are in the sockhash as is wanted.
+fn sockets(world: &World, what: &str, wanted: impl Fn(usize) -> bool) -> Result<usize> {
+    let start = Instant::now();
+    loop {
+        let sockets = stats::sockets(&world.node.pins())?;
+        if wanted(sockets) {
+            return Ok(sockets);
+        }
+        ensure!(
+            start.elapsed() < GONE,
+            "{sockets} sockets in the sockhash while {what}"
+        );
+        sleep(Duration::from_millis(50));
+    }
+}
+
+/// `off --pod`, and a keeper that was told to keep the node off, as by a label: nobody asks sockets to leave
+/// but the keeper. Of three hops of a connection the server's last one has nothing of the client's pod.
+fn by_the_keeper(stage: &Stage) -> Result<()> {
+    let world = World::new(&stage.tools)?;
+    let keeper = Keeper::start(&world.node, &[])?;
+    let (load, _) = world.load_during(Protocol::Tcp, 0, SEVERAL, || {
+        let all = sockets(&world, "all is on", |sockets| sockets >= 600)?;
+        let pod = world.client.ips()[0].to_string();
+        for verb in ["off", "on"] {
+            let ended = world.node.sockway(&[verb, "--pod", &pod]).ended()?;
+            succeeded(&ended).with_context(|| format!("sockway {verb} --pod"))?;
+            let wanted = if verb == "off" { all / 3 } else { all };
+            sockets(&world, &format!("a pod is {verb}"), |now| now == wanted)?;
+        }
+        keeper.end()?;
+        let keeper = Keeper::start(&world.node, &["--off"])?;
+        sockets(&world, "the node is off", |now| now == 0)?;
+        keeper.end()?;
+        Ok(())
+    })?;
+    ensure!(load.faults == 0 && load.requests > 0, "{load}");
+    Ok(())
 }

@@ -9,6 +9,7 @@ use sockway_datapath::probe::{self, Other};
 use sockway_datapath::{Pins, host, kernel};
 
 use super::kconfig::{HELPFUL, Kconfig};
+use super::version::{Version, numbers};
 use super::{Finding, Verdict};
 use crate::exit::chain;
 use crate::sys::cgroup::Choice;
@@ -59,8 +60,8 @@ fn read(path: &str) -> String {
 
 /// `(major, minor)` of a release such as `5.10.134-16.al8.x86_64`.
 fn version(release: &str) -> Option<(u32, u32)> {
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    let (Version(major, minor, _), _) = numbers(release)?;
+    Some((major, minor))
 }
 
 fn kernel_version(release: &str) -> Finding {

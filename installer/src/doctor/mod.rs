@@ -11,6 +11,7 @@ pub mod proof;
 pub mod prove;
 pub mod report;
 pub mod scene;
+pub mod version;
 pub mod wire;
 
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sockway_common::layout::program;
-use sockway_datapath::late::{Done, Events, Late, SOON, next_pass};
+use sockway_datapath::late::{Done, Events, Late, next_pass};
 use sockway_datapath::{Error, Pins};
 
 use super::receive_hook::Hook;
@@ -130,7 +130,7 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
     loop {
         let now = Instant::now();
         let rest = pass_at.saturating_duration_since(now);
-        wait(&events, if late.waits() { SOON } else { rest })?;
+        wait(&events, late.next_turn().unwrap_or(rest))?;
         let told = events.read();
         if told.asks
             && let Err(e) = Hook::asked(pins)

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{Map, MapData, SockHash};
 use sockway_common::layout::SOCKETS;
+use sockway_common::part::Switched;
+use sockway_common::pod::OwnerKey;
 use sockway_common::scope;
 use sockway_datapath::late::{Told, leave_all};
 use sockway_datapath::{stats, switch};
@@ -17,7 +19,7 @@ use crate::support::keeper::Keeper;
 use crate::support::measure::{lo_bytes, pace, until};
 use crate::support::node::{Node, connect, listen, message, receive, send};
 use crate::support::threads::{AtEnd, pin};
-use crate::{node, ping_pong};
+use crate::{LOOK_AGAIN, node, ping_pong};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Who never waits is never seen at rest, and not opened.
@@ -28,6 +30,46 @@ fn installed(test: &str) -> Option<Node> {
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     Some(node)
+}
+
+/// Sockets of a pod that is switched off, and those at their other ends, leave the sockhash; the others stay.
+#[test]
+fn a_pod_that_is_off_leaves_and_comes_back() {
+    const OTHER: &str = "10.9.0.3:15006";
+    let Some(node) = installed("pod_off") else {
+        return;
+    };
+    node.pod("10.9.0.3", scope::ALL);
+    let mut keeper = Keeper::new(&node);
+    let (listener, other) = (listen(INBOUND), listen(OTHER));
+    let open = [
+        connect(&listener, CLIENT, INBOUND),
+        connect(&other, CLIENT, OTHER),
+    ];
+    let go = || {
+        for (client, server) in &open {
+            ping_pong(client, server, LOOK_AGAIN + 10);
+        }
+        open.each_ref()
+            .map(|(client, server)| crosses_lo(client, server))
+    };
+    assert_eq!(go(), [false, false]);
+    let owner = OwnerKey::new("10.9.0.1", "eth0");
+    let sockets = || stats::sockets(&node.pins).expect("count");
+    for round in 0..3 {
+        let done = switch::pod(&node.pins, &owner, Some(Switched::ByHand));
+        assert!(done.expect("off"), "round {round}");
+        keeper.pass();
+        keeper.settle(PATIENCE);
+        assert_eq!((keeper.done.left, sockets()), (2 * (round + 1), 2));
+        assert_eq!(go(), [true, false]);
+        assert_eq!(keeper.pass().joined, 0, "it is off");
+        assert!(switch::pod(&node.pins, &owner, None).expect("on"));
+        keeper.pass();
+        keeper.settle(PATIENCE);
+        assert_eq!(sockets(), 4, "{:?}", keeper.done);
+        assert_eq!(go(), [false, false]);
+    }
 }
 
 /// Every byte is right, from the switch on none is redirected, nobody is in the sockhash soon, and
