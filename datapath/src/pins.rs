@@ -1,6 +1,5 @@
 //! Where everything is pinned.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -96,8 +95,9 @@ impl Pins {
 }
 
 /// Removes a pin; one that is gone is no error.
+#[cfg(feature = "loader")]
 pub(crate) fn remove(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
+    match std::fs::remove_file(path) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(Error::io("remove", path, e)),
