@@ -55,6 +55,8 @@ pub struct Keeper {
     next_programs: Instant,
     programs_retry: Duration,
     next_reconcile: Instant,
+    /// Whether an entry was put into a list since the last comparison.
+    listed: bool,
     memory: Memory,
     handshakes: Handshakes,
     handshakes_looked: Instant,
@@ -91,6 +93,7 @@ impl Keeper {
             next_programs: now,
             programs_retry: FIRST_RETRY,
             next_reconcile: now,
+            listed: false,
             memory: Memory::default(),
             handshakes: Handshakes::default(),
             handshakes_looked: now,

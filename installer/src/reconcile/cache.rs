@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -33,6 +34,9 @@ pub struct Cached {
     /// What the last plugin printed: the pod's addresses.
     #[serde(default)]
     pub result: Value,
+    /// When the file was written.
+    #[serde(skip)]
+    pub noted: Option<SystemTime>,
 }
 
 impl Cached {
@@ -133,7 +137,10 @@ fn add(directory: &Path, all: &mut Vec<Cached>) -> Result<()> {
 
 fn parse(path: &Path) -> Result<Cached> {
     let text = files::read(path)?.text;
-    Cached::parse(&text).with_context(|| format!("{} cannot be used", path.display()))
+    let mut cached =
+        Cached::parse(&text).with_context(|| format!("{} cannot be used", path.display()))?;
+    cached.noted = fs::metadata(path).and_then(|m| m.modified()).ok();
+    Ok(cached)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod cache;
 pub mod netns;
 pub mod plan;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -112,8 +113,8 @@ pub fn namespaces(sources: &SourceArgs, proc: &Path, wanted: &HashSet<u64>) -> V
 /// Where conflist or cache cannot be read.
 pub fn missing(pins: &Pins, cni: &CniArgs, sources: &SourceArgs) -> Result<Vec<String>> {
     let rows = match Registry::open(pins).and_then(|registry| registry.sandboxes()) {
-        Ok(rows) => rows.into_iter().map(|(owner, _)| owner).collect(),
-        Err(Error::NotInstalled { .. } | Error::OtherLayout { .. }) => HashSet::new(),
+        Ok(rows) => rows,
+        Err(Error::NotInstalled { .. } | Error::OtherLayout { .. }) => Vec::new(),
         Err(e) => return Err(e.into()),
     };
     let Some(network) = Network::find(cni)? else {
@@ -122,7 +123,8 @@ pub fn missing(pins: &Pins, cni: &CniArgs, sources: &SourceArgs) -> Result<Vec<S
     let places = netns::Places::find(&sources.netns_dir);
     let known = cache::read(&sources.cni_cache_dir)?;
     let live = live(known, &network, &rows, &places);
-    let missing = live.iter().filter(|(c, _)| !rows.contains(&c.owner()));
+    let there = |c: &Cached| rows.iter().any(|(owner, _)| *owner == c.owner());
+    let missing = live.iter().filter(|(c, _)| !there(c));
     Ok(missing.map(|(c, _)| c.title()).collect())
 }
 
@@ -187,11 +189,9 @@ pub fn run_again(
     report.given_back = given.iter().map(line).collect();
     report.shared = shared(&rows);
 
-    let rows: HashSet<OwnerKey> = if all {
-        HashSet::new()
-    } else {
-        rows.into_iter().map(|(owner, _)| owner).collect()
-    };
+    if all {
+        rows.clear();
+    }
     let found = live(known, &network, &rows, &places);
     report.live = found.len();
     let seen = Seen {
@@ -201,6 +201,7 @@ pub fn run_again(
             .collect(),
         ..seen
     };
+    let rows: HashSet<OwnerKey> = rows.into_iter().map(|(owner, _)| owner).collect();
     let missing: HashSet<OwnerKey> = seen.missing(&rows).collect();
     for (cached, _) in found.iter().filter(|(c, _)| missing.contains(&c.owner())) {
         match network.register(cached, &cni.plugin_path(), &registry) {
@@ -248,16 +249,26 @@ fn shared(rows: &[(OwnerKey, SandboxRow)]) -> Vec<String> {
 fn live(
     mut all: Vec<Cached>,
     network: &Network,
-    rows: &HashSet<OwnerKey>,
+    rows: &[(OwnerKey, SandboxRow)],
     places: &netns::Places,
 ) -> Vec<(Cached, u64)> {
     all.retain(|c| network.is(&c.network_name));
+    let mut known: HashSet<u64> = rows.iter().map(|(_, row)| row.netns_inode).collect();
+    known.extend(all.iter().filter_map(|c| netns::inode(&c.netns)));
     // Entering namespaces takes time: only for pods that have no row yet.
-    let lost = |c: &Cached| netns::inode(&c.netns).is_none() && !rows.contains(&c.owner());
-    if all.iter().any(lost) {
-        let namespaces = places.addresses();
-        for cached in all.iter_mut().filter(|c| lost(c)) {
-            cached.netns = by_addresses(cached, &namespaces).unwrap_or_default();
+    let owners: HashSet<OwnerKey> = rows.iter().map(|(owner, _)| *owner).collect();
+    let mut lost: Vec<&mut Cached> = all
+        .iter_mut()
+        .filter(|c| netns::inode(&c.netns).is_none() && !owners.contains(&c.owner()))
+        .collect();
+    if !lost.is_empty() {
+        // A namespace is one attachment's, the youngest that has its addresses: those of a pod that is gone
+        // and not forgotten yet may have been given out again.
+        let mut namespaces = places.addresses();
+        namespaces.retain(|(path, _)| netns::inode(path).is_some_and(|i| !known.contains(&i)));
+        lost.sort_by_key(|c| Reverse(c.noted));
+        for cached in lost {
+            cached.netns = take_by_addresses(cached, &mut namespaces).unwrap_or_default();
         }
     }
     let mut seen = HashSet::new();
@@ -267,13 +278,16 @@ fn live(
         .collect()
 }
 
-/// The namespace that has all of the attachment's addresses.
-fn by_addresses(cached: &Cached, namespaces: &[(PathBuf, HashSet<IpAddr>)]) -> Option<PathBuf> {
+/// Takes out the namespace that has all of the attachment's addresses.
+fn take_by_addresses(
+    cached: &Cached,
+    namespaces: &mut Vec<(PathBuf, HashSet<IpAddr>)>,
+) -> Option<PathBuf> {
     let addresses = cached.addresses().ok().filter(|ips| !ips.is_empty())?;
     let found = namespaces
         .iter()
-        .find(|(_, there)| addresses.iter().all(|ip| there.contains(ip)));
-    found.map(|(path, _)| path.clone())
+        .position(|(_, there)| addresses.iter().all(|ip| there.contains(ip)))?;
+    Some(namespaces.swap_remove(found).0)
 }
 
 /// The conflist in effect, as far as the plugin needs it.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -247,6 +248,49 @@ fn pods_whose_namespaces_are_elsewhere_stay() {
         );
     }
     drop(pod);
+    node.run(&["uninstall", "--purge"], 0);
+    node.assert_gone(&[]);
+}
+
+/// The runtime has not forgotten a pod that is gone, and its address is a younger pod's.
+#[test]
+fn an_address_that_was_given_again_is_the_younger_pods() {
+    let Some(node) = Node::new("an_address_that_was_given_again") else {
+        return;
+    };
+    // The older one comes last by its name.
+    let old = Pod::start(&node, "c9", "10.9.0.2");
+    node.cache(&old.attachment);
+    let text = fs::read_to_string(node.cached(&old.attachment)).unwrap();
+    let netns = old.attachment.netns.clone();
+    let cached = node.cached(&old.attachment);
+    drop(old);
+    sleep(Duration::from_millis(20));
+    let young = Pod::start(&node, "c1", "10.9.0.2");
+    node.cache(&young.attachment);
+    let holders = || {
+        let pods = node.json(&["pods"], 0);
+        let pods = pods.as_array().unwrap().iter();
+        let holds = |pod: &&serde_json::Value| !pod["ips"].as_array().unwrap().is_empty();
+        let ids = pods.filter(holds).map(|pod| pod["container_id"].clone());
+        ids.collect::<Vec<_>>()
+    };
+    node.run(&["install"], 0);
+    assert_eq!(holders(), ["c1"]);
+    // Caches of libcni before 1.2 do not say where a namespace is.
+    node.run(&["uninstall"], 0);
+    fs::write(&cached, text.replace(&netns, "")).unwrap();
+    sleep(Duration::from_millis(20));
+    let of_young = node.cached(&young.attachment);
+    let text = fs::read_to_string(&of_young).unwrap();
+    fs::write(&of_young, text.replace(&young.attachment.netns, "")).unwrap();
+    for _ in 0..2 {
+        node.run(&["install"], 0);
+        node.run(&["reconcile", "--all"], 0);
+        assert_eq!(holders(), ["c1"]);
+        assert_eq!(node.json(&["pods"], 0).as_array().unwrap().len(), 1);
+    }
+    drop(young);
     node.run(&["uninstall", "--purge"], 0);
     node.assert_gone(&[]);
 }

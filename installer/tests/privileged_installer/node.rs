@@ -217,7 +217,12 @@ impl Node {
     /// Calls the installed plugin as a runtime does that reads the list in effect: not where that has no
     /// entry. DEL comes from what the runtime kept, whatever the list says by now.
     pub(crate) fn call_as_listed(&self, verb: &str, pod: &Attachment) {
-        let listed = fs::read_to_string(self.conflist()).unwrap_or_default();
+        // The first by name; multus has a copy of the list in its own.
+        let multus = fs::read_to_string(self.path("net.d/00-multus.conf")).unwrap_or_default();
+        let listed = serde_json::from_str::<Value>(&multus)
+            .map(|file| file["delegates"][0].to_string())
+            .or_else(|_| fs::read_to_string(self.conflist()))
+            .unwrap_or_default();
         if verb == "DEL" || listed.contains("sockway-cni") {
             self.call_with(verb, pod, &listed);
         }

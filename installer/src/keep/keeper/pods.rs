@@ -1,5 +1,6 @@
 //! Registered pods against live ones, and what connections left that never came to be.
 
+use std::mem::take;
 use std::time::{Duration, Instant};
 
 use super::Keeper;
@@ -7,7 +8,8 @@ use crate::node::layouts;
 use crate::reconcile;
 
 /// How soon pods that were registered without the runtime's call are looked at again: one that was
-/// being deleted then calls nobody, where the list had no entry.
+/// being deleted then calls nobody, where the list had no entry. The same after the entry was put in: a pod that
+/// was being created then is noted by the runtime only at its end.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Least time between two looks for handshakes that were never completed: far
 /// above the longest one (`tcp_synack_retries`: 63 s).
@@ -27,7 +29,7 @@ impl Keeper {
         let (pins, cni) = (&self.wanted.pins, &self.wanted.cni);
         match reconcile::run_again(pins, cni, &self.sources, false, &mut self.memory) {
             Ok(report) => {
-                if !report.registered.is_empty() {
+                if !report.registered.is_empty() || take(&mut self.listed) {
                     self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
                 }
                 self.note_pods(&report);

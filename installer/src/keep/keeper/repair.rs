@@ -129,6 +129,7 @@ impl Keeper {
                 // One attempt: more would be writes that the rhythm knows nothing of.
                 let outcomes = self.wanted.install_conflists(1, &mut undo)?;
                 self.next_reconcile = Instant::now();
+                self.listed = true;
                 for outcome in outcomes.iter().filter(|o| o.is_changed()) {
                     let path = outcome.path.display();
                     match outcome.entry {
