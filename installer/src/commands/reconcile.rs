@@ -67,6 +67,7 @@ fn text(report: &Report) -> String {
         shared,
         in_doubt,
         failed,
+        young: _,
     } = report;
     let mut lines = vec![("Pods", format!("{live} live in the runtime's cache"))];
     let all = [

@@ -73,8 +73,8 @@ impl SourceArgs {
 /// What was seen by earlier calls of the same process.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Inodes of registered pods' namespaces that could be seen: gone now, they are gone.
-    seen: HashSet<u64>,
+    /// Registered pods whose namespaces, by inode number, could be seen: gone now, they are gone.
+    seen: HashSet<(OwnerKey, u64)>,
 }
 
 /// What was done.
@@ -92,6 +92,9 @@ pub struct Report {
     pub shared: Vec<String>,
     /// Registered pods of which neither a cache nor a namespace can be seen; they stay.
     pub in_doubt: usize,
+    /// Whether a row stays only because it is young.
+    #[serde(skip)]
+    pub young: bool,
     /// What could not be done, one line each.
     pub failed: Vec<String>,
 }
@@ -154,6 +157,8 @@ pub fn run_again(
     let mut registry = Registry::open(pins)?;
     let network = Network::read(cni)?;
     let mut report = Report::default();
+    // A row that is older than this has a namespace that is.
+    let now = SystemTime::now();
     let known = cache::read(&sources.cni_cache_dir)?;
     let places = netns::Places::find(&sources.netns_dir);
     let mut rows = registry.sandboxes()?;
@@ -166,14 +171,15 @@ pub fn run_again(
         complete: places.complete,
     };
 
-    let visible: HashSet<u64> = rows.iter().map(|(_, row)| row.netns_inode).collect();
-    let visible: HashSet<u64> = visible.intersection(&seen.namespaces).copied().collect();
-    let now = SystemTime::now();
+    let visible = rows.iter().map(|(owner, row)| (*owner, row.netns_inode));
+    let visible = visible.filter(|(_, inode)| seen.namespaces.contains(inode));
+    let visible: HashSet<(OwnerKey, u64)> = visible.collect();
     let mut in_doubt = 0;
     let retained = registry.retain(|owner, row| {
-        let expected = memory.seen.contains(&row.netns_inode);
+        let expected = memory.seen.contains(&(*owner, row.netns_inode));
         let life = seen.life(owner, row, expected, now);
         in_doubt += usize::from(life == Life::InDoubt);
+        report.young |= life == Life::Young;
         life != Life::Gone
     })?;
     report.in_doubt = in_doubt;

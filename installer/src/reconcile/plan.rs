@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use sockway_common::pod::{OwnerKey, SandboxRow};
 
-/// A row without a known namespace may belong to an ADD that is still running: its result is
+/// A row whose namespace cannot be seen may belong to an ADD that is still running: its result is
 /// cached only after the last plugin of the chain.
 const YOUNG: Duration = Duration::from_mins(2);
+/// The same where it would be seen: longer than clocks differ.
+const JUST_NOW: Duration = Duration::from_secs(1);
 
 /// What a runtime's cache says of an attachment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Seen {
 pub enum Life {
     /// It is, as far as can be told.
     Lives,
+    /// Nothing is seen of it, and its ADD may not have ended.
+    Young,
     /// Nothing speaks for it, and nothing against it either: pods' namespaces may be elsewhere.
     InDoubt,
     /// It is gone.
@@ -55,8 +59,17 @@ impl Seen {
             .filter(|owner| !rows.contains(owner))
     }
 
+    /// Whether namespaces are seen even before a process is in them: every cached one was found where its
+    /// cache has it, so the runtime's mounts are seen.
+    fn sees_mounts(&self) -> bool {
+        let at = |cached: &Cached| matches!(cached, Cached::At(_));
+        self.complete
+            && self.cached.values().any(at)
+            && !self.cached.values().any(|&c| c == Cached::Somewhere)
+    }
+
     /// Whether a row's pod is there. Gone it is only where its namespace would be seen: `expected`
-    /// says whether it was.
+    /// says whether it was. `now`: before all of this was looked at.
     pub fn life(
         &self,
         owner: &OwnerKey,
@@ -68,16 +81,18 @@ impl Seen {
         if matches!(cached, Some(Cached::At(_))) {
             return Life::Lives;
         }
-        let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(row.since_unix_ns);
-        if now.duration_since(since).unwrap_or_default() < YOUNG {
-            return Life::Lives;
-        }
         // The kernel hands inode numbers out again: a namespace that the cache
         // knows as another pod's does not keep this one alive.
         let taken = Cached::At(row.netns_inode);
         let taken = self.cached.values().any(|&cached| cached == taken);
         if self.namespaces.contains(&row.netns_inode) && !taken {
             return Life::Lives;
+        }
+        let would_be_seen = !taken && row.netns_inode != 0 && (expected || self.sees_mounts());
+        let young = if would_be_seen { JUST_NOW } else { YOUNG };
+        let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(row.since_unix_ns);
+        if now.duration_since(since).unwrap_or_default() < young {
+            return Life::Young;
         }
         match cached {
             // A cache forgets an attachment with its DEL.
@@ -144,16 +159,34 @@ mod tests {
         assert_eq!(life(&c, 9, true), Life::Lives, "the cache knows it");
         assert_eq!(life(&d, 9, false), Life::Gone, "its place is empty");
         assert_eq!(life(&d, 8, false), Life::Lives, "it is elsewhere");
-        let young = SandboxRow {
-            since_unix_ns: 3_599_000_000_000,
+        let aged = |ms: u64| SandboxRow {
+            since_unix_ns: (3_600_000 - ms) * 1_000_000,
             ..row(9)
         };
-        let life = seen.life(&b, &young, true, now());
-        assert_eq!(life, Life::Lives, "may still be in its ADD");
+        let life = |seen: &Seen, ms, expected| seen.life(&b, &aged(ms), expected, now());
+        assert_eq!(life(&seen, 1500, false), Life::Young, "may be in its ADD");
+        assert_eq!(life(&seen, 1500, true), Life::Gone, "it was there");
+        assert_eq!(
+            life(&seen, 500, true),
+            Life::Young,
+            "it may have come since"
+        );
         let all = Seen {
             complete: true,
             ..seen
         };
+        assert_eq!(life(&all, 1500, false), Life::Young, "mounts are elsewhere");
+        let mounts = Seen {
+            cached: HashMap::from([(a, Cached::At(7)), (d, Cached::Gone)]),
+            ..all.clone()
+        };
+        assert_eq!(life(&mounts, 1500, false), Life::Gone, "it would be seen");
+        let second = SandboxRow {
+            netns_inode: 7,
+            ..aged(1500)
+        };
+        let of_second = mounts.life(&b, &second, false, now());
+        assert_eq!(of_second, Life::Young, "another interface of that pod");
         assert_eq!(all.life(&b, &row(9), false, now()), Life::Gone);
         assert_eq!(all.life(&c, &row(9), false, now()), Life::Lives);
     }

@@ -29,7 +29,7 @@ impl Keeper {
         let (pins, cni) = (&self.wanted.pins, &self.wanted.cni);
         match reconcile::run_again(pins, cni, &self.sources, false, &mut self.memory) {
             Ok(report) => {
-                if !report.registered.is_empty() || take(&mut self.listed) {
+                if report.young || !report.registered.is_empty() || take(&mut self.listed) {
                     self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
                 }
                 self.note_pods(&report);
