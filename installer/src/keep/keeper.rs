@@ -57,6 +57,8 @@ pub struct Keeper {
     next_reconcile: Instant,
     /// Whether an entry was put into a list since the last comparison.
     listed: bool,
+    /// Why pods could not be compared the last time.
+    not_compared: String,
     memory: Memory,
     handshakes: Handshakes,
     handshakes_looked: Instant,
@@ -94,6 +96,7 @@ impl Keeper {
             programs_retry: FIRST_RETRY,
             next_reconcile: now,
             listed: false,
+            not_compared: String::new(),
             memory: Memory::default(),
             handshakes: Handshakes::default(),
             handshakes_looked: now,

@@ -9,7 +9,7 @@ use crate::reconcile;
 
 /// How soon pods that were registered without the runtime's call are looked at again: one that was
 /// being deleted then calls nobody, where the list had no entry. The same after the entry was put in: a pod that
-/// was being created then is noted by the runtime only at its end.
+/// was being created then is noted by the runtime only at its end. And where they could not be compared.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Least time between two looks for handshakes that were never completed: far
 /// above the longest one (`tcp_synack_retries`: 63 s).
@@ -33,8 +33,16 @@ impl Keeper {
                     self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
                 }
                 self.note_pods(&report);
+                self.not_compared.clear();
             }
-            Err(e) => log::warn!("cannot compare registered and live pods: {e:#}"),
+            Err(e) => {
+                self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
+                let why = format!("{e:#}");
+                if why != self.not_compared {
+                    log::warn!("cannot compare registered and live pods: {why}");
+                    self.not_compared = why;
+                }
+            }
         }
     }
 
