@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the lock of a process that cannot be seen may be left behind.
+const LEFT_BEHIND: Duration = Duration::from_secs(1);
 
 /// The lock, held until dropped; the kernel gives it up when the process ends, however it ends.
 #[derive(Debug)]
@@ -36,6 +38,13 @@ impl Taken {
     pub fn is_keeper(&self) -> bool {
         self.holder.starts_with("run ")
     }
+
+    /// Whether the process that took it is there, or cannot be seen from here: one that was killed may have left the
+    /// lock, for a moment, to a process that it was starting.
+    fn is_seen(&self) -> bool {
+        let pid = self.holder.strip_prefix("run (pid ");
+        pid.is_none_or(|rest| Path::new("/proc").join(rest.trim_end_matches(')')).exists())
+    }
 }
 
 /// Takes the lock as `verb`. Waits up to `wait` for one that lets go by itself.
@@ -45,7 +54,8 @@ impl Taken {
 /// [`Taken`], or where the file cannot be used.
 pub fn take(run_dir: &Path, verb: &str, wait: Duration) -> Result<Held> {
     let path = run_dir.join("run.lock");
-    let deadline = Instant::now() + wait;
+    let start = Instant::now();
+    let deadline = start + wait;
     loop {
         // The one before may remove the directory between any two of these calls. Where it goes
         // while it is made, `create_dir_all` says that it exists.
@@ -86,7 +96,8 @@ pub fn take(run_dir: &Path, verb: &str, wait: Duration) -> Result<Held> {
                     holder,
                     path: path.display().to_string(),
                 };
-                if taken.is_keeper() || Instant::now() >= deadline {
+                let stays = taken.is_keeper() && (taken.is_seen() || start.elapsed() > LEFT_BEHIND);
+                if stays || Instant::now() >= deadline {
                     return Err(taken.into());
                 }
                 sleep(PAUSE);
@@ -130,6 +141,7 @@ impl Held {
 #[cfg(test)]
 mod tests {
     use super::{Taken, take};
+    use std::fs;
     use std::thread;
     use std::time::Duration;
 
@@ -150,6 +162,21 @@ mod tests {
         assert!(error.to_string().contains("uninstall (pid"), "{error}");
         held.clear().unwrap();
         take(&run_dir, "install", NOW).unwrap();
+    }
+
+    /// A keeper that was killed while it started a process, which has the lock until it is another program.
+    #[test]
+    fn what_a_killed_keeper_left_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = take(dir.path(), "run", NOW).unwrap();
+        fs::write(dir.path().join("run.lock"), "run (pid 4194305)").unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(100));
+                drop(held);
+            });
+            take(dir.path(), "run", Duration::from_mins(1)).unwrap();
+        });
     }
 
     /// One that is removed and made anew by the next never lets two in.
