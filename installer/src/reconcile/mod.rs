@@ -209,9 +209,12 @@ pub fn run_again(
     };
     let rows: HashSet<OwnerKey> = rows.into_iter().map(|(owner, _)| owner).collect();
     let missing: HashSet<OwnerKey> = seen.missing(&rows).collect();
-    for (cached, _) in found.iter().filter(|(c, _)| missing.contains(&c.owner())) {
+    for (cached, inode) in found.iter().filter(|(c, _)| missing.contains(&c.owner())) {
         match network.register(cached, &cni.plugin_path(), &registry) {
-            Ok(()) => report.registered.push(cached.title()),
+            Ok(()) => {
+                report.registered.push(cached.title());
+                memory.seen.insert((cached.owner(), *inode));
+            }
             Err(e) => report.failed.push(format!("{}: {e:#}", cached.title())),
         }
     }

@@ -60,7 +60,7 @@ impl Seen {
     }
 
     /// Whether namespaces are seen even before a process is in them: every cached one was found where its
-    /// cache has it, so the runtime's mounts are seen.
+    /// cache has it, and there are some, so the runtime's mounts are seen.
     fn sees_mounts(&self) -> bool {
         let at = |cached: &Cached| matches!(cached, Cached::At(_));
         self.complete
