@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::time::Duration;
 
 use aya::maps::{Map, MapData, RingBuf};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sockway_common::end::{Event, event};
 use sockway_common::layout::{EVENTS, EVENTS_SIZE};
 
@@ -40,11 +43,20 @@ impl Events {
         Ok(Self(ring))
     }
 
-    /// Readable while something was told that was not read.
-    #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the ring buffer owns the descriptor, and the borrow of it is as long as that of the ring.
-        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    /// Waits until something was told that was not read, a signal comes, or the time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn wait(&self, limit: Duration) -> Result<(), Error> {
+        // SAFETY: the ring buffer owns the descriptor, and outlives the borrow, which ends with this call.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) };
+        let mut fds = [PollFd::new(ring, PollFlags::POLLIN)];
+        let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, limit) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(e) => Err(Error::io("wait for", "the programs' events", e.into())),
+        }
     }
 
     /// Reads what was told.

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sockway_datapath::late::{Adopted, Done, Events, Late, SOON, Told};
 
 use super::node::{Node, causes};
@@ -43,8 +42,7 @@ impl Keeper {
             if told != Told::default() || left.is_zero() {
                 return (start.elapsed(), told);
             }
-            let mut fds = [PollFd::new(self.events.fd(), PollFlags::POLLIN)];
-            poll(&mut fds, PollTimeout::try_from(left).expect("fits")).expect("poll");
+            self.events.wait(left).expect("wait");
         }
     }
 

@@ -9,7 +9,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sockway_datapath::Pins;
 use sockway_datapath::late::{Events, Late, next_pass};
 
@@ -91,7 +90,7 @@ fn namespaces(pids: &[u32], wanted: Option<&HashSet<u64>>) -> Vec<File> {
 fn keep(mut late: Late, mut events: Events, runs: &Runs, stop: &AtomicBool) -> Result<()> {
     let (mut pass_at, mut adopt_at) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::Relaxed) {
-        wait(&events, late.next_turn().unwrap_or(WAIT))?;
+        events.wait(late.next_turn().unwrap_or(WAIT))?;
         let told = events.read();
         let now: Vec<(u32, bool)> = lock(runs)
             .iter()
@@ -121,13 +120,4 @@ fn keep(mut late: Late, mut events: Events, runs: &Runs, stop: &AtomicBool) -> R
         }
     }
     Ok(())
-}
-
-fn wait(events: &Events, limit: Duration) -> Result<()> {
-    let mut fds = [PollFd::new(events.fd(), PollFlags::POLLIN)];
-    let timeout = PollTimeout::try_from(limit).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut fds, timeout) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(e) => Err(e).context("wait for the programs' events"),
-    }
 }

@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sockway_common::layout::program;
 use sockway_datapath::late::{Done, Events, Late, next_pass};
 use sockway_datapath::{Error, Pins};
@@ -24,6 +23,8 @@ use crate::reconcile::{self, SourceArgs};
 const ADOPT_EVERY: Duration = Duration::from_secs(30);
 /// How often those of them that have ended are looked for.
 const FORGET_EVERY: Duration = Duration::from_secs(10);
+/// Longest time without a look whether anything is due.
+const LOOK_UP: Duration = Duration::from_secs(1);
 /// Between two tries to open what is not there.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -130,7 +131,7 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
     loop {
         let now = Instant::now();
         let rest = pass_at.saturating_duration_since(now);
-        wait(&events, late.next_turn().unwrap_or(rest))?;
+        events.wait(late.next_turn().unwrap_or(rest).min(LOOK_UP))?;
         let told = events.read();
         if told.asks
             && let Err(e) = Hook::asked(pins)
@@ -172,20 +173,6 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
         note(shared, &late.pass(&namespaces)?);
         tripwire::trip(pins, &late.stood(), shared);
         pass_at = next_pass(Instant::now(), looked.elapsed());
-    }
-}
-
-fn wait(events: &Events, limit: Duration) -> Result<(), Error> {
-    let mut fds = [PollFd::new(events.fd(), PollFlags::POLLIN)];
-    let timeout =
-        PollTimeout::try_from(limit.min(Duration::from_secs(1))).unwrap_or(PollTimeout::ZERO);
-    match poll(&mut fds, timeout) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(e) => Err(Error::Io {
-            op: "wait for",
-            path: Path::new("the programs' events").to_owned(),
-            source: e.into(),
-        }),
     }
 }
 

@@ -8,6 +8,7 @@ mod idle;
 mod mirror;
 mod pair;
 mod serve;
+mod stream;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -29,7 +29,8 @@ impl Keeper {
         let (pins, cni) = (&self.wanted.pins, &self.wanted.cni);
         match reconcile::run_again(pins, cni, &self.sources, false, &mut self.memory) {
             Ok(report) => {
-                if report.young || !report.registered.is_empty() || take(&mut self.listed) {
+                let listed = take(&mut self.listed);
+                if listed || report.young || !report.registered.is_empty() {
                     self.next_reconcile = now + self.reconcile_every.min(LOOK_AGAIN);
                 }
                 self.note_pods(&report);
