@@ -29,11 +29,19 @@ const REQUEST: usize = 56;
 /// The kernel fills no more at a time.
 const BUFFER: usize = 32 << 10;
 
+/// A socket that is established.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Established {
+    pub(super) cookie: u64,
+    pub(super) local: (IpKey, u16),
+    pub(super) remote: (IpKey, u16),
+}
+
 /// What is listed.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    /// Local and remote address and port of those that are established.
-    pub(super) established: Vec<[(IpKey, u16); 2]>,
+    /// Those that are established.
+    pub(super) established: Vec<Established>,
     /// Inode numbers of listening sockets, by port.
     pub(super) listening: HashMap<u16, u64>,
 }
@@ -106,7 +114,15 @@ impl Sockets {
         };
         let (local, remote) = ((address(8)?, port(4)?), (address(24)?, port(6)?));
         match state {
-            ESTABLISHED => self.established.push([local, remote]),
+            ESTABLISHED => {
+                // Low word first (`sock_diag_save_cookie`).
+                let [low, high] = [word(message, 44)?, word(message, 48)?].map(u64::from);
+                self.established.push(Established {
+                    cookie: high << 32 | low,
+                    local,
+                    remote,
+                });
+            }
             LISTEN => {
                 let inode = u64::from(word(message, 68)?);
                 self.listening.entry(local.1).or_insert(inode);
@@ -170,7 +186,8 @@ mod tests {
         let [local, remote] = found
             .established
             .iter()
-            .find(|[local, _]| local.1 == client.port())
+            .find(|socket| socket.local.1 == client.port())
+            .map(|socket| [socket.local, socket.remote])
             .unwrap();
         assert_eq!(IpAddr::from(local.0), client.ip());
         assert_eq!((IpAddr::from(remote.0), remote.1), (at.ip(), at.port()));

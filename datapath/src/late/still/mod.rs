@@ -103,7 +103,7 @@ impl Still {
 
     /// How long may be between two passes.
     pub(super) fn longest(&self) -> Duration {
-        self.after / 8
+        self.after / 4
     }
 
     /// A pass sees an end.
