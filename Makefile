@@ -5,7 +5,7 @@ ARGS ?=
 XTASK := scripts/xtask
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo check doc unsafe test test-unit test-privileged test-e2e test-programs test-semantics test-conformance test-node test-speed image cluster cluster-down test-cluster lint kernels soak bench fuzz fmt
+.PHONY: help setup build demo check doc unsafe test test-unit test-privileged test-e2e test-programs test-semantics test-conformance test-node test-speed image cluster cluster-down test-cluster lint kernels soak switches bench fuzz fmt
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -87,6 +87,10 @@ kernels: ## as root: the same checks on Linux 5.10, 6.1, 6.12 and 7.x under qemu
 soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e
 	@$(XTASK) soak $(ARGS)
+
+switches: ## as root: off, on and uninstall under 10 000 connections, a hundred times
+	@scripts/setup build e2e
+	@$(XTASK) switches $(ARGS)
 
 bench: ## as root: how fast it is, in half an hour, with a report in target/bench
 	@scripts/setup build e2e bench

@@ -119,13 +119,14 @@ pub const fn renew(
     }
 }
 
-/// Something changed that the direction depends on: this send looks at it in full. `joins`: how
-/// often the sender came in late ([`crate::end::EndRow::joins`]). What it sent while it was out went
-/// by TCP, unseen.
+/// Something changed that the direction depends on: this send looks at it in full, and the next ones soon
+/// where that is in vain. `joins`: how often the sender came in late ([`crate::end::EndRow::joins`]). What it
+/// sent while it was out went by TCP, unseen.
 #[inline(always)]
 pub const fn look_again(state: &mut SockState, joins: u8) {
     state.credit = 0;
     state.skip = 0;
+    state.backoff = 0;
     if state.joins != joins {
         state.joins = joins;
         leave(state, state.mode == mode::TCP_ALWAYS);
@@ -164,5 +165,40 @@ pub const fn redirected(state: &mut SockState, size: u32) {
     state.unread_bytes = state.unread_bytes.saturating_add(size);
     if size < state.smallest {
         state.smallest = size;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Step, look_again, stay, step};
+    use crate::flow::MAX_BACKOFF;
+    use crate::state::{SockState, mode};
+
+    /// How many sends go by until one looks.
+    fn until_a_look(state: &mut SockState) -> u16 {
+        let mut sends = 0;
+        while step(state, 1) == Step::Tcp {
+            sends += 1;
+        }
+        sends
+    }
+
+    #[test]
+    fn what_was_in_vain_before_a_change_delays_nothing_after_it() {
+        let mut state = SockState {
+            mode: mode::TCP,
+            ..SockState::default()
+        };
+        for _ in 0..12 {
+            stay(&mut state, false);
+        }
+        assert_eq!(until_a_look(&mut state), MAX_BACKOFF);
+        look_again(&mut state, 0);
+        let waited = [(); 4].map(|()| {
+            let sends = until_a_look(&mut state);
+            stay(&mut state, false);
+            sends
+        });
+        assert_eq!(waited, [0, 2, 6, 14]);
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::output::Format;
-use crate::{demo, load, programs, soak, stall, stop, suite, traffic};
+use crate::{demo, load, programs, soak, stall, stop, suite, switches, traffic};
 
 /// Real pods, real Envoys, verified traffic
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Programs(programs::options::Options),
     /// Verify connections in great number
     Soak(soak::options::Options),
+    /// Switch off and on, uninstall and install, under many connections that live on
+    Switches(switches::options::Options),
     /// Verified traffic: server and client
     #[command(subcommand)]
     Traffic(traffic::options::Command),
@@ -59,6 +61,7 @@ fn dispatch(cli: &Cli) -> Result<()> {
         Command::Test(options) => suite::run(options),
         Command::Programs(options) => programs::run(options, cli.output),
         Command::Soak(options) => soak::run(options, cli.output),
+        Command::Switches(options) => switches::run(options, cli.output),
         Command::Traffic(command) => traffic::run(command, cli.output),
         Command::Stall(command) => stall::run(command, cli.output),
         Command::Load(command) => load::run(command, cli.output),

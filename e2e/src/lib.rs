@@ -15,6 +15,7 @@ mod soak;
 mod stall;
 pub mod stop;
 mod suite;
+mod switches;
 mod traffic;
 mod world;
 

@@ -14,6 +14,7 @@ pub mod image;
 pub mod kernels;
 pub mod lint;
 pub mod soak;
+pub mod switches;
 pub mod test;
 pub mod test_conformance;
 pub mod test_e2e;
@@ -62,6 +63,7 @@ const VERBS: &[Verb] = &[
     cluster::TEST,
     kernels::VERB,
     soak::VERB,
+    switches::VERB,
     bench::VERB,
     fuzz::VERB,
     fmt::VERB,

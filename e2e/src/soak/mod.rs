@@ -3,13 +3,15 @@
 pub(crate) mod options;
 mod parts;
 mod results;
+mod unrest;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde_json::Value;
-use sockway_datapath::Datapath;
+use sockway_common::counters::Stats;
+use sockway_datapath::{Datapath, stats};
 
 use crate::bed::tools::Tools;
 use crate::output::{self, Format};
@@ -19,6 +21,7 @@ use options::Options;
 use parts::{Part, parts};
 pub(crate) use results::Results;
 use results::{Done, Facts};
+use unrest::Unrest;
 
 /// Runs it.
 pub(crate) fn run(options: &Options, format: Format) -> Result<()> {
@@ -53,11 +56,16 @@ pub(crate) fn soak(world: &World, options: &Options) -> Result<Results> {
         .filter(|part| part.name.contains(&options.only))
         .collect();
     let shares: u32 = parts.iter().map(|part| part.share).sum();
+    let before = stats::read(&world.node.pins()).unwrap_or_default();
+    let mut unrest = (!options.plain).then(|| Unrest::new(world)).transpose()?;
     let mut results = Results {
         facts: facts(world, options)?,
         accelerated: !options.plain,
         verified: 0,
         seconds: 0,
+        joined_late: 0,
+        switched: 0,
+        killed: 0,
         parts: vec![],
         wrong: vec![],
     };
@@ -67,7 +75,14 @@ pub(crate) fn soak(world: &World, options: &Options) -> Result<Results> {
         let left = Duration::from_secs(options.limit).saturating_sub(started.elapsed());
         let connections = u64::from(options.connections) * u64::from(part.share);
         let connections = (connections / u64::from(shares.max(1))).max(1);
-        let done = one(world, options, &part, u32::try_from(connections)?, left);
+        let done = one(
+            world,
+            options,
+            &part,
+            u32::try_from(connections)?,
+            left,
+            unrest.as_mut(),
+        );
         let words = match done {
             Ok(done) => {
                 results.verified += done.connections;
@@ -85,6 +100,12 @@ pub(crate) fn soak(world: &World, options: &Options) -> Result<Results> {
         }
     }
     results.seconds = started.elapsed().as_secs();
+    if let Some(unrest) = unrest {
+        (results.switched, results.killed) = unrest.done();
+        let now = stats::read(&world.node.pins())?;
+        let late = |of: &Stats| of.joined_late.iter().sum::<u64>();
+        results.joined_late = late(&now) - late(&before);
+    }
     Ok(results)
 }
 
@@ -94,6 +115,7 @@ fn one(
     part: &Part,
     connections: u32,
     limit: Duration,
+    unrest: Option<&mut Unrest>,
 ) -> Result<Done> {
     let Part { name, traffic, .. } = *part;
     let numbers = [
@@ -109,11 +131,14 @@ fn one(
         .collect();
     client.extend(options.kinds.iter().flat_map(|kinds| ["--kinds", kinds]));
     client.extend(traffic.client);
-    let outcome = world.traffic(&Traffic {
+    let traffic = Traffic {
         client: &client,
         connections,
         limit,
         ..traffic
+    };
+    let outcome = world.traffic_with(&traffic, |client| {
+        unrest.map_or(Ok(()), |unrest| unrest.beside(world, client))
     })?;
     let report = outcome.client;
     Ok(Done {

@@ -52,6 +52,12 @@ pub(crate) struct Results {
     pub(super) verified: u64,
     /// How long it took.
     pub(super) seconds: u64,
+    /// Ends that came in late.
+    pub(super) joined_late: u64,
+    /// How often the node was switched off and on.
+    pub(super) switched: u64,
+    /// How often the keeper was killed.
+    pub(super) killed: u64,
     /// By path and manner.
     pub(super) parts: Vec<Done>,
     /// Parts in which something was wrong, in words.
@@ -64,12 +70,24 @@ impl Results {
         self.verified
     }
 
+    /// Ends that came in late.
+    pub(crate) const fn joined_late(&self) -> u64 {
+        self.joined_late
+    }
+
     const fn mode(&self) -> &'static str {
         if self.accelerated {
             "accelerated"
         } else {
             "plain"
         }
+    }
+
+    fn unrest(&self) -> String {
+        format!(
+            "{} ends came in late, the node was switched off and on {} times, the keeper killed {} times",
+            self.joined_late, self.switched, self.killed
+        )
     }
 
     /// Writes `PATH` as JSON and, beside it, `PATH` with `.md` as a document.
@@ -118,10 +136,11 @@ impl Results {
         }
         let _ = writeln!(
             text,
-            "\n{} connections verified at both ends in {} s; {} parts in which something was wrong.",
+            "\n{} connections verified at both ends in {} s; {} parts in which something was wrong. {}.",
             self.verified,
             self.seconds,
-            self.wrong.len()
+            self.wrong.len(),
+            self.unrest()
         );
         for wrong in &self.wrong {
             let _ = writeln!(text, "- {wrong}");
@@ -151,10 +170,11 @@ impl fmt::Display for Results {
             .try_for_each(|wrong| writeln!(f, "WRONG {wrong}"))?;
         writeln!(
             f,
-            "{} connections verified at both ends in {} s, {}",
+            "{} connections verified at both ends in {} s, {}; {}",
             self.verified,
             self.seconds,
-            self.mode()
+            self.mode(),
+            self.unrest()
         )
     }
 }

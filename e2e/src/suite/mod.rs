@@ -2,12 +2,12 @@
 
 mod check;
 mod counters;
-mod existing;
+pub(crate) mod existing;
 mod faults;
 mod http;
 mod integrity;
 mod late;
-mod lifecycle;
+pub(crate) mod lifecycle;
 mod live;
 mod memory;
 mod off;

@@ -40,5 +40,6 @@ fn run(stage: &Stage) -> Result<()> {
         verified >= u64::from(CONNECTIONS) * 99 / 100,
         "only {verified} connections"
     );
+    ensure!(results.joined_late() > 0, "nothing came in late: {results}");
     Ok(())
 }

@@ -235,7 +235,7 @@ impl World {
             Protocol::Tcp => Range::Secure,
             Protocol::Http => Range::SecureHttp,
         };
-        self.load_at(range, family, client, || Ok(()))
+        self.load_at(range, family, client, |_| Ok(()))
     }
 
     /// The same, doing something while the load runs.
@@ -245,6 +245,17 @@ impl World {
         family: usize,
         client: &[&str],
         meanwhile: impl FnOnce() -> Result<()>,
+    ) -> Result<(Load, Hops)> {
+        self.load_with(protocol, family, client, |_| meanwhile())
+    }
+
+    /// The same, handing over the client that runs.
+    pub(crate) fn load_with(
+        &self,
+        protocol: Protocol,
+        family: usize,
+        client: &[&str],
+        meanwhile: impl FnOnce(&mut Process) -> Result<()>,
     ) -> Result<(Load, Hops)> {
         let range = match protocol {
             Protocol::Tcp => Range::Server,
@@ -288,7 +299,7 @@ impl World {
         range: Range,
         family: usize,
         client: &[&str],
-        meanwhile: impl FnOnce() -> Result<()>,
+        meanwhile: impl FnOnce(&mut Process) -> Result<()>,
     ) -> Result<(Load, Hops)> {
         let name = match range.protocol() {
             Protocol::Tcp => "tcp",
@@ -319,10 +330,10 @@ impl World {
         ]
         .concat();
         let before = self.figures_if_installed()?.unwrap_or_default();
-        let process = self
+        let mut process = self
             .client
             .spawn(&self.node, &format!("load-client-{port}"), &args)?;
-        meanwhile()?;
+        meanwhile(&mut process)?;
         let text = process.finish(LIMIT)?;
         let hops = self
             .figures_if_installed()?

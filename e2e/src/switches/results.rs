@@ -1,0 +1,71 @@
+//! What the switches came to.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::load::report::Report;
+
+/// Times of one kind of step, milliseconds.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Times(Vec<u64>);
+
+impl Times {
+    pub(super) fn add(&mut self, time: Duration) {
+        self.0
+            .push(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn median(&self) -> u64 {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+    }
+
+    fn most(&self) -> u64 {
+        self.0.iter().copied().max().unwrap_or(0)
+    }
+}
+
+/// All of it.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Results {
+    /// Connections that were open all the while.
+    pub(super) connections: u32,
+    /// Commands that were killed in their midst.
+    pub(super) killed: u32,
+    /// Until every send that begins goes by TCP after `off`.
+    pub(super) effective: Times,
+    /// Until every socket has left after `off`.
+    pub(super) off: Times,
+    /// Until `uninstall` has ended.
+    pub(super) uninstall: Times,
+    /// Until the connections had come in again, and a tenth of the bytes at most went by the interfaces.
+    pub(super) back: Times,
+    /// What the load saw.
+    pub(super) load: Report,
+}
+
+impl fmt::Display for Results {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} connections, {} commands killed in their midst",
+            self.connections, self.killed
+        )?;
+        for (what, times) in [
+            ("off: every send by TCP", &self.effective),
+            ("off: every socket has left", &self.off),
+            ("uninstall", &self.uninstall),
+            ("all in again", &self.back),
+        ] {
+            let (count, median, most) = (times.0.len(), times.median(), times.most());
+            writeln!(
+                f,
+                "{what:<28}{count:>4} times, median {median:>6} ms, most {most:>6} ms"
+            )?;
+        }
+        write!(f, "load: {}", self.load)
+    }
+}
