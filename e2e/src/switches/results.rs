@@ -6,25 +6,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::load::report::Report;
+use crate::median::median;
 
 /// Times of one kind of step, milliseconds.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Times(Vec<u64>);
+pub(super) struct Times(Vec<f64>);
 
 impl Times {
     pub(super) fn add(&mut self, time: Duration) {
-        self.0
-            .push(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    }
-
-    fn median(&self) -> u64 {
-        let mut sorted = self.0.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() / 2).copied().unwrap_or(0)
-    }
-
-    fn most(&self) -> u64 {
-        self.0.iter().copied().max().unwrap_or(0)
+        self.0.push((time.as_secs_f64() * 1000.0).round());
     }
 }
 
@@ -60,7 +50,8 @@ impl fmt::Display for Results {
             ("uninstall", &self.uninstall),
             ("all in again", &self.back),
         ] {
-            let (count, median, most) = (times.0.len(), times.median(), times.most());
+            let (count, median) = (times.0.len(), median(times.0.clone()));
+            let most = times.0.iter().copied().fold(0.0, f64::max);
             writeln!(
                 f,
                 "{what:<28}{count:>4} times, median {median:>6} ms, most {most:>6} ms"
