@@ -142,20 +142,24 @@ pub const fn skip_step(size: u32) -> u16 {
     }
 }
 
-/// The next back-off after a look in vain.
+/// The next back-off after a look in vain, and how many sends go by until the next look.
 ///
-/// Always even, so that from look to look it is an odd number of sends: where answers are redirected, the
-/// reader's kernel acknowledges every second segment (`net/ipv4/tcp_input.c` `__tcp_ack_snd_check`), and looks an even
-/// number of sends apart would all find the last one unacknowledged (seen on 6.18, for seconds).
+/// Looks come in pairs, at one send and the next: where answers are redirected, the reader's kernel acknowledges every
+/// second segment (`net/ipv4/tcp_input.c` `__tcp_ack_snd_check`), and single looks an even number of sends apart
+/// would all find the last one unacknowledged (seen on 6.18, for seconds).
 #[inline(always)]
 #[must_use]
-pub const fn next_backoff(backoff: u16) -> u16 {
-    let next = backoff * 2 + 2;
-    if next > MAX_BACKOFF {
+pub const fn next_backoff(backoff: u16) -> (u16, u16) {
+    if backoff % 2 == 0 {
+        return (backoff + 1, 0);
+    }
+    let next = backoff * 2;
+    let next = if next > MAX_BACKOFF {
         MAX_BACKOFF
     } else {
         next
-    }
+    };
+    (next, next)
 }
 
 #[cfg(test)]
@@ -166,15 +170,18 @@ mod tests {
     };
 
     #[test]
-    fn looks_are_an_odd_number_of_sends_apart() {
-        let mut backoff = 0;
+    fn looks_come_in_pairs_that_are_rarer_each_time() {
+        let (mut backoff, mut last) = (0, 0);
         for _ in 0..10 {
-            let next = next_backoff(backoff);
-            assert!(next > backoff || next == MAX_BACKOFF);
-            assert_eq!(next % 2, 0, "the look is a send too");
-            backoff = next;
+            let (first, skip) = next_backoff(backoff);
+            assert_eq!(skip, 0, "the next send looks too");
+            (backoff, last) = {
+                let (next, skip) = next_backoff(first);
+                assert!(skip > last || skip == MAX_BACKOFF);
+                (next, skip)
+            };
         }
-        assert_eq!(backoff, MAX_BACKOFF);
+        assert_eq!((backoff, last), (MAX_BACKOFF, MAX_BACKOFF));
     }
 
     #[test]
