@@ -150,7 +150,7 @@ pub const fn skip_step(size: u32) -> u16 {
 #[inline(always)]
 #[must_use]
 pub const fn next_backoff(backoff: u16) -> (u16, u16) {
-    if backoff % 2 == 0 {
+    if backoff & 1 == 0 {
         return (backoff + 1, 0);
     }
     let next = backoff * 2;

@@ -212,17 +212,7 @@ impl Datapath {
     /// [`Error::Io`]. What is gone already is no error.
     pub fn remove(pins: &Pins) -> Result<(), Error> {
         Self::detach(pins)?;
-        let dir = pins.dir();
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return remove_root(pins),
-            Err(e) => return Err(Error::io("read", &dir, e)),
-        };
-        for entry in entries {
-            let entry = entry.map_err(|e| Error::io("read", &dir, e))?;
-            pins::remove(&entry.path())?;
-        }
-        fs::remove_dir(&dir).map_err(|e| Error::io("remove", &dir, e))?;
+        pins::remove_all(&pins.dir())?;
         remove_root(pins)
     }
 

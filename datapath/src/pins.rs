@@ -103,3 +103,65 @@ pub(crate) fn remove(path: &Path) -> Result<(), Error> {
         Err(e) => Err(Error::io("remove", path, e)),
     }
 }
+
+/// How often a directory is emptied that fills meanwhile.
+#[cfg(feature = "loader")]
+const TRIES: u32 = 50;
+
+/// Removes a directory and the pins in it; one that is gone is no error.
+///
+/// A process that was killed may end the call that it was in, which may be one that pins.
+#[cfg(feature = "loader")]
+pub(crate) fn remove_all(dir: &Path) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        let entries = match std::fs::read_dir(dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(Error::io("read", dir, e)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|e| Error::io("read", dir, e))?;
+            remove(&entry.path())?;
+        }
+        tries += 1;
+        match std::fs::remove_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty && tries < TRIES => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", dir, e));
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+#[cfg(all(test, feature = "loader"))]
+mod tests {
+    use std::fs;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::remove_all;
+
+    /// What a process does that was killed and has not ended yet.
+    #[test]
+    fn a_directory_that_fills_meanwhile_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let pins = dir.path().join("v4");
+        fs::create_dir(&pins).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let started = Instant::now();
+                while started.elapsed() < Duration::from_millis(50) {
+                    // Gone by then, or not.
+                    let _ = fs::write(pins.join("late"), "");
+                }
+            });
+            remove_all(&pins).unwrap();
+        });
+        assert!(!pins.exists());
+        remove_all(&pins).unwrap();
+    }
+}

@@ -63,9 +63,9 @@ pub struct RunArgs {
           value_parser = drain::duration)]
     reconcile_every: Duration,
 
-    /// Put the programs in place, say how it went, and end
-    #[arg(long, hide = true)]
-    programs_only: bool,
+    /// Put the programs in place for the keeper with this process id, say how it went, and end
+    #[arg(long, value_name = "PID", hide = true)]
+    programs_for: Option<u32>,
 
     #[command(flatten)]
     wanted: WantedArgs,
@@ -95,8 +95,8 @@ impl RunArgs {
     /// What cannot get better by waiting: no root, wrong settings, another keeper.
     pub fn run(&self) -> Result<Exit> {
         let wanted = self.wanted.wanted();
-        if self.programs_only {
-            return programs::only(&wanted, &wanted.check_host()?);
+        if let Some(keeper) = self.programs_for {
+            return programs::put_for(keeper, &wanted, &wanted.check_host()?);
         }
         log::info!("{}", Facts::gather(&wanted.pins).line());
         let mut host = wanted.check_host().context("nothing was changed")?;

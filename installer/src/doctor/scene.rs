@@ -18,14 +18,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::getppid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use sockway_datapath::{Pins, host};
 
 use super::exchange;
+use crate::sys::parent::end_with;
 
 /// Where the first process mounts cgroup2 where no mount of it can be used; every kernel with
 /// cgroups has the directory.
@@ -37,17 +36,6 @@ pub const PREFIX: &str = "sockway-doctor.";
 /// How long the exchange may take.
 const LIMIT: Duration = Duration::from_secs(25);
 const NONE: Option<&str> = None;
-
-/// Dies with its parent; an end that came before that was arranged counts too.
-fn end_with(parent: u32, signal: Signal) -> Result<()> {
-    set_pdeathsig(signal).context("cannot ask to end with the parent process")?;
-    let now = u32::try_from(getppid().as_raw()).unwrap_or(0);
-    ensure!(
-        now == parent,
-        "the process that asked for the proof is gone"
-    );
-    Ok(())
-}
 
 /// The first process.
 ///

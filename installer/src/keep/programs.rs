@@ -3,18 +3,20 @@
 //! Loading them reads the kernel's type information: tens of MiB for a moment, of which a process that
 //! runs for months would keep the most. So `sockway run` starts itself once more for that.
 
-use std::process::{Command, Stdio};
+use std::process::{self, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{self, Exit};
 use crate::node::undo::Undo;
 use crate::node::{Host, Wanted};
+use crate::sys::parent::end_with;
 use crate::ui;
 
-/// The option that makes `sockway run` do this and end.
-pub const OPTION: &str = "--programs-only";
+/// The option that makes `sockway run` do this for the process with that id and end.
+pub const OPTION: &str = "--programs-for";
 
 /// The running program, be its file replaced or removed meanwhile.
 pub(super) const SELF: &str = "/proc/self/exe";
@@ -38,7 +40,7 @@ pub struct Report {
 pub fn put() -> Result<Report> {
     let output = Command::new(SELF)
         .args(std::env::args_os().skip(1))
-        .arg(OPTION)
+        .args([OPTION, &process::id().to_string()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -55,12 +57,14 @@ fn read(answer: &[u8]) -> Result<Report> {
     }
 }
 
-/// What that process does.
+/// What that process does. It ends with the keeper: whoever comes after a keeper that was killed has the node
+/// to itself.
 ///
 /// # Errors
 ///
-/// Where nothing can be written to standard output.
-pub fn only(wanted: &Wanted, host: &Host) -> Result<Exit> {
+/// Where the keeper is gone, or nothing can be written to standard output.
+pub fn put_for(keeper: u32, wanted: &Wanted, host: &Host) -> Result<Exit> {
+    end_with(keeper, Signal::SIGKILL)?;
     // Nothing is taken back: the keeper goes on from here.
     let report = match wanted.install_programs(host, &mut Undo::default()) {
         Ok(done) => Report {

@@ -1,4 +1,5 @@
-//! The node's files and cgroups.
+//! The node's files, cgroups and processes.
 
 pub mod cgroup;
 pub mod files;
+pub mod parent;

@@ -122,3 +122,31 @@ fn a_node_that_is_not_ready_yet() {
     keeper.stop();
     node.run(&["uninstall", "--purge"], 0);
 }
+
+/// Whether a process puts programs in place for a keeper.
+fn loads_for(keeper: u32) -> bool {
+    let option = format!("--programs-for\0{keeper}\0");
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    let mut lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).contains(&option))
+}
+
+/// Else it would pin programs beside whoever has the node next.
+#[test]
+fn what_loads_programs_ends_with_a_keeper_that_is_killed() {
+    let Some(node) = Node::new("what_loads_programs_ends") else {
+        return;
+    };
+    for _ in 0..3 {
+        let keeper = Keeper::spawn(&node);
+        let id = keeper.id();
+        let (start, end) = (Duration::from_secs(20), Duration::from_millis(100));
+        until("it loads programs", start, || loads_for(id));
+        drop(keeper);
+        until("nobody does for it", end, || !loads_for(id));
+        node.run(&["uninstall"], 0);
+        assert!(!node.pins().root().exists(), "uninstall left pins");
+    }
+    node.run(&["uninstall", "--purge"], 0);
+    node.assert_gone(&[]);
+}

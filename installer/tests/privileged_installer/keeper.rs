@@ -44,6 +44,10 @@ impl Keeper {
         keeper
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn stop(mut self) {
         kill(
             Pid::from_raw(self.0.id().try_into().unwrap()),
