@@ -6,6 +6,7 @@
 //! called it, so that there is one way in which a pod gets registered.
 
 pub mod cache;
+mod memory;
 pub mod netns;
 pub mod plan;
 
@@ -31,6 +32,7 @@ use crate::cni::conflist::Conflist;
 use crate::cni::plugin;
 use crate::sys::files;
 use cache::Cached;
+pub use memory::Memory;
 use plan::{Life, Seen};
 
 /// Where the runtime's own notes on pods are.
@@ -68,13 +70,6 @@ impl SourceArgs {
             .collect::<Vec<_>>()
             .join(OsStr::new(","))
     }
-}
-
-/// What was seen by earlier calls of the same process.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// Registered pods whose namespaces, by inode number, could be seen: gone now, they are gone.
-    seen: HashSet<(OwnerKey, u64)>,
 }
 
 /// What was done.
@@ -171,12 +166,9 @@ pub fn run_again(
         complete: places.complete,
     };
 
-    let visible = rows.iter().map(|(owner, row)| (*owner, row.netns_inode));
-    let visible = visible.filter(|(_, inode)| seen.namespaces.contains(inode));
-    let visible: HashSet<(OwnerKey, u64)> = visible.collect();
     let mut in_doubt = 0;
     let retained = registry.retain(|owner, row| {
-        let expected = memory.seen.contains(&(*owner, row.netns_inode));
+        let expected = memory.has_seen(owner, row);
         let life = seen.life(owner, row, expected, now);
         in_doubt += usize::from(life == Life::InDoubt);
         report.young |= life == Life::Young;
@@ -187,7 +179,7 @@ pub fn run_again(
     report.failed = retained.errors.iter().map(ToString::to_string).collect();
     let removed: HashSet<OwnerKey> = retained.removed.iter().map(|(owner, _)| *owner).collect();
     rows.retain(|(owner, _)| !removed.contains(owner));
-    memory.seen = visible;
+    memory.note(&rows, &seen.namespaces);
 
     let ports = network.section().envoy_ports;
     let given = registry.give_back(ports.outbound, ports.inbound)?;
@@ -213,7 +205,7 @@ pub fn run_again(
         match network.register(cached, &cni.plugin_path(), &registry) {
             Ok(()) => {
                 report.registered.push(cached.title());
-                memory.seen.insert((cached.owner(), *inode));
+                memory.saw(cached.owner(), *inode);
             }
             Err(e) => report.failed.push(format!("{}: {e:#}", cached.title())),
         }
