@@ -10,11 +10,17 @@ pub(crate) use own::{
 /// How system calls look on the architecture this is built for.
 pub const ARCH: Arch = own::ARCH;
 
+/// Whether a processor may see what another one stores in another order, or load it in one. Programs
+/// cannot forbid it: none of the instructions that 5.10 takes is a barrier. See `switch`.
+pub(crate) const REORDERS: bool = own::REORDERS;
+
 #[cfg(target_arch = "x86_64")]
 mod own {
     use sockway_common::config::Arch;
 
     pub(super) const ARCH: Arch = Arch::X86_64;
+    /// Total store order: only a load may pass an earlier store.
+    pub(super) const REORDERS: bool = false;
 
     /// The fields of `pt_regs` that tell a system call.
     pub(crate) const REGS_CALL: &str = "orig_ax";
@@ -40,6 +46,7 @@ mod own {
     use sockway_common::config::Arch;
 
     pub(super) const ARCH: Arch = Arch::AARCH64;
+    pub(super) const REORDERS: bool = true;
 
     /// The fields of `pt_regs` that tell a system call.
     pub(crate) const REGS_CALL: &str = "syscallno";
