@@ -14,8 +14,8 @@ help: ## this list
 setup: ## install whatever is missing for build, demo and test
 	@scripts/setup
 
-build: ## static release binaries with the eBPF programs inside, in target/release
-	@scripts/setup build
+build: ## static release binaries with the eBPF programs inside, in target/release; ARGS="--arch arm64"
+	@scripts/setup build $(if $(findstring arm64,$(ARGS)),arm64)
 	@$(XTASK) build $(ARGS)
 
 demo: ## as root: two pods, two Envoys, plain against accelerated
@@ -80,8 +80,8 @@ test-cluster: ## as root: Sockway in such a cluster, as users install and run it
 	@scripts/setup build cluster
 	@$(XTASK) test-cluster $(ARGS)
 
-kernels: ## as root: the same checks on Linux 5.10, 6.1, 6.12 and 7.x under qemu
-	@scripts/setup build kernels
+kernels: ## as root: the same checks on Linux 5.10, 6.1, 6.12 and 7.x under qemu; ARGS="--arch arm64"
+	@scripts/setup build $(if $(findstring arm64,$(ARGS)),kernels-arm64,kernels)
 	@$(XTASK) kernels $(ARGS)
 
 soak: ## as root: verified traffic for long, of bounded length

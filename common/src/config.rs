@@ -63,10 +63,11 @@ impl Arch {
         recv_calls: [0, 19, 45, 47, 299],
         send_calls: [44, 46, 307],
     };
-    /// arm64 with 4 KiB pages: `arch/arm64/include/asm/memory.h`, `PSR_MODE_EL0t`, `asm-generic/unistd.h`.
+    /// arm64 with 4 KiB pages: `arch/arm64/include/asm/memory.h`, `asm-generic/unistd.h`, and of
+    /// `asm/ptrace.h` `PSR_MODE_EL0t` with `PSR_MODE32_BIT`: 32-bit programs have other numbers.
     pub const AARCH64: Self = Self {
         stack_size: 16 * 1024,
-        mode_mask: 0xf,
+        mode_mask: 0x1f,
         mode_user: 0,
         recv_calls: [63, 65, 207, 212, 243],
         send_calls: [206, 211, 269],

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sockway_common::cast::{FUNCTION, TYPES};
-use sockway_common::config::{Arch, Config};
+use sockway_common::config::Config;
 use sockway_common::offsets::{Offsets, UNKNOWN};
 use sockway_common::policy::fionread;
 
@@ -16,6 +16,7 @@ mod btf;
 mod fields;
 pub(crate) mod functions;
 
+pub use crate::arch::ARCH;
 pub use btf::Malformed;
 pub use fields::{from_table, missing, table};
 pub use functions::Functions;
@@ -50,13 +51,6 @@ pub fn config(offsets: Offsets) -> Config {
         ..Config::UNSET
     }
 }
-
-/// How system calls look on the architecture this is built for.
-pub const ARCH: Arch = if cfg!(target_arch = "aarch64") {
-    Arch::AARCH64
-} else {
-    Arch::X86_64
-};
 
 /// Reads this kernel's BTF.
 ///

@@ -16,6 +16,8 @@ mod trust;
 mod walk;
 
 #[cfg(feature = "loader")]
+mod arch;
+#[cfg(feature = "loader")]
 mod attach;
 #[cfg(feature = "loader")]
 pub mod cast;

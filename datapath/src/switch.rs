@@ -10,6 +10,7 @@ use sockway_common::part::Switched;
 use sockway_common::pod::OwnerKey;
 use sockway_common::signal;
 
+use crate::arch::REORDERS;
 use crate::stats::{map_error, open};
 use crate::{Error, Pins, Registry, sys};
 
@@ -61,7 +62,15 @@ pub fn look_again(pins: &Pins) -> Result<(), Error> {
 }
 
 /// Has every direction of the node looked at anew, and waits for programs that run.
+///
+/// A look keeps its answer under the epoch that it loaded first. Where processors reorder ([`REORDERS`]),
+/// one that runs now may see the new epoch and still the old state of what was changed before it. So the
+/// epoch grows only once every program has ended that may not see the change: whoever sees
+/// the new one began later, and RCU lets it see all that was stored before the wait.
 pub(crate) fn next_epoch(signals: &mut Array<MapData, u64>) -> Result<(), Error> {
+    if REORDERS {
+        wait_for_programs();
+    }
     // The programs count it up as well; one step that is lost between the two is made good by
     // the other's, for the value changes all the same. A large step, so that it always does.
     let epoch = read(signals, signal::EPOCH)?;
@@ -70,8 +79,18 @@ pub(crate) fn next_epoch(signals: &mut Array<MapData, u64>) -> Result<(), Error>
     Ok(())
 }
 
+/// Makes what programs have just changed, and grown the epoch for, hold for every send that begins:
+/// `pins` are theirs. The same argument as for [`next_epoch`]: they store in no order either.
+pub(crate) fn settle(pins: &Pins) -> Result<(), Error> {
+    if REORDERS {
+        return look_again(pins);
+    }
+    wait_for_programs();
+    Ok(())
+}
+
 /// Waits until every program that runs now has ended.
-pub(crate) fn wait_for_programs() {
+fn wait_for_programs() {
     if sys::wait_for_running_programs().is_err() {
         sleep(RUN);
     }

@@ -9,6 +9,8 @@ use std::{io, ptr, thread};
 use aya::EbpfLoader;
 use libc::sock_filter;
 
+use crate::arch::OPEN_CALLS;
+
 /// A loader that knows no types of the kernel: rustc emits no relocations against them.
 pub(crate) fn loader() -> EbpfLoader<'static> {
     let made = thread::spawn(|| {
@@ -44,12 +46,12 @@ fn open_nothing() -> io::Result<()> {
         instruction(IF_EQUAL, number(libc::SYS_openat)?, 0, 1),
         instruction(RETURN, NOT_THERE, 0, 0),
     ];
-    // arm64 has no other; musl opens by this one.
-    #[cfg(target_arch = "x86_64")]
-    filter.extend([
-        instruction(IF_EQUAL, number(libc::SYS_open)?, 0, 1),
-        instruction(RETURN, NOT_THERE, 0, 0),
-    ]);
+    for &call in OPEN_CALLS {
+        filter.extend([
+            instruction(IF_EQUAL, number(call)?, 0, 1),
+            instruction(RETURN, NOT_THERE, 0, 0),
+        ]);
+    }
     filter.push(instruction(RETURN, libc::SECCOMP_RET_ALLOW, 0, 0));
     let program = libc::sock_fprog {
         len: u16::try_from(filter.len()).map_err(io::Error::other)?,

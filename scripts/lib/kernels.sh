@@ -5,12 +5,13 @@
 # The kernels come from Debian whatever this machine is, through an apt
 # configuration of their own: nothing of this machine's packages changes.
 
-# NAME RELEASE META-PACKAGE: old versions leave the archive, so the newest of each is taken.
+# NAME RELEASE META-PACKAGE-: old versions leave the archive, so the newest of each is taken.
+# The architecture follows the last dash.
 KERNELS=(
-    "5.10 bullseye linux-image-cloud-amd64"
-    "6.1 bookworm linux-image-cloud-amd64"
-    "6.12 bookworm linux-image-6.12-cloud-amd64"
-    "7 sid linux-image-cloud-amd64"
+    "5.10 bullseye linux-image-cloud-"
+    "6.1 bookworm linux-image-cloud-"
+    "6.12 bookworm linux-image-6.12-cloud-"
+    "7 sid linux-image-cloud-"
 )
 # veth and bridge for pods, REDIRECT and owner for sidecars, kTLS with its ciphers, a disk.
 # What a kernel does not have as a module it has built in, or not at all.
@@ -18,31 +19,40 @@ KERNEL_MODULES=(
     veth bridge nf_tables nft_compat nft_chain_nat nft_counter
     xt_REDIRECT xt_owner xt_tcpudp tcp_diag tls gcm aesni_intel loop
 )
+KERNEL_MODULES_ARM64=("${KERNEL_MODULES[@]/aesni_intel/aes_ce_blk}" ctr ghash-generic)
 
 setup_kernels() {
-    local kernel name release package home=$SOCKWAY_CACHE/kernels missing=()
-    [[ $(uname -m) == x86_64 ]] || fail "the kernels are booted on x86_64 only, and this is $(uname -m)"
+    [[ $(uname -m) == x86_64 ]] || fail "the kernels are booted on x86_64 only, and this is $(uname -m); those for arm64 are the piece kernels-arm64"
     setup_e2e
     program qemu-system-x86_64 qemu-system-x86
+    kernel_tools
+    tools[SOCKWAY_KERNELS]=$SOCKWAY_CACHE/kernels
+    fetch_kernels "${tools[SOCKWAY_KERNELS]}" amd64 "${KERNEL_MODULES[@]}"
+}
+
+kernel_tools() {
     # Named, or apt would take it away where it is.
     packages qemu-utils busybox-static
     program cpio cpio
     program modprobe kmod
     program xz xz-utils
     program zstd zstd
-    tools[SOCKWAY_KERNELS]=$home
+}
+
+fetch_kernels() {
+    local home=$1 architecture=$2 modules=("${@:3}") kernel name release package missing=()
     for kernel in "${KERNELS[@]}"; do
-        [[ "$(cat "$home/${kernel%% *}/wanted" 2>/dev/null)" == "${KERNEL_MODULES[*]}" ]] ||
-            missing+=("$kernel")
+        [[ "$(cat "$home/${kernel%% *}/wanted" 2>/dev/null)" == "${modules[*]}" ]] ||
+            missing+=("$kernel$architecture")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     packages debian-archive-keyring
     mkdir -p "$home"
-    private_apt "$home/apt"
+    private_apt "$home/apt" "$architecture"
     for kernel in "${missing[@]}"; do
         read -r name release package <<<"$kernel"
-        say "fetching Linux $name of Debian $release (20 to 40 MB)"
-        fetch_kernel "$home" "$name" "$release" "$package"
+        say "fetching Linux $name of Debian $release for $architecture (20 to 40 MB)"
+        fetch_kernel "$home" "$name" "$release" "$package" "${modules[@]}"
     done
     rm -rf "$home/apt"
 }
@@ -58,7 +68,7 @@ debian_mirror() {
 }
 
 private_apt() {
-    local home=$1 mirror release key=/usr/share/keyrings/debian-archive-keyring.gpg
+    local home=$1 architecture=$2 mirror release key=/usr/share/keyrings/debian-archive-keyring.gpg
     rm -rf "$home"
     mkdir -p "$home"/{lists/partial,cache/archives/partial,preferences.d}
     touch "$home/status"
@@ -76,7 +86,8 @@ Dir::Cache "$home/cache";
 Dir::Etc::sourcelist "$home/sources.list";
 Dir::Etc::sourceparts "-";
 Dir::Etc::preferencesparts "$home/preferences.d";
-APT::Architecture "amd64";
+APT::Architecture "$architecture";
+APT::Architectures { "$architecture"; };
 APT::Sandbox::User "root";
 Acquire::Languages "none";
 EOF
@@ -88,23 +99,17 @@ EOF
 # Leaves vmlinuz, modules/*.ko, modules/order (in which they are loaded), release, and
 # wanted: the modules that were asked for.
 fetch_kernel() {
-    local home=$1/$2 release=$3 package=$4 work version image modules module file
+    local home=$1/$2 release=$3 package=$4 wanted=("${@:5}") work version module file
     work=$(mktemp -d "$1/$2.XXXXXX")
-    image=$("${kernel_apt[@]}" apt-cache show "$package/$release-security" 2>/dev/null | newest_image)
-    [[ -n $image ]] || image=$("${kernel_apt[@]}" apt-cache show "$package/$release" 2>/dev/null | newest_image)
-    [[ -n $image ]] || fail "Debian $release has no $package any more"
-    version=${image#linux-image-}
-    modules=("$image")
-    # Split since 7.x.
-    [[ -z $("${kernel_apt[@]}" apt-cache show "linux-binary-$version" 2>/dev/null) ]] ||
-        modules=("linux-binary-$version" "linux-modules-$version")
-    (cd "$work" && "${kernel_apt[@]}" apt-get -qq download "${modules[@]}" 9>&-) ||
-        fail "apt cannot fetch ${modules[*]}; its own message is above"
+    # The archive names files of old releases' updates that it has no more: then the release's own.
+    version=$(download_kernel "$work" "$package" "$release-security") ||
+        version=$(download_kernel "$work" "$package" "$release") ||
+        fail "apt can fetch no $package of Debian $release; its own message is above"
     for file in "$work"/*.deb; do dpkg -x "$file" "$work/tree"; done
     [[ -d $work/tree/lib ]] || ln -s usr/lib "$work/tree/lib"
     depmod -b "$work/tree" "$version" 2>/dev/null
     mkdir -p "$work/new/modules"
-    for module in "${KERNEL_MODULES[@]}"; do
+    for module in "${wanted[@]}"; do
         modprobe -S "$version" -d "$work/tree" --show-depends "$module" 2>/dev/null || true
     done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
         module=$(basename "$file")
@@ -119,10 +124,24 @@ fetch_kernel() {
     cp "$work"/tree/boot/vmlinuz-* "$work/new/vmlinuz" 2>/dev/null ||
         cp "$work/tree/lib/modules/$version/vmlinuz" "$work/new/vmlinuz"
     printf '%s\n' "$version" >"$work/new/release"
-    printf '%s\n' "${KERNEL_MODULES[*]}" >"$work/new/wanted"
+    printf '%s\n' "${wanted[*]}" >"$work/new/wanted"
     rm -rf "$home"
     mv "$work/new" "$home"
     rm -rf "$work"
+}
+
+# Leaves the packages of the newest version of a suite in a directory; says which that is.
+download_kernel() {
+    local work=$1 package=$2 suite=$3 image version modules
+    image=$("${kernel_apt[@]}" apt-cache show "$package/$suite" 2>/dev/null | newest_image)
+    [[ -n $image ]] || return 1
+    version=${image#linux-image-}
+    modules=("$image")
+    # Split since 7.x.
+    [[ -z $("${kernel_apt[@]}" apt-cache show "linux-binary-$version" 2>/dev/null) ]] ||
+        modules=("linux-binary-$version" "linux-modules-$version")
+    (cd "$work" && "${kernel_apt[@]}" apt-get -qq download "${modules[@]}" 9>&-) || return 1
+    printf '%s\n' "$version"
 }
 
 # The image that the newest meta package wants.

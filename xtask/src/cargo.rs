@@ -12,7 +12,11 @@ use crate::{Workspace, command};
 /// A cargo command in the workspace's root that builds into its target directory;
 /// in CI one that refuses a `Cargo.lock` out of date.
 pub fn cargo(workspace: &Workspace) -> Command {
-    let mut command = Command::new(path());
+    in_workspace(Command::new(path()), workspace)
+}
+
+/// The same of another cargo.
+pub fn in_workspace(mut command: Command, workspace: &Workspace) -> Command {
     if env::var_os("CI").is_some() {
         command.arg("--locked");
     }

@@ -1,5 +1,6 @@
 //! The project's own commands, run as `cargo xtask VERB` or through the Makefile.
 
+pub mod arch;
 pub mod cargo;
 pub mod command;
 pub mod e2e;
@@ -9,6 +10,7 @@ pub mod kernels;
 pub mod members;
 pub mod ring;
 pub mod suite;
+pub mod target;
 pub mod toolchain;
 pub mod tools;
 pub mod tracked;

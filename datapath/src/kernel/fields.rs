@@ -3,6 +3,8 @@
 use sockway_common::cast;
 use sockway_common::offsets::{OFFSETS, Offsets, UNKNOWN};
 
+use crate::arch::{REGS_CALL, REGS_FOURTH, REGS_MODE, REGS_THIRD};
+
 /// One kernel field: its type, its path in it, and where its offset goes.
 pub(super) struct Field {
     pub(super) of: &'static str,
@@ -98,24 +100,6 @@ pub(super) const FIELDS: [Field; OFFSETS - OTHERS.len() - cast::TYPES.len()] = f
 
 /// An array of three dimensions, which BTF may show as one of one.
 pub(super) const GENERATIONS: &str = "lruvec.lrugen.nr_pages";
-
-/// The fields of `pt_regs` that tell a system call, by architecture.
-#[cfg(target_arch = "aarch64")]
-const REGS_CALL: &str = "syscallno";
-#[cfg(target_arch = "aarch64")]
-const REGS_MODE: &str = "pstate";
-#[cfg(target_arch = "aarch64")]
-const REGS_THIRD: &str = "regs[2]";
-#[cfg(target_arch = "aarch64")]
-const REGS_FOURTH: &str = "regs[3]";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_CALL: &str = "orig_ax";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_MODE: &str = "cs";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_THIRD: &str = "dx";
-#[cfg(not(target_arch = "aarch64"))]
-const REGS_FOURTH: &str = "r10";
 
 /// Every field as `type.path`, with its offset in bytes; `None` where the kernel lacks it.
 /// The last rows are what is no plain field: sizes, the offset of a bit, in bits, and ids of types.

@@ -17,7 +17,7 @@ use sockway_common::order::{seen, what};
 use super::SOON;
 use super::order::{self, Runner};
 use crate::stats::{self, map_error, open};
-use crate::switch::wait_for_programs;
+use crate::switch;
 use crate::{Error, Pins};
 
 /// What became of the sockets that were to leave.
@@ -88,7 +88,7 @@ pub fn leave_all(pins: &Pins, patience: Duration) -> Result<Left, Error> {
     for &cookie in &leaving {
         runner.run(&mut order::by_cookie(what::CLOSE, cookie))?;
     }
-    wait_for_programs();
+    switch::settle(pins)?;
     let start = Instant::now();
     let mut left = Left::default();
     loop {

@@ -321,8 +321,7 @@ impl Late {
                 .run(&mut order::by_cookie(what::CLOSE, cookie))?;
         }
         // What was decided before has begun its send by now.
-        crate::switch::wait_for_programs();
-        Ok(())
+        crate::switch::settle(&self.pins)
     }
 
     /// Opens who was seen at rest, lets out who may go.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use sockway_common::order::Order;
 
 use super::holders::{Holders, numbers};
+use crate::arch::WAIT_CALLS;
 use crate::{Error, host};
 
 /// A bit of `CapEff` (include/uapi/linux/capability.h).
@@ -44,14 +45,6 @@ const AT_REST: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_wait4,
     libc::SYS_waitid,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_epoll_wait,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_poll,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_select,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_pause,
 ];
 
 /// Checks that every process of the node can be seen in `proc`.
@@ -243,7 +236,7 @@ fn rests(text: &str) -> bool {
     text.split(' ')
         .next()
         .and_then(|word| word.parse().ok())
-        .is_some_and(|call: libc::c_long| AT_REST.contains(&call))
+        .is_some_and(|call: libc::c_long| AT_REST.contains(&call) || WAIT_CALLS.contains(&call))
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use sockway_common::layout::program;
 use sockway_common::pair::hop;
 use sockway_common::program::{SERVER, sign};
 use sockway_common::scope;
-use sockway_datapath::Datapath;
 use sockway_datapath::kernel::Hooks;
 use sockway_datapath::receive_hook::ReceiveHook;
+use sockway_datapath::{Datapath, host};
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
 
@@ -36,6 +36,15 @@ fn node(test: &str) -> Option<(Node, Hooks)> {
     let report = Datapath::install(&node.options()).expect("install");
     node.pod("10.9.0.1", scope::AUTO);
     Some((node, report.hooks))
+}
+
+/// Whether this kernel has no hook at the end of receiving calls: the tracepoint came with 6.3, and arm64
+/// took no programs on functions before.
+fn lacks_ends() -> bool {
+    let release = host::kernel_release();
+    let mut numbers = release.split('.').map_while(|n| n.parse::<u32>().ok());
+    let version = (numbers.next(), numbers.next());
+    cfg!(target_arch = "aarch64") && version < (Some(6), Some(3))
 }
 
 /// Answers `ROUNDS` messages from an epoll loop; `whole`: reads on until `EAGAIN`.
@@ -103,8 +112,9 @@ fn level_triggered_readers_take_part() {
     );
     drop(short);
     let to_end = listen(APPLICATION);
-    assert_eq!(takes_part(&node, &to_end, whole, true), hooks.ends);
-    assert!(hooks.ends, "no hook at the end of receiving calls");
+    let wanted = hooks.ends || node.comes_in_at_once();
+    assert_eq!(takes_part(&node, &to_end, whole, true), wanted);
+    assert!(hooks.ends || lacks_ends(), "no hook at the end of calls");
 }
 
 #[test]
@@ -121,7 +131,7 @@ fn edge_triggered_readers_take_part_if_they_read_to_the_end() {
     drop(short);
     let whole = listen(APPLICATION);
     assert_eq!(takes_part(&node, &whole, events, true), hooks.ends);
-    assert!(hooks.ends, "no hook at the end of receiving calls");
+    assert!(hooks.ends || lacks_ends(), "no hook at the end of calls");
 }
 
 /// Both ends are this executable: what its accepted ends show counts for one that only sends.
@@ -136,7 +146,8 @@ fn who_only_sends_takes_part_once_its_executable_is_known() {
         let before = to_application(&node);
         exchange(&listener, EpollFlags::EPOLLIN, whole, false);
         let redirected = to_application(&node) - before;
-        let wanted = if hooks.ends { ROUNDS as u64 } else { 0 };
+        let wanted = hooks.ends || node.comes_in_at_once();
+        let wanted = if wanted { ROUNDS as u64 } else { 0 };
         assert_eq!(redirected, wanted, "known by the connection before");
     }
 }

@@ -225,6 +225,8 @@ pub(crate) fn ends(sender: Own, receiver: u64) -> Option<Ends> {
     let at = At::sock(receiver);
     let copied_seq: u32 = at.get(config!(offsets.tcp_copied_seq))?;
     let rcv_nxt: u32 = at.get(config!(offsets.tcp_rcv_nxt))?;
+    // These two in any order: the sender's lock is held, and where all it sent is acknowledged `rcv_nxt`
+    // stands still and was stored before the acknowledgement came, by way of the sender's lock.
     // Read last: a reader seen outside its call now begins its next call anew. arm64 may let
     // one load pass another, but none whose address needs the other's value. Where the two
     // differ, which may change the address by some bytes, it does not matter any more what is read.

@@ -88,7 +88,8 @@ pub(super) fn join(sk: *mut c_void, own: Own, order: &Order) -> u32 {
         ends::set!(row, why, reason as u32);
         return reason as u32;
     }
-    // First, for others may redirect as soon as both are set.
+    // First, for others may redirect as soon as both are set. On arm64 too: between the two stores
+    // `insert` lets go of one lock and takes another, and a release stays before a later acquire.
     ends::set!(row, open, 0);
     // What it sent until now went by TCP, whatever its direction was before.
     ends::set!(row, joins, now.joins.wrapping_add(1));

@@ -17,7 +17,8 @@ use crate::{ends, kernel, known, signals};
 pub(super) fn other_end<'a>(state: &mut SockState) -> Option<&'a EndRow> {
     if state.peer_cookie == 0 {
         let own = ends::get(state.cookie)?;
-        // The accepting end writes these two on its own CPU, the cookie last.
+        // The accepting end writes these two on its own CPU, the cookie last; arm64 may show or load
+        // them the other way around. Neither changes again, so with both in hand the order says nothing.
         let name = &raw const own.peer;
         // SAFETY: an aligned word of the row.
         let cookie = unsafe { name.read_volatile() };
@@ -40,7 +41,9 @@ pub(super) fn other_end<'a>(state: &mut SockState) -> Option<&'a EndRow> {
 /// ends through all of the caller's rest. 0: yes; else a [`Reason`] and one.
 #[inline(never)]
 pub(super) fn look(state: &mut SockState) -> u32 {
-    // First: what changes from here on grows the epoch again.
+    // First: what changes from here on grows the epoch again. arm64 may load what follows before it
+    // and keep an old answer under a new epoch; so where much hangs on it (off, leaving), user
+    // space grows it once more after every such look has ended (`datapath/src/switch.rs`).
     let epoch = signals::epoch();
     let verdict = check(state);
     state.epoch = epoch;

@@ -6,7 +6,8 @@
 #   @@ done
 #
 # Everything else on the console is for people. /settings comes with the kernel:
-# CHECKS, PACE (how much slower than usual this machine is), JOBS, INTEGRITY, TESTS (words in tests' names).
+# CHECKS, PACE (how much slower than usual this machine is), JOBS, INTEGRITY, TESTS (words in tests'
+# names), LACKS (a word in what `status` says of a rule that cannot work in full on this kernel).
 bb=/bin/busybox
 here=/opt/sockway
 bin=$here/target/release
@@ -76,7 +77,7 @@ load() {
     # Only a kernel without BTF may make a rule work with less, but for what this kernel lacks or does wrong.
     [ "$1" = no-btf ] || $bb grep -q '"limits": \[\]' /tmp/status ||
         ! $bb sed -n '/"limits": \[/,/\]/p' /tmp/status | $bb grep '^ *"' |
-        $bb grep -v -e '"limits"' -e IP_RECVERR -e FIONREAD || return 1
+        $bb grep -v -e '"limits"' -e IP_RECVERR -e FIONREAD -e "$LACKS" || return 1
     sockway "$1" uninstall --purge >/dev/null
 }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,17 +11,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::console::{Console, Event};
-use super::{Kernel, image};
+use super::{Kernel, fetched, image, qemu};
 use crate::interrupt;
 
-const QEMU: &str = "qemu-system-x86_64";
-/// A guest's memory, MiB; the archive takes some 400 of it.
-const MEMORY: &str = "2048";
 /// Panics end qemu (`-no-reboot`), and everything that is no way to go on is a panic. A busy
 /// machine makes a guest's clock stand still for seconds: its own test of the timer fails then,
 /// and a processor seems stuck.
 const COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 no_timer_check";
+    "quiet panic=-1 oops=panic softlockup_panic=1 watchdog_thresh=60 no_timer_check";
 /// How often we look for an interruption.
 const TICK: Duration = Duration::from_millis(200);
 /// How long the words of a panic may take to come in full.
@@ -46,7 +43,7 @@ pub struct Plan {
 
 impl Plan {
     /// As `init.sh` reads it.
-    fn settings(&self) -> String {
+    fn settings(&self, kernel: &Kernel) -> String {
         let Self {
             checks,
             pace,
@@ -56,10 +53,11 @@ impl Plan {
             limit: _,
         } = self;
         format!(
-            "CHECKS='{}'\nPACE={pace}\nJOBS={jobs}\nINTEGRITY='{}'\nTESTS='{}'\n",
+            "CHECKS='{}'\nPACE={pace}\nJOBS={jobs}\nINTEGRITY='{}'\nTESTS='{}'\nLACKS='{}'\n",
             checks.join(" "),
             integrity.join(" "),
-            tests.join(" ")
+            tests.join(" "),
+            kernel.lacks()
         )
     }
 }
@@ -85,7 +83,7 @@ impl Drop for Guest {
 /// When qemu cannot be started or the console cannot be kept. What goes wrong in the
 /// guest is in the [`Console`].
 pub fn boot(kernel: &Kernel, root: &Path, plan: &Plan, directory: &Path) -> Result<Console> {
-    let own = image::of_kernel(kernel, &plan.settings(), directory)?;
+    let own = image::of_kernel(kernel, &plan.settings(kernel), directory)?;
     let archive = join(
         root,
         &own,
@@ -93,24 +91,17 @@ pub fn boot(kernel: &Kernel, root: &Path, plan: &Plan, directory: &Path) -> Resu
     )?;
     let log = directory.join(format!("{}.log", kernel.name));
     let mut log = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-    let mut command = Command::new(QEMU);
+    let mut command = qemu::command(kernel);
     command
-        // KVM is not to be had in most virtual machines, and emulation is the same everywhere.
-        .args([
-            "-accel",
-            "tcg",
-            "-cpu",
-            kernel.cpu(),
-            "-smp",
-            "2",
-            "-m",
-            MEMORY,
-        ])
         .arg("-kernel")
         .arg(kernel.directory.join("vmlinuz"))
         .arg("-initrd")
         .arg(&archive)
-        .args(["-append", COMMAND_LINE])
+        .arg("-append")
+        .arg(format!(
+            "console={} {COMMAND_LINE}",
+            qemu::console(kernel.arch)
+        ))
         .args([
             "-nodefaults",
             "-nographic",
@@ -120,9 +111,10 @@ pub fn boot(kernel: &Kernel, root: &Path, plan: &Plan, directory: &Path) -> Resu
         ])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    let child = command
-        .spawn()
-        .with_context(|| format!("cannot start {QEMU}: run scripts/setup kernels"))?;
+    let child = command.spawn().with_context(|| {
+        let (_, setup) = fetched(kernel.arch);
+        format!("cannot start {}: run {setup}", qemu::program(kernel.arch))
+    })?;
     let mut guest = Guest { child };
     let lines = lines(&mut guest.child)?;
     let mut console = Console::default();
@@ -210,6 +202,7 @@ fn progress(kernel: &str, event: &Event) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arch::Arch;
 
     fn heard(said: &[&str], keep_open: bool, limit: Duration) -> (Console, String) {
         let (sender, receiver) = mpsc::channel();
@@ -248,7 +241,12 @@ mod tests {
             tests: vec!["late".into()],
             limit: Duration::ZERO,
         };
-        let expected = "CHECKS='load semantics'\nPACE=4\nJOBS=8\nINTEGRITY='a/b'\nTESTS='late'\n";
-        assert_eq!(plan.settings(), expected);
+        let kernel = Kernel {
+            name: "6.1".into(),
+            arch: Arch::Arm64,
+            directory: PathBuf::new(),
+        };
+        let expected = "CHECKS='load semantics'\nPACE=4\nJOBS=8\nINTEGRITY='a/b'\nTESTS='late'\nLACKS='edge-triggered'\n";
+        assert_eq!(plan.settings(&kernel), expected);
     }
 }

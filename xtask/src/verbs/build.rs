@@ -1,6 +1,5 @@
 //! `cargo xtask build`: the eBPF object, then the static release binaries with it inside.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,12 +7,14 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Verb, ebpf, no_arguments};
 use crate::Workspace;
-use crate::{cargo, command, elf};
+use crate::arch::Arch;
+use crate::target::Target;
+use crate::{command, elf};
 
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "build",
-    help: "build the static release binaries into target/release",
+    help: "the static release binaries into target/release [--arch arm64: into target/release-arm64]",
     run,
 };
 
@@ -22,13 +23,24 @@ pub const VERB: Verb = Verb {
 const PACKAGES: &[&[&str]] = &[&["sockway-cni"], &["sockway", "sockway-e2e"]];
 
 fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    no_arguments(arguments)?;
-    build(workspace)
+    let (arch, rest) = Arch::take(arguments)?;
+    no_arguments(&rest)?;
+    build_for(workspace, arch, &[])
 }
 
 /// Where the binaries are.
 pub fn directory(workspace: &Workspace) -> PathBuf {
-    workspace.target().join("release")
+    directory_of(workspace, Arch::HOST)
+}
+
+/// Where those of an architecture are.
+pub fn directory_of(workspace: &Workspace, arch: Arch) -> PathBuf {
+    let target = workspace.target();
+    if arch == Arch::HOST {
+        target.join("release")
+    } else {
+        target.join(format!("release-{}", arch.name()))
+    }
 }
 
 /// Builds everything.
@@ -44,64 +56,46 @@ pub fn build(workspace: &Workspace) -> Result<()> {
 /// # Errors
 /// As for [`build`].
 pub fn build_with(workspace: &Workspace, further: &[&str]) -> Result<()> {
+    build_for(workspace, Arch::HOST, further)
+}
+
+/// Builds everything and further packages for an architecture; the programs are one object for all.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_for(workspace: &Workspace, arch: Arch, further: &[&str]) -> Result<()> {
+    let target = Target::choose(workspace, arch)?;
     let object = ebpf::build(workspace, &[])?;
-    let target = Target::choose()?;
-    eprintln!("build: static, for {}", target.triple);
+    eprintln!("build: static, for {}", target.triple());
     let further = if further.is_empty() {
         None
     } else {
         Some(further)
     };
     for packages in PACKAGES.iter().copied().chain(further) {
-        let mut cargo = cargo::cargo(workspace);
-        cargo.args(["build", "--release", "--target", &target.triple]);
+        let mut cargo = target.cargo(workspace, "build");
+        cargo.arg("--release");
         cargo.args(packages.iter().flat_map(|package| ["--package", package]));
         cargo.env("SOCKWAY_EBPF_OBJECT", &object);
-        if let Some(flags) = &target.flags {
-            cargo
-                .env_remove("CARGO_ENCODED_RUSTFLAGS")
-                .env("RUSTFLAGS", flags);
-        }
         command::run(&mut cargo)?;
-        let built = workspace.target().join(&target.triple).join("release");
+        let built = workspace.target().join(target.triple()).join("release");
         for package in packages {
-            place(&built.join(package), &directory(workspace).join(package))?;
+            place(
+                arch,
+                &built.join(package),
+                &directory_of(workspace, arch).join(package),
+            )?;
         }
     }
     Ok(())
 }
 
-/// What the binaries are compiled for.
-struct Target {
-    triple: String,
-    /// `RUSTFLAGS`, where the default ones do not link statically.
-    flags: Option<String>,
-}
-
-impl Target {
-    /// musl where its standard library is installed (it starts fastest), else the host's.
-    fn choose() -> Result<Self> {
-        let host = cargo::host()?;
-        let musl = host.replace("-gnu", "-musl");
-        if cargo::has_std(&musl)? {
-            return Ok(Self {
-                triple: musl,
-                flags: None,
-            });
-        }
-        let flags = env::var("RUSTFLAGS").unwrap_or_default();
-        let flags = format!("{flags} -C target-feature=+crt-static")
-            .trim()
-            .to_owned();
-        Ok(Self {
-            triple: host,
-            flags: Some(flags),
-        })
+/// Checks that it is static and for its architecture, and copies it, by rename: the old one may be running.
+fn place(arch: Arch, from: &Path, to: &Path) -> Result<()> {
+    let machine = elf::architecture(from)?;
+    if machine != arch.name() {
+        bail!("{} is for {machine}, not {}", from.display(), arch.name());
     }
-}
-
-/// Checks that it is static and copies it, by rename: the old one may be running.
-fn place(from: &Path, to: &Path) -> Result<()> {
     if let Some(loader) = elf::loader(from)? {
         bail!(
             "{} is not static: it asks for the loader {loader}",
@@ -118,6 +112,6 @@ fn place(from: &Path, to: &Path) -> Result<()> {
         .map(|metadata| metadata.len() / 1024)
         .unwrap_or_default();
     fs::rename(&new, to).with_context(|| format!("cannot write {}", to.display()))?;
-    eprintln!("build: {} (static, {size} KiB)", to.display());
+    eprintln!("build: {} (static, {machine}, {size} KiB)", to.display());
     Ok(())
 }

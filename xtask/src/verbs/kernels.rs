@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::Verb;
 use crate::Workspace;
+use crate::arch::Arch;
 use crate::interrupt;
 use crate::kernels::machine::{self, Plan};
 use crate::kernels::table::{self, Found};
@@ -20,7 +21,7 @@ use crate::ring::{Count, Ring};
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "kernels",
-    help: "other kernels under qemu [KERNEL...] [--only CHECK[,CHECK]] [--test WORD] [--all] [--at-once N] [-o json]",
+    help: "other kernels under qemu [KERNEL...] [--arch arm64] [--only CHECK[,CHECK]] [--test WORD] [--all] [--at-once N] [-o json]",
     run,
 };
 
@@ -35,18 +36,25 @@ const INTEGRITY: [&str; 7] = [
     "integrity/resets",
     "integrity/blocking_both",
 ];
-/// Emulation is about ten times slower, but most of what suites do is waiting.
-const PACE: u32 = 5;
+/// Emulation is about ten times slower, but most of what suites do is waiting; of another
+/// architecture it is slower still.
+const fn pace(arch: Arch) -> u32 {
+    match arch {
+        Arch::Amd64 => 5,
+        Arch::Arm64 => 10,
+    }
+}
 /// Runs of the semantics suite at a time: most wait.
 const JOBS: u32 = 12;
-/// A guest is ended after that.
-const LIMIT: Duration = Duration::from_mins(30);
+/// A guest is ended after that, times its pace.
+const LIMIT: Duration = Duration::from_mins(6);
 /// The same where it runs every case.
-const LIMIT_ALL: Duration = Duration::from_hours(1);
+const LIMIT_ALL: Duration = Duration::from_mins(12);
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 struct Options {
+    arch: Arch,
     kernels: Vec<String>,
     checks: Vec<String>,
     tests: Vec<String>,
@@ -57,10 +65,10 @@ struct Options {
 
 fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
-    if cfg!(not(target_arch = "x86_64")) {
-        bail!("the kernels are for x86_64 machines only");
+    if options.arch == Arch::Amd64 && Arch::HOST != Arch::Amd64 {
+        bail!("amd64's kernels are booted on amd64 only: --arch arm64");
     }
-    let kernels = Kernel::choose(workspace, &options.kernels)?;
+    let kernels = Kernel::choose(workspace, options.arch, &options.kernels)?;
     if options.json {
         let found = check(workspace, &kernels, &options)?;
         println!("{:#}", table::json(&found));
@@ -88,10 +96,13 @@ fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
 /// Builds what guests need and hears all of them out.
 fn check(workspace: &Workspace, kernels: &[Kernel], options: &Options) -> Result<Vec<Found>> {
     interrupt::survive()?;
-    let directory = workspace.target().join("kernels");
+    let directory = workspace.target().join(match options.arch {
+        Arch::Amd64 => "kernels",
+        Arch::Arm64 => "kernels-arm64",
+    });
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
-    let root = image::build(workspace, &directory)?;
+    let root = image::build(workspace, options.arch, &directory)?;
     eprintln!("consoles: {}/KERNEL.log", directory.display());
     boot_all(kernels, &root, options, &directory)
 }
@@ -103,9 +114,10 @@ fn boot_all(
     options: &Options,
     directory: &Path,
 ) -> Result<Vec<Found>> {
+    let pace = pace(options.arch);
     let plan = Plan {
         checks: options.checks.clone(),
-        pace: PACE,
+        pace,
         jobs: JOBS,
         integrity: if options.all {
             vec!["integrity/".to_owned()]
@@ -113,7 +125,7 @@ fn boot_all(
             INTEGRITY.map(str::to_owned).to_vec()
         },
         tests: options.tests.clone(),
-        limit: if options.all { LIMIT_ALL } else { LIMIT },
+        limit: pace * if options.all { LIMIT_ALL } else { LIMIT },
     };
     let waiting = Mutex::new(kernels.iter().enumerate().collect::<VecDeque<_>>());
     let found = Mutex::new(Vec::new());
@@ -147,7 +159,9 @@ fn boot_all(
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
+        let (arch, arguments) = Arch::take(arguments)?;
         let mut options = Self {
+            arch,
             kernels: Vec::new(),
             checks: CHECKS.map(str::to_owned).to_vec(),
             tests: Vec::new(),
@@ -216,11 +230,13 @@ mod tests {
         let all = parse("").unwrap();
         assert_eq!((all.checks.len(), all.kernels.len()), (CHECKS.len(), 0));
         let some =
-            parse("6.1 5.10 --only load,semantics --test late::a --at-once 1 -o json").unwrap();
+            parse("6.1 5.10 --arch arm64 --only load,semantics --test late::a --at-once 1 -o json")
+                .unwrap();
         assert_eq!(some.tests, ["late::a"]);
         assert_eq!(some.kernels, ["6.1", "5.10"]);
         assert_eq!(some.checks, ["load", "semantics"]);
         assert!(some.json && some.at_once == 1);
+        assert_eq!((all.arch, some.arch), (Arch::HOST, Arch::Arm64));
     }
 
     #[test]

@@ -8,6 +8,8 @@
 use std::fs;
 use std::path::Path;
 
+use crate::arch::ASK_CALLS;
+
 /// Of include/uapi/linux/eventpoll.h.
 const EPOLLIN: u32 = 0x1;
 const EPOLLPRI: u32 = 0x2;
@@ -15,12 +17,7 @@ const EPOLLRDNORM: u32 = 0x40;
 const EPOLLRDHUP: u32 = 0x2000;
 const EPOLLET: u32 = 1 << 31;
 
-const EPOLL_CALLS: &[libc::c_long] = &[
-    libc::SYS_epoll_pwait,
-    libc::SYS_epoll_pwait2,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_epoll_wait,
-];
+const EPOLL_CALLS: &[libc::c_long] = &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
 const READ_CALLS: &[libc::c_long] = &[
     libc::SYS_read,
     libc::SYS_readv,
@@ -42,7 +39,7 @@ pub(super) fn thread(proc: &Path, pid: u32, thread: u32, inode: u64) -> bool {
         let target = fs::read_link(proc.join(format!("{pid}/fd/{file}")));
         return target.is_ok_and(|target| target.as_os_str() == &*format!("socket:[{inode}]"));
     }
-    EPOLL_CALLS.contains(&call)
+    (EPOLL_CALLS.contains(&call) || ASK_CALLS.contains(&call))
         && read(&format!("fdinfo/{file}")).is_ok_and(|set| is_wanted(&set, inode))
 }
 
