@@ -157,7 +157,7 @@ pub fn run_again(
     let known = cache::read(&sources.cni_cache_dir)?;
     let places = netns::Places::find(&sources.netns_dir);
     let mut rows = registry.sandboxes()?;
-    let seen = Seen {
+    let mut seen = Seen {
         cached: known
             .iter()
             .map(|c| (c.owner(), places.of(&c.netns)))
@@ -165,6 +165,12 @@ pub fn run_again(
         namespaces: places.inodes(),
         complete: places.complete,
     };
+    for (owner, row) in &rows {
+        // Entering namespaces takes time: only of those that no cache knows.
+        if !seen.cached.contains_key(owner) && places.is_anothers(row.netns_inode, row.ips()) {
+            seen.namespaces.remove(&row.netns_inode);
+        }
+    }
 
     let mut in_doubt = 0;
     let retained = registry.retain(|owner, row| {

@@ -12,6 +12,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::SockaddrLike;
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
+use sockway_common::addr::IpKey;
 use sockway_datapath::host;
 
 use super::plan::Cached;
@@ -87,6 +88,15 @@ impl Places {
     /// Inode numbers of all.
     pub fn inodes(&self) -> HashSet<u64> {
         self.found.keys().copied().collect()
+    }
+
+    /// Whether the namespace with that inode number was looked into and has none of these addresses: the kernel hands
+    /// the numbers of namespaces that are gone out again.
+    pub fn is_anothers(&self, inode: u64, ips: &[IpKey]) -> bool {
+        let Some(Ok(there)) = self.found.get(&inode).map(|path| addresses(path)) else {
+            return false;
+        };
+        !ips.is_empty() && !ips.iter().any(|ip| there.contains(&IpAddr::from(*ip)))
     }
 
     /// What can be said of an attachment whose namespace a cache has at `path`.

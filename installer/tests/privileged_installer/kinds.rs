@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -291,6 +292,32 @@ fn an_address_that_was_given_again_is_the_younger_pods() {
         assert_eq!(node.json(&["pods"], 0).as_array().unwrap().len(), 1);
     }
     drop(young);
+    node.run(&["uninstall", "--purge"], 0);
+    node.assert_gone(&[]);
+}
+
+/// The kernel hands the number of a namespace that is gone out again, to somebody who is no pod.
+#[test]
+fn a_namespace_without_a_pods_address_is_not_the_pods() {
+    let Some(node) = Node::new("a_namespace_without_a_pods_address") else {
+        return;
+    };
+    let pod = Pod::start(&node, "c7", "10.9.0.7");
+    node.cache(&pod.attachment);
+    let keeper = Keeper::start_with(&node, &["--reconcile-every", "1s"]);
+    assert_eq!(metric("sockway_pods"), 1);
+    // Some runtimes' caches cannot be seen: it lives, for its namespace has its address.
+    fs::remove_file(node.cached(&pod.attachment)).unwrap();
+    sleep(Duration::from_millis(2_500));
+    assert_eq!(metric("sockway_pods"), 1);
+    let within = format!("--net={}", pod.attachment.netns);
+    let flush = ["ip", "address", "flush", "dev", "lo"];
+    let mut command = Command::new("nsenter");
+    assert!(command.arg(within).args(flush).status().unwrap().success());
+    let limit = Duration::from_secs(10);
+    until("its row is gone", limit, || metric("sockway_pods") == 0);
+    keeper.stop();
+    drop(pod);
     node.run(&["uninstall", "--purge"], 0);
     node.assert_gone(&[]);
 }
