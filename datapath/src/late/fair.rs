@@ -56,6 +56,11 @@ impl Fair {
         self.pods.len()
     }
 
+    /// Whether there are more than are taken.
+    pub(super) fn is_cut(&self) -> bool {
+        self.first.len() + self.more.len() > self.most
+    }
+
     /// Those that are taken.
     pub(super) fn take(self) -> Vec<(u64, EndRow)> {
         let Self {
@@ -97,6 +102,7 @@ mod tests {
             };
             let fair = look(look(0).pods());
             let pods = fair.pods();
+            assert_eq!(fair.is_cut(), ends.len() > most);
             let taken = fair.take();
             assert_eq!(taken.len(), ends.len().min(most));
             for pod in 0..12 {

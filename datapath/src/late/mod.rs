@@ -90,6 +90,8 @@ pub struct Late {
     leaving: BTreeSet<u64>,
     /// How many pods had ends to bring in or to open at the last pass.
     pods: usize,
+    /// Whether the last pass brought ends in and left others for the next one.
+    more: bool,
     calm: Calm,
     /// Since when nothing came of waiting.
     waits_since: Instant,
@@ -127,6 +129,7 @@ impl Late {
             proc,
             leaving: BTreeSet::new(),
             pods: 1,
+            more: false,
             calm: Calm::default(),
             waits_since: Instant::now(),
             off: Off::default(),
@@ -175,6 +178,12 @@ impl Late {
         const RARELY: Duration = Duration::from_millis(250);
         let pause = self.waits_since.elapsed() / 64;
         self.waits().then(|| pause.clamp(SOON, RARELY))
+    }
+
+    /// True where more ends qualify than the last pass could take: the next one is due at once.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.more
     }
 
     /// True where a pass would find nothing to do, because nothing has happened since the last one,
@@ -248,6 +257,7 @@ impl Late {
             }
         })?;
         self.pods = joins.pods().max(unopened.pods());
+        let more = joins.is_cut();
         let (joins, unopened) = (joins.take(), unopened.take());
         if !unopened.is_empty() {
             let looks = unopened
@@ -260,6 +270,8 @@ impl Late {
             }
         }
         self.join(&joins, namespaces, &mut done)?;
+        // Who is refused now would be refused again.
+        self.more = more && done.joined > 0;
         // A keeper lives for months and should not keep what one look at everything took.
         sys::give_memory_back();
         self.close(&leaves)?;

@@ -172,7 +172,11 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
         let looked = Instant::now();
         note(shared, &late.pass(&namespaces)?);
         tripwire::trip(pins, &late.stood(), shared);
-        pass_at = next_pass(Instant::now(), looked.elapsed());
+        pass_at = if late.has_more() {
+            Instant::now()
+        } else {
+            next_pass(Instant::now(), looked.elapsed())
+        };
     }
 }
 
