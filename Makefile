@@ -88,7 +88,7 @@ soak: ## as root: verified traffic for long, of bounded length
 	@scripts/setup build e2e
 	@$(XTASK) soak $(ARGS)
 
-switches: ## as root: off, on and uninstall under 10 000 connections, a hundred times
+switches: ## as root: off, on and uninstall under 15 000 connections, a hundred times
 	@scripts/setup build e2e
 	@$(XTASK) switches $(ARGS)
 

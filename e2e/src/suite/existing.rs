@@ -64,7 +64,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// How many ends are in the sockhash and redirected to.
-pub(crate) fn open_ends(world: &World) -> Result<usize> {
+fn open_ends(world: &World) -> Result<usize> {
     let ends = stats::ends(&world.node.pins())?;
     let open = |(_, row): &&(u64, _)| {
         matches!(

@@ -2,7 +2,7 @@
 
 mod check;
 mod counters;
-pub(crate) mod existing;
+mod existing;
 mod faults;
 mod http;
 mod integrity;

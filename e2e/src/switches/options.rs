@@ -10,11 +10,12 @@ first and then done whole.
 
 Examples:
   sockway-e2e switches
-  sockway-e2e switches --connections 1000 --times 30")]
+  sockway-e2e switches --conversations 1000 --times 30")]
 pub(crate) struct Options {
-    /// Connections that are open all the while, each by way of three hops
-    #[arg(long, default_value_t = 10_000)]
-    pub(crate) connections: u32,
+    /// Conversations that go on all the while, each by way of three connections: application, Envoy, Envoy,
+    /// application
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) conversations: u32,
     /// How often all of it is taken off and comes back
     #[arg(long, default_value_t = 100)]
     pub(crate) times: u32,

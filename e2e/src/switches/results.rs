@@ -18,6 +18,21 @@ impl Times {
     }
 }
 
+/// Shares of bytes, per cent.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Shares(Vec<f64>);
+
+impl Shares {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bytes of a moment are far below 2^52"
+    )]
+    pub(super) fn add(&mut self, of: u64, seen: u64) {
+        let share = 1.0 - seen as f64 / of.max(1) as f64;
+        self.0.push((share * 1000.0).round() / 10.0);
+    }
+}
+
 /// All of it.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Results {
@@ -31,8 +46,10 @@ pub(super) struct Results {
     pub(super) off: Times,
     /// Until `uninstall` has ended.
     pub(super) uninstall: Times,
-    /// Until the connections had come in again, and a tenth of the bytes at most went by the interfaces.
+    /// Until every end was in the sockhash again.
     pub(super) back: Times,
+    /// Of the bytes that interfaces carried while all went by TCP, what they did not carry right after that.
+    pub(super) unseen: Shares,
     /// What the load saw.
     pub(super) load: Report,
 }
@@ -57,6 +74,11 @@ impl fmt::Display for Results {
                 "{what:<28}{count:>4} times, median {median:>6} ms, most {most:>6} ms"
             )?;
         }
+        writeln!(
+            f,
+            "bytes that no interface saw right after that: median {:.0} %",
+            median(self.unseen.0.clone())
+        )?;
         write!(f, "load: {}", self.load)
     }
 }
