@@ -39,6 +39,10 @@ pub const fn step(state: &mut SockState, size: u32) -> Step {
 #[inline(always)]
 pub const fn order(ends: Option<Ends>) -> Result<(), (Reason, bool)> {
     match ends {
+        // Something between the ends rewrites the numbers (a NAT helper of conntrack does): they say nothing.
+        Some(ends) if !flow::is_one_connection(ends.snd_una, ends.write_seq, ends.rcv_nxt) => {
+            Err((Reason::Order, true))
+        }
         Some(ends) if flow::drained(&ends) => Ok(()),
         Some(_) => Err((Reason::Order, false)),
         // The first send decided for ever.

@@ -14,7 +14,7 @@ pub const MAX_BACKOFF: u16 = 64;
 /// What the kernel says about both ends. Sequence numbers in host byte order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ends {
-    /// Sender: `tcp_sock.snd_una`, the oldest byte not acknowledged.
+    /// Sender: `tcp_sock.snd_una`, the oldest byte not acknowledged: see [`is_one_connection`].
     pub snd_una: u32,
     /// Sender: `tcp_sock.write_seq`, one past the last byte the application sent.
     pub write_seq: u32,
@@ -28,6 +28,9 @@ pub struct Ends {
 
 /// True where every byte this direction ever sent by TCP has been read.
 ///
+/// Both ends count the same bytes by the same numbers, so what was read is compared with what was sent; an
+/// acknowledgement, which a reader may put off, is not waited for.
+///
 /// The kernel hands out a socket's redirected queue before its TCP queue, so
 /// only then may a direction go from TCP to redirection. `owned`: a reader
 /// that is inside `tcp_recvmsg` already looks at the TCP queue only, so bytes
@@ -36,7 +39,7 @@ pub struct Ends {
 #[inline(always)]
 #[must_use]
 pub const fn drained(ends: &Ends) -> bool {
-    ends.snd_una == ends.write_seq && ends.copied_seq == ends.rcv_nxt && ends.owned == 0
+    ends.rcv_nxt == ends.write_seq && ends.copied_seq == ends.rcv_nxt && ends.owned == 0
 }
 
 /// True where two sockets may be the ends of one connection: what the one expects next
@@ -194,7 +197,15 @@ mod tests {
             owned: 0,
         };
         assert!(drained(&ends));
-        assert!(!drained(&Ends { snd_una: 8, ..ends }));
+        assert!(
+            drained(&Ends { snd_una: 8, ..ends }),
+            "read, and not acknowledged"
+        );
+        assert!(!drained(&Ends {
+            rcv_nxt: 8,
+            copied_seq: 8,
+            ..ends
+        }));
         assert!(!drained(&Ends {
             copied_seq: 8,
             ..ends

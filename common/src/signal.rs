@@ -11,5 +11,8 @@ pub const ASKS: u32 = 1;
 pub const SEES_ENDS: u32 = 2;
 /// 1 while the node is switched off: nothing is redirected, nothing comes in.
 pub const OFF: u32 = 3;
+/// The number of user space's last question which threads have begun a call since it was asked. Odd
+/// while the answer is awaited, and grows only.
+pub const QUESTION: u32 = 4;
 /// How many there are.
-pub const COUNT: usize = 4;
+pub const COUNT: usize = 5;

@@ -89,8 +89,9 @@ pub(crate) fn settle(pins: &Pins) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits until every program that runs now has ended.
-fn wait_for_programs() {
+/// Waits until every program that runs now has ended. Whatever runs afterwards on any CPU sees what was
+/// stored before.
+pub(crate) fn wait_for_programs() {
     if sys::wait_for_running_programs().is_err() {
         sleep(RUN);
     }

@@ -282,6 +282,7 @@ fn every_map_is_as_declared() {
             size_of::<ProgramKey>(),
             layout::MAX_DIALLING,
         ),
+        (layout::CALLERS, LruHash, 4, 8, layout::MAX_CALLERS),
         (layout::EVENTS, RingBuf, 0, 0, layout::EVENTS_SIZE),
         (layout::SIGNALS, Array, 4, size_of::<u64>(), signal::COUNT),
         (layout::STATS, PerCpuArray, 4, size_of::<Stats>(), 1),

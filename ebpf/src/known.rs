@@ -1,12 +1,13 @@
 //! What is known of programs (map `programs`): rows that only grow.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
+use sockway_common::end::event;
 use sockway_common::policy::fionread;
 use sockway_common::program::{FIT_READS, ProgramKey, ProgramRow, has, is_proven, is_unfit, sign};
 
 use crate::counter::bump;
 use crate::maps::PROGRAMS;
-use crate::{kernel, signals};
+use crate::{events, kernel, signals};
 
 /// A row that nothing is known in.
 static NOTHING: ProgramRow = ProgramRow::NOTHING;
@@ -168,13 +169,14 @@ impl Known {
         executable != 0 && executable != seen
     }
 
-    /// Has directions looked at anew where the program turned out proven, or unfit; true if so.
+    /// Has directions and ends looked at anew where the program turned out proven, or unfit; true if so.
     #[inline(always)]
     pub(crate) fn close(self) -> bool {
         let now = self.now();
         let turned = is_proven(now) != self.proven || is_unfit(now) != self.unfit;
         if turned {
             signals::next_epoch();
+            events::tell(event::TURNED, 0);
         }
         turned
     }

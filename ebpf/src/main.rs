@@ -7,6 +7,7 @@
 #![feature(asm_experimental_arch)]
 
 mod account;
+mod callers;
 mod context;
 mod counter;
 mod ends;

@@ -18,7 +18,7 @@ use sockway_common::program::{
 
 use crate::kernel::{At, Waits};
 use crate::known::Known;
-use crate::{ends, events, kernel, known, signals};
+use crate::{callers, ends, events, kernel, known, signals};
 
 /// `MSG_TRUNC` of include/linux/socket.h.
 const MSG_TRUNC: u32 = 0x20;
@@ -265,6 +265,7 @@ fn found_nothing(result: u64) -> bool {
 
 #[inline(always)]
 fn ended(sock: At) {
+    callers::note();
     let Some(end) = Tracked::of(sock) else {
         return;
     };

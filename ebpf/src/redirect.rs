@@ -18,7 +18,7 @@ use sockway_common::state::SockState;
 use crate::context::field;
 use crate::kernel::{At, Own};
 use crate::maps::SOCKETS;
-use crate::{account, ends, kernel, signals, sock};
+use crate::{account, callers, ends, kernel, signals, sock};
 
 /// Runs for every send of a socket in the sockhash.
 #[inline(always)]
@@ -28,6 +28,7 @@ pub(crate) fn run(ctx: &SkMsgContext) {
         return;
     }
     let Some(state) = sock::get(sk) else { return };
+    callers::note();
     let size = field!(ctx.msg, size);
     #[cfg(feature = "bench")]
     if kernel::blind() {

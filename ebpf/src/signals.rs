@@ -1,6 +1,6 @@
 //! The words that say how things are on this node (map `signals`).
 
-use sockway_common::signal::{ASKS, EPOCH, OFF, SEES_ENDS};
+use sockway_common::signal::{ASKS, EPOCH, OFF, QUESTION, SEES_ENDS};
 
 use crate::counter::bump;
 use crate::maps::SIGNALS;
@@ -44,6 +44,13 @@ pub(crate) fn is_off() -> bool {
 #[inline(always)]
 pub(crate) fn sees_ends() -> bool {
     value(SEES_ENDS) != 0
+}
+
+/// The number of the question which threads are in a call; `None` while nobody asks.
+#[inline(always)]
+pub(crate) fn question() -> Option<u64> {
+    let number = value(QUESTION);
+    (number & 1 != 0).then_some(number)
 }
 
 /// Somebody wants that.

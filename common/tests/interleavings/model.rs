@@ -79,7 +79,7 @@ pub(crate) enum Event {
 pub(crate) enum Told {
     /// What is so.
     Truth,
-    /// That everything sent has been acknowledged.
+    /// That everything sent has arrived.
     NothingInFlight,
     /// That everything that arrived has been read.
     NothingUnread,
@@ -564,7 +564,7 @@ impl Direction {
             owned: u32::from(matches!(self.call, Some(Call::Inside { .. }))),
         };
         match self.told {
-            Told::NothingInFlight => ends.snd_una = ends.write_seq,
+            Told::NothingInFlight => ends.write_seq = ends.rcv_nxt,
             Told::NothingUnread => ends.copied_seq = ends.rcv_nxt,
             Told::NobodyReads => ends.owned = 0,
             Told::Nothing => return None,

@@ -8,8 +8,8 @@
 //!    policy again and puts it into the sockhash, *closed*: it sends by redirection where rule 1
 //!    allows, and is sent to by TCP.
 //! 2. *Rest.* A thread that entered `recv` before goes on with TCP's own `tcp_recvmsg`. When every
-//!    thread of every process that holds the socket was seen in another call since, no such call
-//!    can be under way (`rest`).
+//!    thread of every process that holds the socket was seen in another call since, asleep or by the
+//!    programs, no such call can be under way (`rest`, `callers`).
 //! 3. *Open.* From here on the other end's sends may be redirected to it.
 //!
 //! Leaving is the mirror (`leave`): closed first, so that nothing more is redirected to it, then
@@ -19,6 +19,7 @@
 //! TCP, and the next run opens them or takes them out. Nothing is held in user space.
 
 mod adopt;
+mod callers;
 mod calm;
 mod events;
 mod fair;
@@ -49,6 +50,7 @@ use sockway_common::program::{ProgramKey, ProgramRow};
 use crate::stats::{self, map_error, open};
 use crate::{Error, Pins, loaded, sys};
 pub use adopt::Adopted;
+use callers::Callers;
 use calm::{Calm, Mark};
 pub use events::{Events, Told};
 use fair::Fair;
@@ -125,7 +127,7 @@ impl Late {
             runner: Runner::open(pins)?,
             ends: Rows::try_from(map).map_err(map_error(ENDS, "open"))?,
             pins: pins.clone(),
-            resting: Resting::new(proc.clone()),
+            resting: Resting::new(proc.clone(), Callers::open(pins)?),
             proc,
             leaving: BTreeSet::new(),
             pods: 1,
@@ -338,7 +340,7 @@ impl Late {
 
     /// Opens who was seen at rest, lets out who may go.
     fn go_on(&mut self, done: &mut Done) -> Result<(), Error> {
-        for cookie in self.resting.rested() {
+        for cookie in self.resting.rested()? {
             self.runner.run(&mut order::by_cookie(what::OPEN, cookie))?;
             done.opened += 1;
         }

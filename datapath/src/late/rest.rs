@@ -4,8 +4,10 @@
 //! nothing in the kernel tells how far it has come: it may have been preempted
 //! on its way to the socket's lock. Were bytes redirected meanwhile, it could
 //! miss them and see the end of the stream instead. So every thread of every
-//! process that holds the socket must have been seen at rest in another call
-//! since: what it does after that it begins anew.
+//! process that holds the socket must have been seen in another call since: what
+//! it does after that it begins anew. There are two ways to see that. A thread that
+//! sleeps is seen in `/proc`. One that never sleeps is seen by the programs, where it
+//! sends on a socket that takes part, or where a receiving call of its ends ([`Callers`]).
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -15,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use sockway_common::order::Order;
 
+use super::callers::Callers;
 use super::holders::{Holders, numbers};
 use crate::arch::WAIT_CALLS;
 use crate::{Error, host};
@@ -93,14 +96,16 @@ struct Waiting {
     /// Inode number of its file.
     inode: u64,
     since: Instant,
-    /// Threads that were not seen at rest; `None` until those who hold it now are known.
+    /// Threads that were not seen elsewhere; `None` until those who hold it now are known.
     busy: Option<HashSet<(u32, u32)>>,
+    /// The question that was asked after it was joined.
+    question: u64,
 }
 
 /// Ends that were joined late and are not seen at rest yet.
-#[derive(Debug)]
 pub(super) struct Resting {
     proc: PathBuf,
+    callers: Callers,
     /// Inode numbers of sockets, by cookie, and who held them before they were joined.
     inodes: HashMap<u64, u64>,
     before: Holders,
@@ -108,9 +113,10 @@ pub(super) struct Resting {
 }
 
 impl Resting {
-    pub(super) fn new(proc: PathBuf) -> Self {
+    pub(super) fn new(proc: PathBuf, callers: Callers) -> Self {
         Self {
             proc,
+            callers,
             inodes: HashMap::new(),
             before: Holders::default(),
             waiting: HashMap::new(),
@@ -143,6 +149,7 @@ impl Resting {
                 inode,
                 since: Instant::now(),
                 busy: None,
+                question: 0,
             };
             self.waiting.insert(cookie, waiting);
         }
@@ -152,14 +159,15 @@ impl Resting {
         self.waiting.remove(&cookie);
     }
 
-    /// Those that were seen at rest since they were joined; they are waited for no more.
-    pub(super) fn rested(&mut self) -> Vec<u64> {
+    /// Those whose threads were all seen elsewhere since they were joined; they are waited for no more.
+    pub(super) fn rested(&mut self) -> Result<Vec<u64>, Error> {
         if self.waiting.is_empty() || require_sight(&self.proc).is_err() {
             self.waiting.clear();
-            return Vec::new();
+            self.callers.rest()?;
+            return Ok(Vec::new());
         }
-        self.find_threads();
-        let proc = &self.proc;
+        self.find_threads()?;
+        let (proc, callers) = (&self.proc, &self.callers);
         // Each thread is looked at once, however many sockets it holds.
         let busy: HashSet<(u32, u32)> = self
             .waiting
@@ -168,14 +176,24 @@ impl Resting {
             .flatten()
             .copied()
             .collect();
-        let rests: HashSet<(u32, u32)> = busy
+        let newest = self.waiting.values().map(|w| w.question).max();
+        let newest = newest.unwrap_or_default();
+        // What each has answered last; as good as the newest where it sleeps.
+        let answered: HashMap<(u32, u32), u64> = busy
             .into_iter()
-            .filter(|&(pid, thread)| at_rest(proc, pid, thread))
+            .map(|(pid, thread)| {
+                let answered = callers.answered(thread);
+                if answered < newest && at_rest(proc, pid, thread) {
+                    return ((pid, thread), newest);
+                }
+                ((pid, thread), answered)
+            })
             .collect();
         let mut rested = Vec::new();
         self.waiting.retain(|&cookie, waiting| {
             if let Some(busy) = &mut waiting.busy {
-                busy.retain(|thread| !rests.contains(thread));
+                let question = waiting.question;
+                busy.retain(|thread| answered.get(thread).is_none_or(|&a| a < question));
                 if busy.is_empty() {
                     rested.push(cookie);
                     return false;
@@ -183,11 +201,14 @@ impl Resting {
             }
             waiting.since.elapsed() < PATIENCE
         });
-        rested
+        if self.waiting.is_empty() {
+            self.callers.rest()?;
+        }
+        Ok(rested)
     }
 
-    /// Finds the threads of who holds the sockets that were joined since the last look.
-    fn find_threads(&mut self) {
+    /// Finds the threads of who holds the sockets that were joined since the last look, and asks for them.
+    fn find_threads(&mut self) -> Result<(), Error> {
         let new: HashSet<u64> = self
             .waiting
             .values()
@@ -195,8 +216,9 @@ impl Resting {
             .map(|waiting| waiting.inode)
             .collect();
         if new.is_empty() {
-            return;
+            return Ok(());
         }
+        let question = self.callers.ask()?;
         let mut holders = std::mem::take(&mut self.before);
         self.inodes.clear();
         holders.add(&self.proc, &new);
@@ -217,9 +239,11 @@ impl Resting {
                     .collect::<Vec<_>>()
             });
             waiting.busy = Some(busy.collect());
+            waiting.question = question;
         }
         // Of the others nobody knows who holds them.
         self.waiting.retain(|_, waiting| waiting.busy.is_some());
+        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::case::{Case, Tool};
 use crate::fresh::Fresh;
 use crate::hop::Hop;
 use crate::mode::Mode;
-use crate::results::Spread;
+use crate::results::{Sample, Spread};
 use crate::scene::objects;
 use crate::topic::Topic;
 use crate::{rounds, sizes, work};
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1.10)]
     cold_floor: f64,
     /// Below which a stream through both Envoys fails
-    #[arg(long, default_value_t = 1.00)]
+    #[arg(long, default_value_t = 1.10)]
     stream_floor: f64,
     /// Pairs of measurements of one hop
     #[arg(long, default_value_t = 9)]
@@ -146,7 +146,7 @@ fn hop(options: &Options, tools: &Tools) -> Result<Vec<f64>> {
 
 /// Through both Envoys, each time on a node of its own with the keeper as in production.
 fn through(options: &Options, case: &Case) -> Result<Vec<f64>> {
-    let measure = |mode: Mode| -> Result<f64> {
+    let measure = |mode: Mode| -> Result<Sample> {
         stop::check()?;
         let fresh = Fresh::new(mode, CONCURRENCY, None)?;
         let sample = fresh.measure(case, mode, 0, options.fresh_millis);
@@ -154,9 +154,21 @@ fn through(options: &Options, case: &Case) -> Result<Vec<f64>> {
         if sample.measured.faults > 0 {
             bail!("{} faults in {}", sample.measured.faults, case.name());
         }
-        Ok(sample.cpu_us)
+        Ok(sample)
     };
-    let pair = |_| Ok(measure(Mode::Plain)? / measure(Mode::Auto)?);
+    let pair = |_| {
+        let (plain, auto) = (measure(Mode::Plain)?, measure(Mode::Auto)?);
+        let left = plain.wire.iter().zip(&auto.wire);
+        let left = left.map(|(plain, auto)| format!("{:.0} %", 100.0 * auto / plain.max(1.0)));
+        println(&format!(
+            "    {}: {:.0} and {:.0} us; left to the interfaces of the three hops: {}\n",
+            case.name(),
+            plain.cpu_us,
+            auto.cpu_us,
+            left.collect::<Vec<_>>().join(", ")
+        ))?;
+        Ok(plain.cpu_us / auto.cpu_us)
+    };
     (0..options.fresh_rounds).map(pair).collect()
 }
 

@@ -25,6 +25,9 @@ const ADOPT_EVERY: Duration = Duration::from_secs(30);
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// Longest time without a look whether anything is due.
 const LOOK_UP: Duration = Duration::from_secs(1);
+/// How many times the length of a pass has to go by until the next one, where programs turn out proven or
+/// unfit: pods that start one after another must not cost more than a tenth of one CPU.
+const TURNED_SHARE: u32 = 10;
 /// Between two tries to open what is not there.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -124,7 +127,10 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
     shared.lock().late_blind = blind;
     let namespaces =
         |wanted: &HashSet<u64>| reconcile::namespaces(sources, &args.host_proc, wanted);
-    let [mut pass_at, mut adopt_at, mut forget_at] = [Instant::now(); 3];
+    let [mut pass_at, mut pass_may_be_at] = [Instant::now(); 2];
+    let [mut adopt_at, mut forget_at] = [Instant::now(); 2];
+    // Whether a program turned out proven or unfit since the last pass.
+    let mut turned = false;
     // Pods that were there before have connections that were, and may be registered only after
     // the first look for them.
     let mut reconciled = shared.lock().reconciled;
@@ -140,6 +146,10 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
         }
         note(shared, &late.turn(&told, &namespaces)?);
         let began = Instant::now();
+        turned |= told.turned;
+        if turned {
+            pass_at = pass_at.min(pass_may_be_at);
+        }
         if began < pass_at {
             continue;
         }
@@ -165,6 +175,7 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
             late.forget(&namespaces)?;
             forget_at = Instant::now() + FORGET_EVERY;
         }
+        turned = false;
         if late.is_calm()? {
             pass_at = next_pass(began, ADOPT_EVERY);
             continue;
@@ -177,6 +188,7 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
         } else {
             next_pass(Instant::now(), looked.elapsed())
         };
+        pass_may_be_at = Instant::now() + (looked.elapsed() * TURNED_SHARE).min(LOOK_UP);
     }
 }
 

@@ -1,6 +1,6 @@
 //! How the owners of a connection wait, and in which calls they are.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,6 +14,7 @@ use super::{CLIENT, INBOUND, crosses_lo};
 use crate::support::keeper::Keeper;
 use crate::support::measure::lo_bytes;
 use crate::support::node::{connect, listen, receive, send};
+use crate::support::threads::AtEnd;
 use crate::{LOOK_AGAIN, node, ping_pong};
 
 #[test]
@@ -130,4 +131,50 @@ fn waiting_readers_are_woken() {
         assert_eq!((woken, got.as_slice()), (1, b"wake!".as_slice()));
         assert_eq!(lo_bytes(), before, "redirected");
     });
+}
+
+/// In `/proc` it is always running, so only the programs can tell in which calls it is.
+#[test]
+fn a_thread_that_never_sleeps_is_seen_where_it_sends() {
+    let Some(node) = node("late_never_sleeps") else {
+        return;
+    };
+    let listener = listen(INBOUND);
+    let (client, server) = connect(&listener, CLIENT, INBOUND);
+    node.install();
+    node.pod("10.9.0.1", scope::ALL);
+    let mut keeper = Keeper::new(&node);
+    let (busy, busy_too) = connect(&listener, CLIENT, INBOUND);
+    assert_eq!(node.connection_rows()[0], 2, "in from the start");
+    let [started, sends, end] = [(); 3].map(|()| AtomicBool::new(false));
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            while !end.load(Ordering::Acquire) {
+                started.store(true, Ordering::Release);
+                if !sends.load(Ordering::Acquire) {
+                    continue;
+                }
+                let sent = (&busy).write(b"x").expect("send");
+                let mut byte = [0; 1];
+                while (&busy_too).read(&mut byte).unwrap_or(0) < sent {
+                    std::hint::spin_loop();
+                }
+            }
+        });
+        let _at_end = AtEnd(&end);
+        while !started.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        keeper.adopt();
+        keeper.pass();
+        keeper.settle(Duration::from_millis(300));
+        assert_eq!(keeper.done.joined, 2, "{:?}", keeper.done);
+        assert_eq!(keeper.done.opened, 0, "in which call is not known");
+        sends.store(true, Ordering::Release);
+        keeper.settle(Duration::from_secs(5));
+        assert_eq!(keeper.done.opened, 2, "{:?}", keeper.done);
+    });
+    // As many sends may pass before a direction on TCP is looked at again.
+    ping_pong(&client, &server, LOOK_AGAIN + 10);
+    assert!(!crosses_lo(&client, &server));
 }
