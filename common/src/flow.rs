@@ -145,24 +145,15 @@ pub const fn skip_step(size: u32) -> u16 {
     }
 }
 
-/// The next back-off after a look in vain, and how many sends go by until the next look.
-///
-/// Looks come in pairs, at one send and the next: where answers are redirected, the reader's kernel acknowledges every
-/// second segment (`net/ipv4/tcp_input.c` `__tcp_ack_snd_check`), and single looks an even number of sends apart
-/// would all find the last one unacknowledged (seen on 6.18, for seconds).
+/// How many sends go by after a look in vain, after so many before it.
 #[inline(always)]
 #[must_use]
-pub const fn next_backoff(backoff: u16) -> (u16, u16) {
-    if backoff & 1 == 0 {
-        return (backoff + 1, 0);
+pub const fn next_backoff(backoff: u16) -> u16 {
+    match backoff {
+        0 => 1,
+        _ if backoff > MAX_BACKOFF / 2 => MAX_BACKOFF,
+        _ => backoff * 2,
     }
-    let next = backoff * 2;
-    let next = if next > MAX_BACKOFF {
-        MAX_BACKOFF
-    } else {
-        next
-    };
-    (next, next)
 }
 
 #[cfg(test)]
@@ -173,18 +164,14 @@ mod tests {
     };
 
     #[test]
-    fn looks_come_in_pairs_that_are_rarer_each_time() {
-        let (mut backoff, mut last) = (0, 0);
+    fn looks_are_rarer_each_time() {
+        let mut backoff = 0;
         for _ in 0..10 {
-            let (first, skip) = next_backoff(backoff);
-            assert_eq!(skip, 0, "the next send looks too");
-            (backoff, last) = {
-                let (next, skip) = next_backoff(first);
-                assert!(skip > last || skip == MAX_BACKOFF);
-                (next, skip)
-            };
+            let next = next_backoff(backoff);
+            assert!(next > backoff || next == MAX_BACKOFF);
+            backoff = next;
         }
-        assert_eq!((backoff, last), (MAX_BACKOFF, MAX_BACKOFF));
+        assert_eq!(backoff, MAX_BACKOFF);
     }
 
     #[test]
