@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use sockway_common::addr::IpKey;
 use sockway_common::end::EndRow;
 
-/// Ends that one look takes at most.
-pub(super) const MOST: usize = 2048;
+/// Ends that one look takes at most. Each look reads the descriptors of all of the node's processes twice, however few
+/// ends it takes, so they are many; they take some 500 bytes each meanwhile.
+pub(super) const MOST: usize = 16_384;
 
 /// Chooses from what passes by.
 #[derive(Debug)]

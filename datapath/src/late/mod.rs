@@ -19,6 +19,7 @@
 //! TCP, and the next run opens them or takes them out. Nothing is held in user space.
 
 mod adopt;
+mod batch;
 mod callers;
 mod calm;
 mod events;

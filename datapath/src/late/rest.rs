@@ -13,10 +13,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use sockway_common::order::Order;
 
+use super::batch::{Batch, Thread};
 use super::callers::Callers;
 use super::holders::{Holders, numbers};
 use crate::arch::WAIT_CALLS;
@@ -26,9 +26,6 @@ use crate::{Error, host};
 const CAP_SYS_PTRACE: u64 = 1 << 19;
 /// `PF_KTHREAD` of include/linux/sched.h.
 const KERNEL_THREAD: u64 = 0x0020_0000;
-
-/// Who is not seen at rest for so long is given up, until the next pass looks at it anew.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Calls in which a thread waits for something else than a socket's bytes.
 ///
@@ -90,18 +87,6 @@ fn is_kernel_thread(stat: &str) -> bool {
     flags.is_some_and(|flags| flags & KERNEL_THREAD != 0)
 }
 
-/// An end that was joined late and is not seen at rest yet.
-#[derive(Debug)]
-struct Waiting {
-    /// Inode number of its file.
-    inode: u64,
-    since: Instant,
-    /// Threads that were not seen elsewhere; `None` until those who hold it now are known.
-    busy: Option<HashSet<(u32, u32)>>,
-    /// The question that was asked after it was joined.
-    question: u64,
-}
-
 /// Ends that were joined late and are not seen at rest yet.
 pub(super) struct Resting {
     proc: PathBuf,
@@ -109,7 +94,11 @@ pub(super) struct Resting {
     /// Inode numbers of sockets, by cookie, and who held them before they were joined.
     inodes: HashMap<u64, u64>,
     before: Holders,
-    waiting: HashMap<u64, Waiting>,
+    /// Those that were joined since the last look.
+    new: Vec<u64>,
+    batches: Vec<Batch>,
+    /// All of these.
+    waiting: HashSet<u64>,
 }
 
 impl Resting {
@@ -119,7 +108,9 @@ impl Resting {
             callers,
             inodes: HashMap::new(),
             before: Holders::default(),
-            waiting: HashMap::new(),
+            new: Vec::new(),
+            batches: Vec::new(),
+            waiting: HashSet::new(),
         }
     }
 
@@ -128,30 +119,23 @@ impl Resting {
     }
 
     pub(super) fn has(&self, cookie: u64) -> bool {
-        self.waiting.contains_key(&cookie)
+        self.waiting.contains(&cookie)
     }
 
     /// Notes who holds these sockets, which are about to be joined.
     pub(super) fn note(&mut self, seen: &[Order]) {
-        self.inodes.extend(seen.iter().map(|o| (o.cookie, o.inode)));
+        let known = seen.iter().filter(|order| order.inode != 0);
+        self.inodes.extend(known.map(|o| (o.cookie, o.inode)));
         if require_sight(&self.proc).is_ok() {
-            let inodes = seen.iter().map(|o| o.inode).filter(|&inode| inode != 0);
-            self.before.add(&self.proc, &inodes.collect());
+            let inodes = self.inodes.values().copied().collect();
+            self.before.add(&self.proc, &inodes);
         }
     }
 
     /// One of them was joined.
     pub(super) fn add(&mut self, cookie: u64) {
-        if let Some(&inode) = self.inodes.get(&cookie)
-            && inode != 0
-        {
-            let waiting = Waiting {
-                inode,
-                since: Instant::now(),
-                busy: None,
-                question: 0,
-            };
-            self.waiting.insert(cookie, waiting);
+        if self.inodes.contains_key(&cookie) && self.waiting.insert(cookie) {
+            self.new.push(cookie);
         }
     }
 
@@ -161,88 +145,79 @@ impl Resting {
 
     /// Those whose threads were all seen elsewhere since they were joined; they are waited for no more.
     pub(super) fn rested(&mut self) -> Result<Vec<u64>, Error> {
-        if self.waiting.is_empty() || require_sight(&self.proc).is_err() {
+        if !self.waiting.is_empty() && require_sight(&self.proc).is_err() {
             self.waiting.clear();
+        }
+        if self.waiting.is_empty() {
+            self.new.clear();
+            self.batches.clear();
+            self.inodes.clear();
+            self.before = Holders::default();
             self.callers.rest()?;
             return Ok(Vec::new());
         }
         self.find_threads()?;
-        let (proc, callers) = (&self.proc, &self.callers);
-        // Each thread is looked at once, however many sockets it holds.
-        let busy: HashSet<(u32, u32)> = self
-            .waiting
-            .values()
-            .filter_map(|waiting| waiting.busy.as_ref())
-            .flatten()
-            .copied()
-            .collect();
-        let newest = self.waiting.values().map(|w| w.question).max();
-        let newest = newest.unwrap_or_default();
-        // What each has answered last; as good as the newest where it sleeps.
-        let answered: HashMap<(u32, u32), u64> = busy
-            .into_iter()
-            .map(|(pid, thread)| {
-                let answered = callers.answered(thread);
-                if answered < newest && at_rest(proc, pid, thread) {
-                    return ((pid, thread), newest);
-                }
-                ((pid, thread), answered)
-            })
-            .collect();
+        let answered = self.answered();
         let mut rested = Vec::new();
-        self.waiting.retain(|&cookie, waiting| {
-            if let Some(busy) = &mut waiting.busy {
-                let question = waiting.question;
-                busy.retain(|thread| answered.get(thread).is_none_or(|&a| a < question));
-                if busy.is_empty() {
-                    rested.push(cookie);
-                    return false;
-                }
+        for batch in &mut self.batches {
+            rested.extend(batch.rested(&answered));
+            for cookie in batch.given_up() {
+                self.waiting.remove(&cookie);
             }
-            waiting.since.elapsed() < PATIENCE
-        });
+        }
+        self.batches.retain(|batch| !batch.is_over());
+        // Of those that were forgotten nobody wants to know.
+        rested.retain(|cookie| self.waiting.remove(cookie));
         if self.waiting.is_empty() {
             self.callers.rest()?;
         }
         Ok(rested)
     }
 
+    /// What each thread has answered last; as good as the newest question where it sleeps.
+    fn answered(&self) -> HashMap<Thread, u64> {
+        // Each thread is looked at once, however many sockets it holds.
+        let busy: HashSet<Thread> = self.batches.iter().flat_map(Batch::busy).collect();
+        let newest = self.batches.iter().map(Batch::question).max();
+        let newest = newest.unwrap_or_default();
+        let answered = |(pid, thread)| {
+            let answered = self.callers.answered(thread);
+            if answered < newest && at_rest(&self.proc, pid, thread) {
+                return ((pid, thread), newest);
+            }
+            ((pid, thread), answered)
+        };
+        busy.into_iter().map(answered).collect()
+    }
+
     /// Finds the threads of who holds the sockets that were joined since the last look, and asks for them.
     fn find_threads(&mut self) -> Result<(), Error> {
-        let new: HashSet<u64> = self
-            .waiting
-            .values()
-            .filter(|waiting| waiting.busy.is_none())
-            .map(|waiting| waiting.inode)
-            .collect();
+        let new = std::mem::take(&mut self.new);
         if new.is_empty() {
             return Ok(());
         }
         let question = self.callers.ask()?;
+        let inodes = std::mem::take(&mut self.inodes);
         let mut holders = std::mem::take(&mut self.before);
-        self.inodes.clear();
-        holders.add(&self.proc, &new);
-        let own = nix::unistd::gettid().as_raw().unsigned_abs();
-        let proc = &self.proc;
-        let mut threads: HashMap<u32, Vec<(u32, u32)>> = HashMap::new();
-        for waiting in self.waiting.values_mut().filter(|w| w.busy.is_none()) {
-            let Some(pids) = holders.of(proc, waiting.inode) else {
-                continue;
-            };
-            let busy = pids.iter().flat_map(|&pid| {
-                // This thread is here, and in no call on a socket.
-                let all = || numbers(&proc.join(format!("{pid}/task"))).map(|t| (pid, t));
-                let all = threads.entry(pid).or_insert_with(|| all().collect());
-                all.iter()
-                    .copied()
-                    .filter(|&(_, thread)| thread != own)
-                    .collect::<Vec<_>>()
-            });
-            waiting.busy = Some(busy.collect());
-            waiting.question = question;
+        let joined = new.iter().filter_map(|cookie| inodes.get(cookie).copied());
+        holders.add(&self.proc, &joined.collect());
+        let mut ends = Vec::with_capacity(new.len());
+        for cookie in new {
+            let inode = inodes.get(&cookie).copied().unwrap_or_default();
+            if let Some(pids) = holders.of(&self.proc, inode) {
+                ends.push((cookie, pids.to_vec()));
+            } else {
+                // Nobody knows who holds it.
+                self.waiting.remove(&cookie);
+            }
         }
-        // Of the others nobody knows who holds them.
-        self.waiting.retain(|_, waiting| waiting.busy.is_some());
+        let own = nix::unistd::gettid().as_raw().unsigned_abs();
+        // This thread is here, and in no call on a socket.
+        let threads = |pid: u32| {
+            let all = numbers(&self.proc.join(format!("{pid}/task")));
+            all.filter(|thread| *thread != own).collect()
+        };
+        self.batches.push(Batch::new(question, ends, threads));
         Ok(())
     }
 }

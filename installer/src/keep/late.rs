@@ -14,6 +14,7 @@ use sockway_common::layout::program;
 use sockway_datapath::late::{Done, Events, Late, next_pass};
 use sockway_datapath::{Error, Pins};
 
+use super::pace::Pace;
 use super::receive_hook::Hook;
 use super::shared::Shared;
 use super::tripwire;
@@ -25,9 +26,6 @@ const ADOPT_EVERY: Duration = Duration::from_secs(30);
 const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// Longest time without a look whether anything is due.
 const LOOK_UP: Duration = Duration::from_secs(1);
-/// How many times the length of a pass has to go by until the next one, where programs turn out proven or
-/// unfit: pods that start one after another must not cost more than a tenth of one CPU.
-const TURNED_SHARE: u32 = 10;
 /// Between two tries to open what is not there.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -127,8 +125,10 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
     shared.lock().late_blind = blind;
     let namespaces =
         |wanted: &HashSet<u64>| reconcile::namespaces(sources, &args.host_proc, wanted);
-    let [mut pass_at, mut pass_may_be_at] = [Instant::now(); 2];
-    let [mut adopt_at, mut forget_at] = [Instant::now(); 2];
+    let [mut pass_at, mut adopt_at, mut forget_at] = [Instant::now(); 3];
+    let [mut pass_pace, mut join_pace] = [Pace::new(); 2];
+    // Who was told of and has to wait for the pace.
+    let mut joins = Vec::new();
     // Whether a program turned out proven or unfit since the last pass.
     let mut turned = false;
     // Pods that were there before have connections that were, and may be registered only after
@@ -136,19 +136,32 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
     let mut reconciled = shared.lock().reconciled;
     loop {
         let now = Instant::now();
-        let rest = pass_at.saturating_duration_since(now);
+        let next = if joins.is_empty() {
+            pass_at
+        } else {
+            pass_at.min(join_pace.at())
+        };
+        let rest = next.saturating_duration_since(now);
         events.wait(late.next_turn().unwrap_or(rest).min(LOOK_UP))?;
-        let told = events.read();
+        let mut told = events.read();
+        joins.append(&mut told.joins);
         if told.asks
             && let Err(e) = Hook::asked(pins)
         {
             log::debug!("cannot see where receiving calls end: {e}");
         }
+        let began = Instant::now();
+        if began >= join_pace.at() {
+            told.joins = std::mem::take(&mut joins);
+        }
         note(shared, &late.turn(&told, &namespaces)?);
+        if !told.joins.is_empty() {
+            join_pace.done(began.elapsed());
+        }
         let began = Instant::now();
         turned |= told.turned;
         if turned {
-            pass_at = pass_at.min(pass_may_be_at);
+            pass_at = pass_at.min(pass_pace.at());
         }
         if began < pass_at {
             continue;
@@ -188,7 +201,7 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
         } else {
             next_pass(Instant::now(), looked.elapsed())
         };
-        pass_may_be_at = Instant::now() + (looked.elapsed() * TURNED_SHARE).min(LOOK_UP);
+        pass_pace.done(looked.elapsed());
     }
 }
 

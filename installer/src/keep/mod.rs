@@ -4,6 +4,7 @@ pub mod drift;
 pub mod keeper;
 pub mod late;
 pub mod lock;
+pub mod pace;
 pub mod places;
 pub mod programs;
 pub mod pulse;

@@ -12,7 +12,7 @@
 mod asks;
 mod rule;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ pub struct Stood {
 #[derive(Debug)]
 struct Held {
     inode: u64,
-    readers: BTreeSet<u32>,
+    readers: Vec<u32>,
     /// Threads at the other end that were not seen outside of a call on it yet.
     others: HashSet<(u32, u32)>,
 }
@@ -226,7 +226,7 @@ impl Still {
             };
             if watched.held.is_none() {
                 let pair = (inodes.get(cookie), inodes.get(&row.peer));
-                watched.held = held(&self.proc, &holders, pair);
+                watched.held = held(&self.proc, &mut holders, pair);
             }
         }
         Ok(())
@@ -282,9 +282,9 @@ impl Held {
 }
 
 /// Who holds the end and the other one, of which the inode numbers are given.
-fn held(proc: &Path, holders: &Holders, pair: (Option<&u64>, Option<&u64>)) -> Option<Held> {
+fn held(proc: &Path, holders: &mut Holders, pair: (Option<&u64>, Option<&u64>)) -> Option<Held> {
     let (inode, other) = (*pair.0?, *pair.1?);
-    let readers = holders.of(proc, inode)?.clone();
+    let readers = holders.of(proc, inode)?.to_vec();
     let others = holders.of(proc, other)?.iter();
     Some(Held {
         inode,
