@@ -70,7 +70,7 @@ pub struct EndRow {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Socket cookie of the end; 0 with [`event::ASKS`] and [`event::TURNED`].
+    /// Socket cookie of the end; 0 with [`event::ASKS`] and [`event::PASS`].
     pub cookie: u64,
     /// One of [`event`].
     pub kind: u32,
@@ -86,9 +86,9 @@ pub mod event {
     pub const LEAVE: u32 = 2;
     /// It matters where receiving calls end, and that is not seen now.
     pub const ASKS: u32 = 3;
-    /// A program turned out proven, or unfit: any of its ends may come in or is to leave, also those that
-    /// only send and are never seen to read.
-    pub const TURNED: u32 = 4;
+    /// Every end is to be looked at: a program turned out proven or unfit, and some of its ends only send and are
+    /// never seen to read; or the node, or a pod, was switched on or off.
+    pub const PASS: u32 = 4;
 }
 
 #[cfg(feature = "user")]

@@ -22,6 +22,8 @@ pub mod what {
     pub const CHECK: u32 = 6;
     /// It was taken out of the sockhash.
     pub const GONE: u32 = 7;
+    /// Have the keeper look at every end ([`crate::end::event::PASS`]); no socket.
+    pub const PASS: u32 = 8;
 }
 
 /// Bits of [`Order::seen`].

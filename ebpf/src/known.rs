@@ -176,7 +176,7 @@ impl Known {
         let turned = is_proven(now) != self.proven || is_unfit(now) != self.unfit;
         if turned {
             signals::next_epoch();
-            events::tell(event::TURNED, 0);
+            events::tell(event::PASS, 0);
         }
         turned
     }

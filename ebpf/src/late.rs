@@ -13,9 +13,10 @@ mod rest;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::TcContext;
+use sockway_common::end::event;
 use sockway_common::order::{AT, DONE, Order, what};
 
-use crate::{ends, signals};
+use crate::{ends, events, signals};
 
 /// Carries out the order in the packet.
 #[inline(always)]
@@ -32,6 +33,7 @@ pub(crate) fn run(ctx: &TcContext) {
         what::CLOSE => close(order.cookie),
         what::GONE => gone(order.cookie),
         what::CHECK => rest::check(order),
+        what::PASS => pass(),
         _ => find::with_socket(ctx.as_ptr(), order),
     };
     order.result = result;
@@ -55,6 +57,13 @@ fn close(cookie: u64) -> u32 {
         ends::set!(row, open, 0);
         signals::next_epoch();
     }
+    DONE
+}
+
+/// Who keeps the node looks at every end.
+#[inline(always)]
+fn pass() -> u32 {
+    events::tell(event::PASS, 0);
     DONE
 }
 

@@ -25,8 +25,8 @@ pub struct Told {
     pub leaves: Vec<u64>,
     /// It matters where receiving calls end, and that is not seen.
     pub asks: bool,
-    /// A program turned out proven, or unfit: a pass is due.
-    pub turned: bool,
+    /// Every end is to be looked at.
+    pub pass: bool,
 }
 
 /// The events of one node. There is one reader: who keeps the node.
@@ -83,7 +83,7 @@ impl Events {
                     leaves.insert(cookie);
                 }
                 event::ASKS => told.asks = true,
-                event::TURNED => told.turned = true,
+                event::PASS => told.pass = true,
                 _ => {}
             }
         }

@@ -381,6 +381,15 @@ impl Late {
     }
 }
 
+/// Has the keeper look at every end now, not in two seconds; without a keeper nothing happens.
+///
+/// # Errors
+///
+/// As for opening a pinned program and running it.
+pub fn ask_for_pass(pins: &Pins) -> Result<(), Error> {
+    Runner::open(pins)?.run(&mut order::by_cookie(what::PASS, 0))
+}
+
 /// The programs that hold these ends, as `name[pid]`.
 ///
 /// # Errors

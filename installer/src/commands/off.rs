@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use sockway_common::part::Switched;
 use sockway_datapath::late;
-use sockway_datapath::{Registry, switch};
+use sockway_datapath::{Pins, Registry, switch};
 
 use crate::exit::Exit;
 use crate::node;
@@ -104,7 +104,10 @@ impl SwitchArgs {
                         word(off)
                     );
                 }
-                done => done?,
+                done => {
+                    done?;
+                    tell_keeper(&pins);
+                }
             }
             return Ok(None);
         };
@@ -116,6 +119,7 @@ impl SwitchArgs {
         if !switch::pod(&pins, &owner, off.then_some(Switched::ByHand))? {
             bail!("{} was unregistered meanwhile", found.title());
         }
+        tell_keeper(&pins);
         Ok(Some(found.title()))
     }
 
@@ -124,6 +128,13 @@ impl SwitchArgs {
             Output::Json => ui::print_json(report),
             Output::Text => ui::print(&text(report)),
         }
+    }
+}
+
+/// Without it the keeper finds out by its next look at every end.
+fn tell_keeper(pins: &Pins) {
+    if let Err(e) = late::ask_for_pass(pins) {
+        log::debug!("the keeper is not told: {e}");
     }
 }
 

@@ -129,8 +129,8 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
     let [mut pass_pace, mut join_pace] = [Pace::new(); 2];
     // Who was told of and has to wait for the pace.
     let mut joins = Vec::new();
-    // Whether a program turned out proven or unfit since the last pass.
-    let mut turned = false;
+    // Whether a pass was asked for since the last one.
+    let mut asked = false;
     // Pods that were there before have connections that were, and may be registered only after
     // the first look for them.
     let mut reconciled = shared.lock().reconciled;
@@ -159,8 +159,8 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
             join_pace.done(began.elapsed());
         }
         let began = Instant::now();
-        turned |= told.turned;
-        if turned {
+        asked |= told.pass;
+        if asked {
             pass_at = pass_at.min(pass_pace.at());
         }
         if began < pass_at {
@@ -188,7 +188,7 @@ fn keep(pins: &Pins, sources: &SourceArgs, args: &LateArgs, shared: &Shared) -> 
             late.forget(&namespaces)?;
             forget_at = Instant::now() + FORGET_EVERY;
         }
-        turned = false;
+        asked = false;
         if late.is_calm()? {
             pass_at = next_pass(began, ADOPT_EVERY);
             continue;

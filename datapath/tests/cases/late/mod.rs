@@ -224,12 +224,12 @@ fn an_end_is_told_of_as_soon_as_its_program_is_known() {
     let listener = listen(INBOUND);
     let (client, server) = connect(&listener, CLIENT, INBOUND);
     // The read that decides is among these.
-    let (mut rounds, mut turned) = (0, false);
+    let (mut rounds, mut pass) = (0, false);
     let (took, told) = loop {
         ping_pong(&client, &server, 1);
         rounds += 1;
         let (took, told) = keeper.told(std::time::Duration::ZERO);
-        turned |= told.turned;
+        pass |= told.pass;
         if !told.joins.is_empty() {
             break (took, told);
         }
@@ -237,7 +237,7 @@ fn an_end_is_told_of_as_soon_as_its_program_is_known() {
     };
     assert!(took.as_millis() < 100, "{took:?}");
     // Ends of the program that are never seen to read are looked at then, too.
-    assert!(turned, "nobody told that the program was proven");
+    assert!(pass, "nobody told that the program was proven");
     // Client and server are known by the same round, or one of them was in from the start.
     ping_pong(&client, &server, 10);
     let mut more = keeper.told(std::time::Duration::ZERO).1;
