@@ -1,6 +1,6 @@
 //! A node of the test's own: network namespace, cgroup, bpffs, datapath.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -53,7 +53,16 @@ pub(crate) fn move_to(cgroup: &Path) {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         move_to(&self.root);
-        let removed = std::fs::remove_dir(&self.path);
+        let start = Instant::now();
+        // A thread that has ended may be in it a moment longer (seen on 5.10).
+        let removed = loop {
+            let removed = std::fs::remove_dir(&self.path);
+            let busy = matches!(&removed, Err(e) if e.kind() == ErrorKind::ResourceBusy);
+            if !busy || start.elapsed() > PATIENCE {
+                break removed;
+            }
+            std::thread::yield_now();
+        };
         assert!(
             removed.is_ok() || std::thread::panicking(),
             "remove cgroup: {removed:?}"

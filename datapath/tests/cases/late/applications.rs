@@ -2,7 +2,7 @@
 
 use sockway_common::scope;
 
-use super::crosses_lo;
+use super::{crosses_lo, crosses_lo_in};
 use crate::support::keeper::Keeper;
 use crate::support::node::{connect, listen, message, receive, receive_all, send};
 use crate::{node, ping_pong};
@@ -28,7 +28,9 @@ fn applications_are_brought_in_once_they_are_known() {
         // Of an open end is known that it does not block.
         assert_eq!(sockets, if at_once { 4 } else { 0 });
     }
-    assert!(crosses_lo(&old.0, &old.1), "while it is watched");
+    // Fewer than make a program known; where ends come in at once the rest of these is redirected.
+    assert!(crosses_lo_in(&old.0, &old.1, 5), "while it is watched");
+    ping_pong(&old.0, &old.1, 45);
     keeper.settle(std::time::Duration::from_secs(10));
     ping_pong(&old.0, &old.1, 10);
     assert!(!crosses_lo(&old.0, &old.1));

@@ -24,10 +24,15 @@ const CLIENT: &str = "10.9.0.2";
 /// Ping-pong, and whether its bytes crossed the interface. Late acknowledgements of
 /// other connections may, so only the most of them count.
 fn crosses_lo(client: &Socket, server: &Socket) -> bool {
+    crosses_lo_in(client, server, 50)
+}
+
+/// The same of so many round trips.
+fn crosses_lo_in(client: &Socket, server: &Socket, rounds: usize) -> bool {
     let before = lo_bytes();
-    ping_pong(client, server, 50);
+    ping_pong(client, server, rounds);
     // Half of what there and back are on the wire at least.
-    lo_bytes() - before > 50 * 1024
+    lo_bytes() - before > rounds as u64 * 1024
 }
 
 #[test]
@@ -224,24 +229,26 @@ fn an_end_is_told_of_as_soon_as_its_program_is_known() {
     let listener = listen(INBOUND);
     let (client, server) = connect(&listener, CLIENT, INBOUND);
     // The read that decides is among these.
-    let (mut rounds, mut pass) = (0, false);
+    let mut rounds = 0;
     let (took, told) = loop {
         ping_pong(&client, &server, 1);
         rounds += 1;
         let (took, told) = keeper.told(std::time::Duration::ZERO);
-        pass |= told.pass;
         if !told.joins.is_empty() {
             break (took, told);
         }
         assert!(rounds < 40, "never told");
     };
     assert!(took.as_millis() < 100, "{took:?}");
-    // Ends of the program that are never seen to read are looked at then, too.
-    assert!(pass, "nobody told that the program was proven");
     // Client and server are known by the same round, or one of them was in from the start.
     ping_pong(&client, &server, 10);
     let mut more = keeper.told(std::time::Duration::ZERO).1;
     more.joins.extend(&told.joins);
+    // Ends of the program that are never seen to read are looked at then, too.
+    assert!(
+        told.pass || more.pass,
+        "nobody told that the program was proven"
+    );
     let late = if node.comes_in_at_once() { 1 } else { 2 };
     assert_eq!(more.joins.len(), late, "{more:?}");
     let start = std::time::Instant::now();

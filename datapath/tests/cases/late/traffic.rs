@@ -110,14 +110,19 @@ fn closing_while_being_brought_in_leaves_nothing() {
     let mut keeper = Keeper::new(&node);
     // Not seen by `sock_ops`, as if they were older.
     leave_cgroup();
-    let stop = AtomicBool::new(false);
+    let [stop, came_in] = [(); 2].map(|()| AtomicBool::new(false));
     thread::scope(|threads| {
         threads.spawn(|| {
-            for round in 0..ROUNDS {
+            // Where everything is slow a connection is to live for as long as the keeper looks.
+            for round in 0..ROUNDS * 10 {
+                if round >= ROUNDS && came_in.load(Ordering::Acquire) {
+                    break;
+                }
                 let open: Vec<_> = (0..20)
                     .map(|_| connect(&listener, CLIENT, INBOUND))
                     .collect();
-                thread::sleep(Duration::from_millis(round as u64 % 10 * 5));
+                let longer = 1 + round / ROUNDS;
+                thread::sleep(Duration::from_millis((round % 10 * 5 * longer) as u64));
                 for (client, server) in open {
                     (&client).write_all(b"last words").expect("send");
                     drop(client);
@@ -130,6 +135,7 @@ fn closing_while_being_brought_in_leaves_nothing() {
             keeper.adopt();
             keeper.pass();
             keeper.settle(Duration::from_millis(50));
+            came_in.store(keeper.done.joined > 0, Ordering::Release);
         }
     });
     assert_ne!(keeper.done.joined, 0);
