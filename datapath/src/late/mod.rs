@@ -19,7 +19,7 @@
 //! TCP, and the next run opens them or takes them out. Nothing is held in user space.
 
 mod adopt;
-mod batch;
+
 mod callers;
 mod calm;
 mod events;
@@ -33,6 +33,7 @@ mod pairs;
 mod rest;
 mod sockets;
 mod still;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;

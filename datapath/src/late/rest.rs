@@ -9,16 +9,16 @@
 //! sleeps is seen in `/proc`. One that never sleeps is seen by the programs, where it
 //! sends on a socket that takes part, or where a receiving call of its ends ([`Callers`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sockway_common::order::Order;
 
-use super::batch::{Batch, Thread};
 use super::callers::Callers;
 use super::holders::{Holders, numbers};
+use super::waiting::{Thread, Waiting};
 use crate::arch::WAIT_CALLS;
 use crate::{Error, host};
 
@@ -94,11 +94,7 @@ pub(super) struct Resting {
     /// Inode numbers of sockets, by cookie, and who held them before they were joined.
     inodes: HashMap<u64, u64>,
     before: Holders,
-    /// Those that were joined since the last look.
-    new: Vec<u64>,
-    batches: Vec<Batch>,
-    /// All of these.
-    waiting: HashSet<u64>,
+    waiting: Waiting,
 }
 
 impl Resting {
@@ -108,9 +104,7 @@ impl Resting {
             callers,
             inodes: HashMap::new(),
             before: Holders::default(),
-            new: Vec::new(),
-            batches: Vec::new(),
-            waiting: HashSet::new(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -119,7 +113,7 @@ impl Resting {
     }
 
     pub(super) fn has(&self, cookie: u64) -> bool {
-        self.waiting.contains(&cookie)
+        self.waiting.has(cookie)
     }
 
     /// Notes who holds these sockets, which are about to be joined.
@@ -134,13 +128,13 @@ impl Resting {
 
     /// One of them was joined.
     pub(super) fn add(&mut self, cookie: u64) {
-        if self.inodes.contains_key(&cookie) && self.waiting.insert(cookie) {
-            self.new.push(cookie);
+        if self.inodes.contains_key(&cookie) {
+            self.waiting.add(cookie);
         }
     }
 
     pub(super) fn forget(&mut self, cookie: u64) {
-        self.waiting.remove(&cookie);
+        self.waiting.forget(cookie);
     }
 
     /// Those whose threads were all seen elsewhere since they were joined; they are waited for no more.
@@ -149,25 +143,14 @@ impl Resting {
             self.waiting.clear();
         }
         if self.waiting.is_empty() {
-            self.new.clear();
-            self.batches.clear();
+            self.waiting.clear();
             self.inodes.clear();
             self.before = Holders::default();
             self.callers.rest()?;
             return Ok(Vec::new());
         }
         self.find_threads()?;
-        let answered = self.answered();
-        let mut rested = Vec::new();
-        for batch in &mut self.batches {
-            rested.extend(batch.rested(&answered));
-            for cookie in batch.given_up() {
-                self.waiting.remove(&cookie);
-            }
-        }
-        self.batches.retain(|batch| !batch.is_over());
-        // Of those that were forgotten nobody wants to know.
-        rested.retain(|cookie| self.waiting.remove(cookie));
+        let rested = self.waiting.rested(&self.answered());
         if self.waiting.is_empty() {
             self.callers.rest()?;
         }
@@ -177,9 +160,7 @@ impl Resting {
     /// What each thread has answered last; as good as the newest question where it sleeps.
     fn answered(&self) -> HashMap<Thread, u64> {
         // Each thread is looked at once, however many sockets it holds.
-        let busy: HashSet<Thread> = self.batches.iter().flat_map(Batch::busy).collect();
-        let newest = self.batches.iter().map(Batch::question).max();
-        let newest = newest.unwrap_or_default();
+        let (busy, newest) = self.waiting.busy();
         let answered = |(pid, thread)| {
             let answered = self.callers.answered(thread);
             if answered < newest && at_rest(&self.proc, pid, thread) {
@@ -192,7 +173,7 @@ impl Resting {
 
     /// Finds the threads of who holds the sockets that were joined since the last look, and asks for them.
     fn find_threads(&mut self) -> Result<(), Error> {
-        let new = std::mem::take(&mut self.new);
+        let new = self.waiting.take_new();
         if new.is_empty() {
             return Ok(());
         }
@@ -208,7 +189,7 @@ impl Resting {
                 ends.push((cookie, pids.to_vec()));
             } else {
                 // Nobody knows who holds it.
-                self.waiting.remove(&cookie);
+                self.waiting.forget(cookie);
             }
         }
         let own = nix::unistd::gettid().as_raw().unsigned_abs();
@@ -217,7 +198,7 @@ impl Resting {
             let all = numbers(&self.proc.join(format!("{pid}/task")));
             all.filter(|thread| *thread != own).collect()
         };
-        self.batches.push(Batch::new(question, ends, threads));
+        self.waiting.wait(question, ends, threads);
         Ok(())
     }
 }
