@@ -102,11 +102,11 @@ pub(crate) fn signals(pins: &Pins) -> Result<Array<MapData, u64>, Error> {
     Array::try_from(map).map_err(map_error(SIGNALS, "open"))
 }
 
-fn read(signals: &Array<MapData, u64>, slot: u32) -> Result<u64, Error> {
+pub(crate) fn read(signals: &Array<MapData, u64>, slot: u32) -> Result<u64, Error> {
     signals.get(&slot, 0).map_err(map_error(SIGNALS, "read"))
 }
 
-fn write(signals: &mut Array<MapData, u64>, slot: u32, value: u64) -> Result<(), Error> {
+pub(crate) fn write(signals: &mut Array<MapData, u64>, slot: u32, value: u64) -> Result<(), Error> {
     let done = signals.set(slot, value, 0);
     done.map_err(map_error(SIGNALS, "write"))
 }

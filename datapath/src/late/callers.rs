@@ -1,7 +1,7 @@
 //! Asking the programs which threads have begun a call since.
 
 use aya::maps::{Array, HashMap as Rows, Map, MapData};
-use sockway_common::layout::{CALLERS, SIGNALS};
+use sockway_common::layout::CALLERS;
 use sockway_common::signal::QUESTION;
 
 use crate::arch::REORDERS;
@@ -33,32 +33,22 @@ impl Callers {
         if REORDERS {
             switch::wait_for_programs();
         }
-        let question = (self.number()? | 1).wrapping_add(2);
-        self.write(question)?;
+        let question = (switch::read(&self.signals, QUESTION)? | 1).wrapping_add(2);
+        switch::write(&mut self.signals, QUESTION, question)?;
         Ok(question)
     }
 
     /// Nobody waits for an answer any more.
     pub(super) fn rest(&mut self) -> Result<(), Error> {
-        let number = self.number()?;
+        let number = switch::read(&self.signals, QUESTION)?;
         if number & 1 == 0 {
             return Ok(());
         }
-        self.write(number.wrapping_add(1))
+        switch::write(&mut self.signals, QUESTION, number.wrapping_add(1))
     }
 
     /// The last question that a thread answered; 0 for none.
     pub(super) fn answered(&self, thread: u32) -> u64 {
         self.rows.get(&thread, 0).unwrap_or(0)
-    }
-
-    fn number(&self) -> Result<u64, Error> {
-        let number = self.signals.get(&QUESTION, 0);
-        number.map_err(map_error(SIGNALS, "read"))
-    }
-
-    fn write(&mut self, number: u64) -> Result<(), Error> {
-        let done = self.signals.set(QUESTION, number, 0);
-        done.map_err(map_error(SIGNALS, "write"))
     }
 }

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use aya::maps::MapData;
 use aya::maps::array::Array;
 use sockway_common::counters::Stats;
-use sockway_common::layout::SIGNALS;
 use sockway_common::program::{ProgramKey, ProgramRow};
 use sockway_common::signal::EPOCH;
 
-use crate::stats::{self, map_error};
+use crate::stats;
 use crate::{Error, Pins, switch};
 
 /// How long nothing is looked at, be it as calm as it may: events can be lost, and others may write.
@@ -32,7 +31,7 @@ impl Mark {
     /// As they are now, with what is `known` of programs, in any order.
     pub(super) fn of(pins: &Pins, known: &[(ProgramKey, ProgramRow)]) -> Result<Self, Error> {
         let signals: Array<MapData, u64> = switch::signals(pins)?;
-        let epoch = signals.get(&EPOCH, 0);
+        let epoch = switch::read(&signals, EPOCH)?;
         let mut programs: u64 = 0;
         for row in known {
             let mut hasher = DefaultHasher::new();
@@ -40,7 +39,7 @@ impl Mark {
             programs = programs.wrapping_add(hasher.finish());
         }
         Ok(Self {
-            epoch: epoch.map_err(map_error(SIGNALS, "read"))?,
+            epoch,
             connections: connections(&stats::read(pins)?),
             programs,
         })

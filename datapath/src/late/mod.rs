@@ -19,7 +19,6 @@
 //! TCP, and the next run opens them or takes them out. Nothing is held in user space.
 
 mod adopt;
-
 mod callers;
 mod calm;
 mod events;

@@ -118,10 +118,10 @@ impl Resting {
 
     /// Notes who holds these sockets, which are about to be joined.
     pub(super) fn note(&mut self, seen: &[Order]) {
-        let known = seen.iter().filter(|order| order.inode != 0);
-        self.inodes.extend(known.map(|o| (o.cookie, o.inode)));
+        let known = || seen.iter().filter(|order| order.inode != 0);
+        self.inodes.extend(known().map(|o| (o.cookie, o.inode)));
         if require_sight(&self.proc).is_ok() {
-            let inodes = self.inodes.values().copied().collect();
+            let inodes = known().map(|o| o.inode).collect();
             self.before.add(&self.proc, &inodes);
         }
     }
