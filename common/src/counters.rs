@@ -61,6 +61,12 @@ impl Reason {
         Self::Off,
     ];
 
+    /// The reason with this number.
+    #[must_use]
+    pub fn of(number: u32) -> Option<Self> {
+        Self::ALL.get(number as usize).copied()
+    }
+
     /// The word for a reason in output.
     #[must_use]
     pub const fn name(self) -> &'static str {

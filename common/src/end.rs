@@ -62,8 +62,8 @@ pub struct EndRow {
     pub empty: u8,
     /// How often it came in late, cut off. Written by the program that brings it in.
     pub joins: u8,
-    /// Written as 0.
-    pub pad: u8,
+    /// 1 where it is out because the other end is left out, and `why` is that one's reason.
+    pub alone: u8,
 }
 
 /// What the programs tell user space (ring buffer `events`).

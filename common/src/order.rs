@@ -24,6 +24,8 @@ pub mod what {
     pub const GONE: u32 = 7;
     /// Have the keeper look at every end ([`crate::end::event::PASS`]); no socket.
     pub const PASS: u32 = 8;
+    /// The other end is left out, for [`Order::why`](super::Order::why): there is nothing in the sockhash for this one.
+    pub const ALONE: u32 = 9;
 }
 
 /// Bits of [`Order::seen`].
@@ -80,8 +82,8 @@ pub struct Order {
     pub uid: u32,
     /// Out: bits of [`seen`].
     pub seen: u32,
-    /// Written as 0.
-    pub pad: u32,
+    /// With [`what::ALONE`]: a [`crate::counters::Reason`] as u32; else 0.
+    pub why: u32,
 }
 
 #[cfg(feature = "user")]

@@ -6,7 +6,9 @@
 
 use crate::counters::Reason;
 use crate::pair::hop;
-use crate::program::{ProgramRow, asks_no_length, has, is_of_such, is_proven, is_unfit, sign};
+use crate::program::{
+    FIT_READS, ProgramRow, asks_no_length, has, is_of_such, is_proven, is_unfit, sign,
+};
 use crate::scope;
 
 /// What the kernel says of an end.
@@ -96,6 +98,22 @@ pub const fn be_redirected_to(scope: u32, known: &ProgramRow) -> Result<(), Reas
     } else {
         Err(Reason::Observed)
     }
+}
+
+/// Whether an end that is not in the sockhash, for a reason of its own, stays out as far as can be seen: then there
+/// is nothing for the other end there either, but the cost of its sends. `why`: a [`Reason`] as u32; `may`: what
+/// [`come_in`] says of its program.
+#[must_use]
+#[inline(always)]
+pub const fn stays_out(why: u32, known: &ProgramRow, may: bool) -> bool {
+    // These may be of the socket itself; the read that shows it otherwise is told of.
+    why == Reason::Blocking as u32
+        || why == Reason::Guarded as u32
+        || why == Reason::Ulp as u32
+        || why == Reason::Scope as u32
+        || why == Reason::Observed as u32
+            && !may
+            && known.reads.saturating_add(known.others) >= FIT_READS
 }
 
 #[cfg(test)]

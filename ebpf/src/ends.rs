@@ -2,6 +2,7 @@
 //!
 //! Each field of a row has one writer, or is only ever set: see [`EndRow`].
 
+use sockway_common::counters::Reason;
 use sockway_common::end::{EndRow, event};
 
 use crate::maps::ENDS;
@@ -34,6 +35,13 @@ macro_rules! set {
     }};
 }
 pub(crate) use set;
+
+/// Notes why an end is not in the sockhash, or is not to be there.
+#[inline(always)]
+pub(crate) fn leave_out(row: *mut EndRow, reason: Reason) {
+    set!(row, why, reason as u32);
+    set!(row, alone, 0);
+}
 
 /// Makes the row of an end; false where the map is full, which leaves the end on TCP.
 #[inline(always)]

@@ -7,6 +7,7 @@
 //! those two are one connection, whatever their addresses say.
 
 mod active;
+mod alone;
 mod dial;
 mod end;
 mod passive;
@@ -95,7 +96,7 @@ impl Socket {
         }
     }
 
-    /// Gives it its state and its row, and puts it into the sockhash if it may be there.
+    /// Gives it its state and its row, and puts it into the sockhash if it may be there, and is not alone then.
     #[inline(always)]
     fn track(
         self,
@@ -103,6 +104,7 @@ impl Socket {
         row: &mut EndRow,
         registered: IpKey,
         flags: u32,
+        other: alone::Other,
     ) -> Result<(), Reason> {
         let state = self.state(row, registered).ok_or(Reason::NotInserted)?;
         state.flags = flags;
@@ -112,11 +114,16 @@ impl Socket {
         let known = known::of(&row.program);
         let whole = known::of_whole(&row.program);
         let verdict = policy::come_in(row.scope, row.hop, end, known, whole, kernel::fionread());
-        row.joined = u8::from(verdict.is_ok());
+        let out = match verdict {
+            Ok(()) => other.why(),
+            Err(reason) => reason as u32 + 1,
+        };
+        row.alone = u8::from(verdict.is_ok() && out != 0);
+        row.joined = u8::from(out == 0);
         row.open = row.joined;
-        if let Err(reason) = verdict {
-            row.why = reason as u32;
-            account::left(reason);
+        if out != 0 {
+            row.why = out - 1;
+            account::left(row.why);
         }
         row.netns = kernel::netns(self.own);
         if !ends::create(self.cookie, row) {
@@ -133,10 +140,10 @@ impl Socket {
             account::joined(row.hop);
             return Ok(());
         }
-        account::left(Reason::NotInserted);
+        account::left(Reason::NotInserted as u32);
         state.mode = sockway_common::state::mode::TCP;
         if let Some(row) = ends::get_mut(self.cookie) {
-            ends::set!(row, why, Reason::NotInserted as u32);
+            ends::leave_out(row, Reason::NotInserted);
             ends::set!(row, joined, 0);
             ends::set!(row, open, 0);
         }

@@ -34,6 +34,7 @@ pub(crate) fn run(ctx: &TcContext) {
         what::GONE => gone(order.cookie),
         what::CHECK => rest::check(order),
         what::PASS => pass(),
+        what::ALONE => alone(order.cookie, order.why),
         _ => find::with_socket(ctx.as_ptr(), order),
     };
     order.result = result;
@@ -56,6 +57,16 @@ fn close(cookie: u64) -> u32 {
         ends::set!(row, leaves, 1);
         ends::set!(row, open, 0);
         signals::next_epoch();
+    }
+    DONE
+}
+
+/// There is nothing for an end in the sockhash.
+#[inline(always)]
+fn alone(cookie: u64, why: u32) -> u32 {
+    if let Some(row) = ends::get_mut(cookie) {
+        ends::set!(row, why, why);
+        ends::set!(row, alone, 1);
     }
     DONE
 }

@@ -217,6 +217,8 @@ fn place(end: Tracked, known: Known, facts: End) {
         kernel::fionread(),
     );
     match verdict {
+        // One that would be alone comes in with the other end.
+        Ok(()) if row.alone != 0 => {}
         Ok(()) if row.joined == 0 && row.told == 0 && row.peer != 0 && !signals::is_off() => {
             ends::set!(end.row, told, 1);
             events::tell(event::JOIN, end.cookie);
@@ -224,7 +226,7 @@ fn place(end: Tracked, known: Known, facts: End) {
         Ok(()) => {}
         Err(Reason::Observed) if row.joined != 0 => {}
         Err(reason) => {
-            ends::set!(end.row, why, reason as u32);
+            ends::leave_out(end.row, reason);
             ends::let_leave(end.cookie);
         }
     }

@@ -1,4 +1,4 @@
-use super::{End, be_redirected_to, come_in, fionread, leaves_out};
+use super::{End, be_redirected_to, come_in, fionread, leaves_out, stays_out};
 use crate::counters::Reason;
 use crate::pair::hop;
 use crate::program::{FIT_READS, ProgramRow, is_proven, is_unfit, sign};
@@ -187,5 +187,29 @@ fn what_is_known_of_a_program_goes_before_what_is_known_of_its_executable() {
                 assert_eq!(by_itself, with_whole, "{row:?}");
             }
         }
+    }
+}
+
+/// Whoever may come in, or may turn out to, is waited for.
+#[test]
+fn who_may_come_in_yet_does_not_stay_out() {
+    for (end, row, answer) in cases() {
+        let verdict = come_in(scope::AUTO, hop::APP, end, &row, &NOTHING, answer);
+        let free = come_in(scope::AUTO, hop::APP, FREE, &row, &NOTHING, answer);
+        let out = verdict.is_err_and(|why| stays_out(why as u32, &row, free.is_ok()));
+        if out {
+            assert!(verdict != Err(Reason::Observed) || row.reads + row.others >= FIT_READS);
+            assert!(verdict != Err(Reason::Observed) || free.is_err());
+        } else {
+            assert!(matches!(verdict, Ok(()) | Err(Reason::Observed)));
+        }
+    }
+    for why in [
+        Reason::NoPeer,
+        Reason::NotInserted,
+        Reason::Closed,
+        Reason::Off,
+    ] {
+        assert!(!stays_out(why as u32, &NOTHING, false));
     }
 }

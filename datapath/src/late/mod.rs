@@ -19,6 +19,7 @@
 //! TCP, and the next run opens them or takes them out. Nothing is held in user space.
 
 mod adopt;
+mod alone;
 mod callers;
 mod calm;
 mod events;
@@ -51,6 +52,7 @@ use sockway_common::program::{ProgramKey, ProgramRow};
 use crate::stats::{self, map_error, open};
 use crate::{Error, Pins, loaded, sys};
 pub use adopt::Adopted;
+use alone::Alone;
 use callers::Callers;
 use calm::{Calm, Mark};
 pub use events::{Events, Told};
@@ -95,6 +97,8 @@ pub struct Late {
     pods: usize,
     /// Whether the last pass brought ends in and left others for the next one.
     more: bool,
+    /// Who would be alone in the sockhash, as of the last pass.
+    alone: Alone,
     calm: Calm,
     /// Since when nothing came of waiting.
     waits_since: Instant,
@@ -133,6 +137,7 @@ impl Late {
             leaving: BTreeSet::new(),
             pods: 1,
             more: false,
+            alone: Alone::default(),
             calm: Calm::default(),
             waits_since: Instant::now(),
             off: Off::default(),
@@ -214,9 +219,15 @@ impl Late {
         for &cookie in told.joins.iter().filter(|_| self.joins) {
             if let Ok(row) = self.ends.get(&cookie, 0)
                 && row.joined == 0
+                && row.alone == 0
                 && !self.off.holds(&row, &self.ends)
             {
                 joins.add(cookie, row);
+                if let Ok(peer) = self.ends.get(&row.peer, 0)
+                    && peer.alone != 0
+                {
+                    joins.add(row.peer, peer);
+                }
             }
         }
         // Of those that are too many the next pass knows.
@@ -241,16 +252,21 @@ impl Late {
         let known: HashMap<ProgramKey, ProgramRow> = known.into_iter().collect();
         let [mut joins, mut unopened] = [Fair::new(self.pods), Fair::new(self.pods)];
         let mut leaves = Vec::new();
-        let (config, off, ends) = (&self.config, &self.off, &self.ends);
+        let mut alone = Alone::default();
+        let (config, off, ends, were_alone) = (&self.config, &self.off, &self.ends, &self.alone);
         stats::each_end(&self.pins, |cookie, row| {
-            let may = may_be_in(config, &row, &known) && !off.holds(&row, ends);
+            let program = known.get(&row.program).copied().unwrap_or_default();
+            let fit = may_be_in(config, &row, &program, &known);
+            let may = fit && !off.holds(&row, ends);
+            alone.note(&row, &program, fit);
             if let Some(still) = &mut self.still {
                 still.note(cookie, &row);
             }
             if row.joined == 0 {
                 // One that blocks is told of by the first read that does not.
-                let blocks = row.why == Reason::Blocking as u32;
-                if may && self.joins && !blocks && row.peer != 0 && row.leaves == 0 {
+                let blocks = row.why == Reason::Blocking as u32 && row.alone == 0;
+                let stays = blocks || row.peer == 0 || row.leaves != 0 || were_alone.has(cookie);
+                if may && self.joins && !stays {
                     joins.add(cookie, row);
                 }
             } else if row.leaves != 0 || !may {
@@ -260,8 +276,17 @@ impl Late {
             }
         })?;
         self.pods = joins.pods().max(unopened.pods());
-        let more = joins.is_cut();
-        let (joins, unopened) = (joins.take(), unopened.take());
+        // Who was alone, and is not any more, comes in with the next pass.
+        let more = joins.is_cut() || were_alone.since(&alone).next().is_some();
+        let (mut joins, unopened) = (joins.take(), unopened.take());
+        joins.retain(|(cookie, _)| !alone.has(*cookie));
+        for (cookie, why) in alone.since(were_alone) {
+            self.runner.run(&mut order::alone(cookie, why))?;
+            if ends.get(&cookie, 0).is_ok_and(|row| row.joined != 0) {
+                leaves.push(cookie);
+            }
+        }
+        self.alone = alone;
         if !unopened.is_empty() {
             let looks = unopened
                 .iter()
@@ -412,24 +437,28 @@ pub fn holders(
 
 /// Whether an end may be in the sockhash, as far as its program says: the rest is seen by
 /// `sockway_late` and by the sends.
-fn may_be_in(config: &Config, row: &EndRow, known: &HashMap<ProgramKey, ProgramRow>) -> bool {
+fn may_be_in(
+    config: &Config,
+    row: &EndRow,
+    program: &ProgramRow,
+    known: &HashMap<ProgramKey, ProgramRow>,
+) -> bool {
     let end = End {
         nonblocking: Some(true),
         ..End::default()
     };
-    let of = |key| known.get(&key).copied().unwrap_or_default();
-    let program = of(row.program);
     let whole = if row.program.is_of_client() {
-        of(row.program.whole((row.program.id, row.program.device)))
+        let whole = row.program.whole((row.program.id, row.program.device));
+        known.get(&whole).copied().unwrap_or_default()
     } else {
         ProgramRow::default()
     };
-    policy::come_in(row.scope, row.hop, end, &program, &whole, config.fionread).is_ok()
+    policy::come_in(row.scope, row.hop, end, program, &whole, config.fionread).is_ok()
 }
 
 /// Why an order was not carried out.
 fn why(answer: &Order) -> &'static str {
-    let reason = Reason::ALL.into_iter().find(|r| *r as u32 == answer.result);
+    let reason = Reason::of(answer.result);
     reason.unwrap_or(Reason::NotInserted).name()
 }
 

@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, setns};
 use sockway_common::addr::IpKey;
 use sockway_common::end::EndRow;
 use sockway_common::layout::program;
-use sockway_common::order::{AT, Order};
+use sockway_common::order::{AT, Order, what};
 
 use super::Namespaces;
 use crate::attach::refused;
@@ -148,6 +148,14 @@ pub(super) fn by_tuple(what: u32, local: (IpKey, u16), remote: (IpKey, u16)) -> 
             6
         },
         ..Order::default()
+    }
+}
+
+/// Says of an end that there is nothing in the sockhash for it.
+pub(super) fn alone(cookie: u64, why: u32) -> Order {
+    Order {
+        why,
+        ..by_cookie(what::ALONE, cookie)
     }
 }
 

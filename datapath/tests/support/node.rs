@@ -200,13 +200,27 @@ pub(crate) fn connect(listener: &Socket, from: &str, to: &str) -> (Socket, Socke
     (client, server)
 }
 
-/// The connecting end only.
-pub(crate) fn dial(from: &str, to: &str) -> Socket {
+/// A connecting end that blocks.
+#[allow(dead_code, reason = "not every test has one")]
+pub(crate) fn dial_blocking(from: &str, to: &str) -> Socket {
+    let (socket, to) = bound(from, to);
+    socket.connect(&to.into()).expect("connect");
+    socket
+}
+
+/// A socket at one address, and the other.
+fn bound(from: &str, to: &str) -> (Socket, SocketAddr) {
     let to: SocketAddr = to.parse().expect("an address and port");
     let from: IpAddr = from.parse().expect("an address");
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).expect("socket");
-    socket.set_nonblocking(true).expect("O_NONBLOCK");
     socket.bind(&SocketAddr::new(from, 0).into()).expect("bind");
+    (socket, to)
+}
+
+/// The connecting end only.
+pub(crate) fn dial(from: &str, to: &str) -> Socket {
+    let (socket, to) = bound(from, to);
+    socket.set_nonblocking(true).expect("O_NONBLOCK");
     match socket.connect(&to.into()) {
         Ok(()) => {}
         Err(e) if e.raw_os_error() == Some(nix::errno::Errno::EINPROGRESS as i32) => {}

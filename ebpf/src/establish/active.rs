@@ -8,6 +8,7 @@ use sockway_common::program::{CLIENT, ProgramKey};
 use sockway_common::scope;
 use sockway_common::state::flag;
 
+use super::alone::Other;
 use super::{Socket, cookie, dial, lookup_pod, place};
 use crate::context::Tuple;
 use crate::maps::PENDING;
@@ -75,10 +76,11 @@ fn come(
     if kernel::nonblocking(socket.own) != Some(true) {
         row.role |= BEGAN_BLOCKING;
     }
-    match socket.track(ctx, &mut row, pending.pod, flag::ACTIVE) {
+    let other = Other::Listens(&pending.program, pending.scope, pending.hop);
+    match socket.track(ctx, &mut row, pending.pod, flag::ACTIVE, other) {
         Ok(()) => true,
         Err(reason) => {
-            account::left(reason);
+            account::left(reason as u32);
             false
         }
     }

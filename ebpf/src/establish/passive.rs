@@ -6,6 +6,7 @@ use sockway_common::counters::Reason;
 use sockway_common::end::EndRow;
 use sockway_common::pair::{PendingRow, SeqKey, passive_pod};
 
+use super::alone::Other;
 use super::{Socket, place};
 use crate::context::Tuple;
 use crate::kernel::At;
@@ -30,7 +31,7 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
         && pending.active_cookie != 0
         && let Err(reason) = come(ctx, socket, pending)
     {
-        account::left(reason);
+        account::left(reason as u32);
     }
     let _gone = PENDING.remove(key);
 }
@@ -53,7 +54,7 @@ fn come(ctx: &SockOpsContext, socket: Socket, pending: &PendingRow) -> Result<()
     };
     place(&mut row, &tuple);
     let other = pending.active_cookie;
-    socket.track(ctx, &mut row, pending.pod, 0)?;
+    socket.track(ctx, &mut row, pending.pod, 0, Other::Connected(other))?;
     // The active end may send on another CPU meanwhile: it believes a row with both only.
     if let Some(active) = ends::get_mut(other) {
         ends::set!(active, peer_sock, socket.own.address());

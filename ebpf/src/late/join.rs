@@ -85,7 +85,7 @@ pub(super) fn join(sk: *mut c_void, own: Own, order: &Order) -> u32 {
     let whole = known::of_whole(&now.program);
     let fionread = kernel::fionread();
     if let Err(reason) = policy::come_in(now.scope, now.hop, facts, known, whole, fionread) {
-        ends::set!(row, why, reason as u32);
+        ends::leave_out(row, reason);
         return reason as u32;
     }
     // First, for others may redirect as soon as both are set. On arm64 too: between the two stores
@@ -94,9 +94,10 @@ pub(super) fn join(sk: *mut c_void, own: Own, order: &Order) -> u32 {
     // What it sent until now went by TCP, whatever its direction was before.
     ends::set!(row, joins, now.joins.wrapping_add(1));
     if !insert(sk, cookie) {
-        ends::set!(row, why, Reason::NotInserted as u32);
+        ends::leave_out(row, Reason::NotInserted);
         return Reason::NotInserted as u32;
     }
+    ends::set!(row, alone, 0);
     ends::set!(row, joined, 1);
     // Come up meanwhile: what is sent asks again each time, and it is to leave.
     if kernel::has_ulp(own) {

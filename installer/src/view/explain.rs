@@ -184,9 +184,10 @@ pub fn lacks(row: &EndRow, known: &ProgramRow) -> Vec<String> {
             ));
         }
     }
-    let reason = Reason::ALL.into_iter().find(|r| *r as u32 == row.why);
-    if row.joined == 0 {
-        let why = reason.map_or("", Reason::help);
+    if row.joined == 0 && row.alone != 0 {
+        lacks.push("it would be alone in the sockhash: the other end is left out".to_owned());
+    } else if row.joined == 0 {
+        let why = Reason::of(row.why).map_or("", Reason::help);
         lacks.push(if lacks.is_empty() {
             "it comes in within seconds, where `sockway run` keeps the node and not with --late=false".to_owned()
         } else {

@@ -1,10 +1,13 @@
 //! Scope `auto`: applications of which something has to be learnt first.
 
+use sockway_common::counters::Reason;
+use sockway_common::end::ACTIVE;
 use sockway_common::scope;
+use sockway_datapath::stats;
 
 use super::{crosses_lo, crosses_lo_in};
 use crate::support::keeper::Keeper;
-use crate::support::node::{connect, listen, message, receive, receive_all, send};
+use crate::support::node::{connect, dial_blocking, listen, message, receive, receive_all, send};
 use crate::{node, ping_pong};
 
 const APPLICATION: &str = "10.9.0.1:8080";
@@ -102,9 +105,58 @@ fn applications_that_begin_to_block_leave_again() {
     }
     keeper.settle(std::time::Duration::from_secs(10));
     assert_eq!(keeper.done.left, 1);
-    assert_eq!(node.connection_rows()[0], 1, "only Envoy's end is left");
+    keeper.pass();
+    keeper.settle(std::time::Duration::from_secs(10));
+    assert_eq!(keeper.done.left, 2, "Envoy's end would be alone");
+    assert_eq!(node.connection_rows()[0], 0);
+    let ends = stats::ends(&node.pins).expect("list ends");
+    let of = |role| ends.iter().find(|(_, row)| row.role & ACTIVE == role);
+    for (role, alone) in [(0, 0), (ACTIVE, 1)] {
+        let (_, row) = of(role).expect("its row");
+        assert_eq!((row.why, row.alone), (Reason::Blocking as u32, alone));
+    }
+    assert_eq!(keeper.pass().joined, 0, "it stays out");
     let messages = node.stats().redirected_messages;
     server.set_nonblocking(true).expect("O_NONBLOCK");
     assert!(crosses_lo(&client, &server));
     assert_eq!(node.stats().redirected_messages, messages);
+}
+
+/// An end is not in the sockhash for nothing: it leaves where the other one blocks, and comes back together with it.
+#[test]
+fn an_end_comes_in_together_with_the_one_that_blocked() {
+    let Some(node) = node("late_alone") else {
+        return;
+    };
+    let listener = listen(APPLICATION);
+    node.install();
+    node.pod("10.9.0.1", scope::AUTO);
+    let mut keeper = Keeper::new(&node);
+    let known = connect(&listener, ENVOY, APPLICATION);
+    ping_pong(&known.0, &known.1, 40);
+    keeper.pass();
+    keeper.settle(std::time::Duration::from_secs(10));
+    drop(known);
+    assert_eq!(node.connection_rows()[0], 0);
+    // It reads nothing, so its program is not seen to block.
+    let client = dial_blocking(ENVOY, APPLICATION);
+    let (server, _) = listener.accept().expect("accept");
+    server.set_nonblocking(true).expect("O_NONBLOCK");
+    let bytes = message(1, 1024);
+    for _ in 0..10 {
+        send(&client, &bytes);
+        assert_eq!(receive_all(&server, 1024), bytes);
+    }
+    for _ in 0..2 {
+        keeper.pass();
+        keeper.settle(std::time::Duration::from_secs(10));
+        assert_eq!(node.connection_rows()[0], 0, "both ends are out");
+    }
+    client.set_nonblocking(true).expect("O_NONBLOCK");
+    // The read that shows it has both come in.
+    ping_pong(&client, &server, 5);
+    keeper.settle(std::time::Duration::from_secs(10));
+    assert_eq!(node.connection_rows()[0], 2, "{:?}", keeper.done);
+    ping_pong(&client, &server, 10);
+    assert!(!crosses_lo(&client, &server));
 }
