@@ -100,6 +100,23 @@ pub const fn be_redirected_to(scope: u32, known: &ProgramRow) -> Result<(), Reas
     }
 }
 
+/// Whether no read that is still to come lets an end of the program in: signs stay, and who stopped short often is not
+/// waited for. Then a [`Reason`] as u32, else [`u32::MAX`].
+#[must_use]
+#[inline(always)]
+pub const fn settled(scope: u32, hop: u32, known: &ProgramRow, fionread: u32) -> u32 {
+    let free = End {
+        nonblocking: Some(true),
+        ulp: false,
+        tcp_only: false,
+    };
+    match come_in(scope, hop, free, known, &ProgramRow::NOTHING, fionread) {
+        Err(Reason::Observed) if !has(known, sign::SHORT) || has(known, sign::TO_END) => u32::MAX,
+        Err(reason) => reason as u32,
+        Ok(()) => u32::MAX,
+    }
+}
+
 /// Whether an end that is not in the sockhash, for a reason of its own, stays out as far as can be seen: then there
 /// is nothing for the other end there either, but the cost of its sends. `why`: a [`Reason`] as u32; `may`: what
 /// [`come_in`] says of its program.

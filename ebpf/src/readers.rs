@@ -85,13 +85,16 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         return;
     };
     ends::set!(end.row, received, kernel::bytes_received(sock));
-    let nonblocking = kernel::nonblocking(sock) != Some(false);
     let row = end.row();
     if kernel::had_urgent(sock)
         && let Some(other) = ends::get(row.peer)
     {
         known::note(&other.program, sign::URGENT);
     }
+    if row.joined == 0 && row.why == settled(row) {
+        return;
+    }
+    let nonblocking = kernel::nonblocking(sock) != Some(false);
     if row.role & BEGAN_BLOCKING != 0 && !nonblocking {
         return;
     }
@@ -135,6 +138,17 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         tcp_only: seen & OPTION != 0,
     };
     place(end, known, facts);
+}
+
+/// Why its program stays out whatever else is read, or [`u32::MAX`]. A look at a read costs a microsecond.
+#[inline(never)]
+fn settled(row: &EndRow) -> u32 {
+    policy::settled(
+        row.scope,
+        row.hop,
+        known::of(&row.program),
+        kernel::fionread(),
+    )
 }
 
 /// Bits of [`pack`] above those of [`sign`].

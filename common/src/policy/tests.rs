@@ -1,7 +1,7 @@
-use super::{End, be_redirected_to, come_in, fionread, leaves_out, stays_out};
+use super::{End, be_redirected_to, come_in, fionread, leaves_out, settled, stays_out};
 use crate::counters::Reason;
 use crate::pair::hop;
-use crate::program::{FIT_READS, ProgramRow, is_proven, is_unfit, sign};
+use crate::program::{FIT_READS, ProgramRow, SHORTS, is_proven, is_unfit, sign};
 use crate::scope;
 
 const SCOPES: [u32; 4] = [scope::OFF, scope::PROXY, scope::AUTO, scope::ALL];
@@ -170,11 +170,7 @@ fn what_is_known_of_an_executable_counts_for_who_only_sends() {
 
 #[test]
 fn what_is_known_of_a_program_goes_before_what_is_known_of_its_executable() {
-    let mut whole = ProgramRow {
-        reads: FIT_READS,
-        ..NOTHING
-    };
-    whole.signs[sign::TO_END] = 1;
+    let whole = proven();
     let short = ProgramRow {
         shorts: 1,
         ..NOTHING
@@ -212,4 +208,41 @@ fn who_may_come_in_yet_does_not_stay_out() {
     ] {
         assert!(!stays_out(why as u32, &NOTHING, false));
     }
+}
+
+#[test]
+fn whose_program_is_settled_never_comes_in() {
+    for mut row in rows() {
+        if row.signs[sign::SHORT] != 0 {
+            row.shorts = SHORTS;
+        }
+        for answer in ANSWERS {
+            let reason = settled(scope::AUTO, hop::APP, &row, answer);
+            if reason == u32::MAX {
+                continue;
+            }
+            for sign in 0..=sign::SHORT {
+                let mut more = row;
+                more.reads += FIT_READS;
+                // Who stopped short often is not watched for that any more.
+                if sign != sign::TO_END || row.signs[sign::SHORT] == 0 {
+                    more.signs[sign] = 1;
+                }
+                for whole in [NOTHING, proven()] {
+                    let verdict = come_in(scope::AUTO, hop::APP, FREE, &more, &whole, answer);
+                    assert!(verdict.is_err(), "{row:?}, then {more:?}");
+                }
+            }
+        }
+    }
+}
+
+/// An executable of which every socket reads to the end.
+fn proven() -> ProgramRow {
+    let mut whole = ProgramRow {
+        reads: FIT_READS,
+        ..NOTHING
+    };
+    whole.signs[sign::TO_END] = 1;
+    whole
 }
