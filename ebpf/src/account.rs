@@ -56,10 +56,10 @@ pub(crate) fn local(hop: u32) {
     with_stats(|s| bump(slot::<{ hop::COUNT }>(field!(s.local), hop), 1));
 }
 
-/// An end, or a connection that qualified as a whole, is left to TCP; `reason`: a [`Reason`] as u32.
+/// A connection that qualified is left to TCP as a whole.
 #[inline(always)]
-pub(crate) fn left(reason: u32) {
-    with_stats(|s| bump(slot::<REASONS>(field!(s.left), reason), 1));
+pub(crate) fn left(reason: Reason) {
+    with_stats(|s| bump(slot::<REASONS>(field!(s.left), reason as u32), 1));
 }
 
 /// A direction went from TCP back to redirection.

@@ -123,7 +123,9 @@ impl Socket {
         row.open = row.joined;
         if out != 0 {
             row.why = out - 1;
-            account::left(row.why);
+        }
+        if let Err(reason) = verdict {
+            account::left(reason);
         }
         row.netns = kernel::netns(self.own);
         if !ends::create(self.cookie, row) {
@@ -140,7 +142,7 @@ impl Socket {
             account::joined(row.hop);
             return Ok(());
         }
-        account::left(Reason::NotInserted as u32);
+        account::left(Reason::NotInserted);
         state.mode = sockway_common::state::mode::TCP;
         if let Some(row) = ends::get_mut(self.cookie) {
             ends::leave_out(row, Reason::NotInserted);

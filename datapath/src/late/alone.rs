@@ -77,7 +77,7 @@ mod tests {
         now.note(&blocks, &known, false);
         assert_eq!(
             now.since(&before).collect::<Vec<_>>(),
-            [(2, Reason::Blocking)]
+            [(2, Reason::Blocking as u32)]
         );
         assert!(now.take(2) && !now.has(2) && !now.take(2));
     }

@@ -13,7 +13,7 @@ use sockway_common::scope;
 use sockway_datapath::stats;
 
 use crate::support::measure::{set_option, until};
-use crate::support::node::{connect, listen, message, receive, send};
+use crate::support::node::{connect, listen, message, receive, receive_all, send};
 use crate::support::threads::{AtEnd, pin};
 use crate::{node, ping_pong};
 
@@ -26,11 +26,12 @@ fn read_one(client: &Socket, server: &Socket, epoll: &Epoll) {
     let mut event = [EpollEvent::empty()];
     let timeout = EpollTimeout::from(10_000_u16);
     assert_eq!(epoll.wait(&mut event, timeout), Ok(1));
-    assert_eq!(receive(server, 1), b"x");
+    // To the end: where FIONREAD is wrong nobody looks any more at who stopped short often.
+    assert_eq!(receive_all(server, 1), b"x");
 }
 
-/// One read that leaves a sign of its own.
-fn leave_sign(number: usize, client: &Socket, server: &Socket) -> usize {
+/// One read that leaves a sign of its own, none of those after which nobody looks any more.
+fn leave_sign(number: usize, client: &Socket, server: &Socket, epoll: &Epoll) -> usize {
     send(client, b"12345678");
     let mut bytes = [0_u8; 8];
     match number {
@@ -47,10 +48,14 @@ fn leave_sign(number: usize, client: &Socket, server: &Socket) -> usize {
             sign::RCVLOWAT
         }
         2 => {
-            server.set_nonblocking(false).expect("blocking");
-            assert_eq!(receive(server, 8).len(), 8);
-            server.set_nonblocking(true).expect("O_NONBLOCK");
-            sign::BLOCKING
+            let how = |flags| {
+                let mut event = EpollEvent::new(EpollFlags::EPOLLIN | flags, 0);
+                epoll.modify(server, &mut event).expect("EPOLL_CTL_MOD");
+            };
+            how(EpollFlags::EPOLLET);
+            assert_eq!(receive_all(server, 8).len(), 8);
+            how(EpollFlags::empty());
+            sign::EDGE
         }
         _ => {
             let (read, write) = nix::unistd::pipe().expect("a pipe");
@@ -108,7 +113,7 @@ fn no_sign_of_a_program_is_lost() {
                         for _ in 0..READS / 2 {
                             read_one(client, server, &epoll);
                         }
-                        let sign = leave_sign(number, client, server);
+                        let sign = leave_sign(number, client, server, &epoll);
                         for _ in 0..READS / 2 {
                             read_one(client, server, &epoll);
                         }

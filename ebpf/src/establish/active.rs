@@ -80,7 +80,7 @@ fn come(
     match socket.track(ctx, &mut row, pending.pod, flag::ACTIVE, other) {
         Ok(()) => true,
         Err(reason) => {
-            account::left(reason as u32);
+            account::left(reason);
             false
         }
     }

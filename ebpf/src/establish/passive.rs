@@ -31,7 +31,7 @@ pub(super) fn established(ops: *mut bpf_sock_ops) {
         && pending.active_cookie != 0
         && let Err(reason) = come(ctx, socket, pending)
     {
-        account::left(reason as u32);
+        account::left(reason);
     }
     let _gone = PENDING.remove(key);
 }

@@ -54,7 +54,7 @@ fn candidate(tuple: &Tuple) -> Option<PendingRow> {
     }
     account::syn(hop);
     if policy::leaves_out(row.scope, hop) {
-        account::left(Reason::Scope as u32);
+        account::left(Reason::Scope);
         return None;
     }
     Some(PendingRow {
