@@ -114,18 +114,18 @@ impl Socket {
         let known = known::of(&row.program);
         let whole = known::of_whole(&row.program);
         let verdict = policy::come_in(row.scope, row.hop, end, known, whole, kernel::fionread());
-        let out = match verdict {
-            Ok(()) => other.why(),
-            Err(reason) => reason as u32 + 1,
-        };
-        row.alone = u8::from(verdict.is_ok() && out != 0);
-        row.joined = u8::from(out == 0);
-        row.open = row.joined;
-        if out != 0 {
-            row.why = out - 1;
-        }
-        if let Err(reason) = verdict {
-            account::left(reason);
+        match verdict {
+            Ok(()) => {
+                let why = other.why();
+                row.alone = u8::from(why != u32::MAX);
+                row.joined = 1 - row.alone;
+                row.open = row.joined;
+                row.why = if row.alone == 0 { row.why } else { why };
+            }
+            Err(reason) => {
+                row.why = reason as u32;
+                account::left(reason);
+            }
         }
         row.netns = kernel::netns(self.own);
         if !ends::create(self.cookie, row) {

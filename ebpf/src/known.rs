@@ -2,7 +2,7 @@
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sockway_common::end::event;
-use sockway_common::policy::fionread;
+use sockway_common::policy::{self, fionread};
 use sockway_common::program::{FIT_READS, ProgramKey, ProgramRow, has, is_proven, is_unfit, sign};
 
 use crate::counter::bump;
@@ -36,6 +36,12 @@ pub(crate) fn of_whole<'a>(key: &ProgramKey) -> &'a ProgramRow {
         Some(row) => unsafe { &*row },
         None => &NOTHING,
     }
+}
+
+/// Why a program's ends stay out whatever else is read ([`policy::settled`]), or [`u32::MAX`].
+#[inline(never)]
+pub(crate) fn settled(program: &ProgramKey, scope: u32, hop: u32) -> u32 {
+    policy::settled(scope, hop, of(program), kernel::fionread())
 }
 
 /// Adds what is known of a program to what is known of its executable, where that matters.

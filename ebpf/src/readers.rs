@@ -91,7 +91,8 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
     {
         known::note(&other.program, sign::URGENT);
     }
-    if row.joined == 0 && row.why == settled(row) {
+    // A look at a read costs a microsecond.
+    if row.joined == 0 && row.why == known::settled(&row.program, row.scope, row.hop) {
         return;
     }
     let nonblocking = kernel::nonblocking(sock) != Some(false);
@@ -138,17 +139,6 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         tcp_only: seen & OPTION != 0,
     };
     place(end, known, facts);
-}
-
-/// Why its program stays out whatever else is read, or [`u32::MAX`]. A look at a read costs a microsecond.
-#[inline(never)]
-fn settled(row: &EndRow) -> u32 {
-    policy::settled(
-        row.scope,
-        row.hop,
-        known::of(&row.program),
-        kernel::fionread(),
-    )
 }
 
 /// Bits of [`pack`] above those of [`sign`].
