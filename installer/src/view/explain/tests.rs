@@ -55,6 +55,8 @@ fn an_end_lacks_what_keeps_bytes_from_it() {
     };
     assert!(lacks(&closed, &proven)[0].contains("came in late"));
     assert!(lacks(&new(), &proven)[0].contains("comes in within seconds"));
+    let alone = EndRow { alone: 1, ..new() };
+    assert!(lacks(&alone, &proven)[0].contains("the other end is left out"));
     let out = lacks(&new(), &known(3, &[]));
     assert!(out[1].contains("not in the sockhash"), "{out:?}");
 }
