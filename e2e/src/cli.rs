@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::output::Format;
-use crate::{demo, load, programs, soak, stall, stop, suite, switches, traffic};
+use sockway_testkit::output::Format;
+use sockway_testkit::{load, stall, stop, traffic};
+
+use crate::{demo, programs, soak, suite, switches};
 
 /// Real pods, real Envoys, verified traffic
 #[derive(Debug, Parser)]

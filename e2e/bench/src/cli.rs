@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum as _};
-use sockway_e2e::bed::mode::Mtls;
-use sockway_e2e::stop;
+use sockway_testkit::mesh::mode::Mtls;
+use sockway_testkit::stop;
 
 use crate::endpoint::{self, Endpoint};
 use crate::jobs::{self, Job};

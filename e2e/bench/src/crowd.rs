@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use sockway_common::addr::IpKey;
 use sockway_common::pod::OwnerKey;
 use sockway_datapath::Registry;
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::process::Process;
-use sockway_e2e::bed::sidecar::INBOUND;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::sidecar::INBOUND;
+use sockway_testkit::process::Process;
 
 use crate::case::Case;
 use crate::hop::{Hop, register};

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use sockway_datapath::{Datapath, InstallOptions};
-use sockway_e2e::bed::keeper::Keeper;
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::tools::Tools;
-use sockway_e2e::hops::Figures;
-use sockway_e2e::stop;
+use sockway_testkit::hops::Figures;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::stop;
 
 use crate::case::Case;
 use crate::jobs::Job;

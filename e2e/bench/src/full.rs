@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use sockway_common::counters::Reason;
 use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, stats};
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::process::Process;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::process::Process;
 
 use crate::crowd::{idle, know};
 use crate::hop::Hop;

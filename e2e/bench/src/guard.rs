@@ -4,11 +4,11 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sockway_datapath::{Datapath, InstallOptions};
-use sockway_e2e::bed::cpu;
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::tools::Tools;
-use sockway_e2e::hops::Figures;
-use sockway_e2e::stop;
+use sockway_testkit::hops::Figures;
+use sockway_testkit::mesh::cpu;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::stop;
 
 use crate::case::{Case, Tool};
 use crate::fresh::Fresh;

@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use sockway_common::addr::IpKey;
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_datapath::Registry;
-use sockway_e2e::bed::command::Run;
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::place::Place;
-use sockway_e2e::bed::process::Process;
-use sockway_e2e::bed::sidecar::{INBOUND, OUTBOUND};
+use sockway_testkit::command::Run;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::sidecar::{INBOUND, OUTBOUND};
+use sockway_testkit::place::Place;
+use sockway_testkit::process::Process;
 
 use crate::mode::Mode;
 

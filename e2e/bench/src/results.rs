@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
-use sockway_e2e::hops::Hops;
-use sockway_e2e::median::median;
+use sockway_testkit::hops::Hops;
+use sockway_testkit::median::median;
 
 use crate::case::Case;
 use crate::mode::Mode;

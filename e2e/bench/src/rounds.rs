@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use sockway_datapath::Pins;
-use sockway_e2e::bed::cpu;
-use sockway_e2e::hops::{Figures, Hops};
-use sockway_e2e::stop;
+use sockway_testkit::hops::{Figures, Hops};
+use sockway_testkit::mesh::cpu;
+use sockway_testkit::stop;
 
 use crate::case::{Case, Tool};
 use crate::crowd::Crowd;

@@ -8,10 +8,10 @@ use sockway_common::addr::IpKey;
 use sockway_common::pod::PodRow;
 use sockway_datapath::receive_hook::ReceiveHook;
 use sockway_datapath::{Datapath, InstallOptions, Pins, Registry};
-use sockway_e2e::bed::keeper::Keeper;
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::pod::Pod;
-use sockway_e2e::bed::tools::Tools;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::pod::Pod;
+use sockway_testkit::mesh::tools::Tools;
 
 use crate::full::Full;
 use crate::hop::Hop;

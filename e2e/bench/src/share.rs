@@ -1,6 +1,6 @@
 //! Shares of plain TCP's bytes that no interface saw.
 
-use sockway_e2e::median::median;
+use sockway_testkit::median::median;
 
 use crate::results::{Sample, Spread};
 use crate::wire::HOPS;
@@ -68,7 +68,7 @@ mod tests {
     use crate::mode::Mode;
     use crate::results::{Measured, Sample};
     use crate::topic::Topic;
-    use sockway_e2e::hops::Hops;
+    use sockway_testkit::hops::Hops;
 
     #[test]
     fn a_share_is_of_the_same_round() {

@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::pod::{self, Pod};
-use sockway_e2e::bed::sidecar::{Pipe, Protocol, Service};
-use sockway_e2e::bed::tools::on_path;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::pod::{self, Pod};
+use sockway_testkit::mesh::sidecar::{Pipe, Protocol, Service};
+use sockway_testkit::mesh::tools::on_path;
 
 /// fortio's TCP echo.
 pub(crate) const TCP: u16 = 8078;

@@ -1,7 +1,7 @@
 //! What was measured, summed up.
 
 use serde::Serialize;
-use sockway_e2e::median::median;
+use sockway_testkit::median::median;
 
 use crate::case::Case;
 use crate::mode::Mode;

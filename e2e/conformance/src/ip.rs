@@ -1,7 +1,7 @@
 //! iproute2.
 
 use anyhow::Result;
-use sockway_e2e::bed::command::Run;
+use sockway_testkit::command::Run;
 
 /// `ip` with these arguments, separated by spaces.
 pub(crate) fn ip(args: &str) -> Result<()> {

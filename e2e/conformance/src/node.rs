@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sockway_common::pod::{OwnerKey, SandboxRow, field_text};
 use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
-use sockway_e2e::bed::command::Run;
+use sockway_testkit::command::Run;
 
 use crate::ip::ip;
 use crate::roles;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
-use sockway_e2e::bed::command::Run;
+use sockway_testkit::command::Run;
 
 use crate::ip::ip;
 

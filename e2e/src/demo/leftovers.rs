@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use sockway_datapath::host;
 
-use crate::bed::scratch::children_with_prefix;
+use sockway_testkit::mesh::scratch::children_with_prefix;
 
 const INTERFACES: &str = "/sys/class/net";
 const MOUNTS: &str = "/proc/self/mounts";

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bed::tools::Tools;
-use crate::hops::Figures;
-use crate::output::{self, Format};
-use crate::traffic::report::Report as Traffic;
 use leftovers::Before;
 use options::Options;
 use progress::Progress;
 use results::{Protocols, Results};
 use scene::Scene;
+use sockway_testkit::hops::Figures;
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::output::{self, Format};
+use sockway_testkit::traffic::report::Report as Traffic;
 
 /// How long the verified traffic of one family may take.
 const TRAFFIC_LIMIT: Duration = Duration::from_mins(3);

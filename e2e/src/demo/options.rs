@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::bed::mode::Mtls;
+use sockway_testkit::mesh::mode::Mtls;
 
 /// `demo`.
 #[derive(Args, Clone, Debug)]

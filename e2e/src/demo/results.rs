@@ -8,11 +8,11 @@ use sockway_common::pair::hop;
 
 use super::rounds::Round;
 use super::scene::{ROWS, Row};
-use crate::bed::mode::Mtls;
-use crate::hops::{Hop, Hops};
-use crate::load::report::Report as Load;
-use crate::median::median as middle;
-use crate::traffic::report::Report as Traffic;
+use sockway_testkit::hops::{Hop, Hops};
+use sockway_testkit::load::report::Report as Load;
+use sockway_testkit::median::median as middle;
+use sockway_testkit::mesh::mode::Mtls;
+use sockway_testkit::traffic::report::Report as Traffic;
 
 /// Everything.
 #[derive(Debug, Serialize)]

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use super::options::Options;
 use super::progress::Progress;
 use super::scene::{self, ROWS, Row, Scene};
-use crate::hops::{Figures, Hops};
-use crate::load::report::Report as Load;
+use sockway_testkit::hops::{Figures, Hops};
+use sockway_testkit::load::report::Report as Load;
 
 /// Connections before each measurement, one after the other, from which the
 /// datapath learns how the applications read.

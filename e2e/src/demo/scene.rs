@@ -9,12 +9,12 @@ use sockway_datapath::Registry;
 
 use super::options::Options;
 use super::progress::Progress;
-use crate::bed::keeper::Keeper;
-use crate::bed::mode;
-use crate::bed::node::Node;
-use crate::bed::pod::{self, Pod, at};
-use crate::bed::sidecar::{Protocol, Service, vip};
-use crate::bed::tools::Tools;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::mode;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::pod::{self, Pod, at};
+use sockway_testkit::mesh::sidecar::{Protocol, Service, vip};
+use sockway_testkit::mesh::tools::Tools;
 
 /// An echo that is measured.
 #[derive(Clone, Copy, Debug)]

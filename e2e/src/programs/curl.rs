@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use super::facts::Facts;
 use super::site::Site;
-use crate::bed::command::Run;
+use sockway_testkit::command::Run;
 
 /// Calls one after the other at first, from which the datapath learns how both read.
 const FIRST: u32 = 12;

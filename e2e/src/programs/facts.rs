@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 
-use crate::bed::command::{Ended, Run};
+use sockway_testkit::command::{Ended, Run};
 
 /// Named facts in the order in which they were found.
 #[derive(Clone, Debug, Default, Hash, PartialEq, Eq)]

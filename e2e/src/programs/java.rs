@@ -7,8 +7,8 @@ use super::program::Program;
 use super::route::Route;
 use super::site::Site;
 use super::transfer;
-use crate::bed::process::Process;
-use crate::bed::sidecar::Protocol;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 /// The programs.
 pub(crate) fn programs() -> Vec<Program> {

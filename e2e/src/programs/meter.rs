@@ -7,8 +7,8 @@ use serde::Serialize;
 use sockway_common::pair::hop;
 
 use super::route::Route;
-use crate::bed::pod::Pod;
 use crate::world::World;
+use sockway_testkit::mesh::pod::Pod;
 
 /// The hops in the order of a request.
 pub(crate) const HOPS: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];

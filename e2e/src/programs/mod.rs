@@ -27,11 +27,11 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::bed::tools::Tools;
-use crate::output::{self, Format};
-use crate::stop;
 use options::Options;
 use program::Program;
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::output::{self, Format};
+use sockway_testkit::stop;
 use stage::Stage;
 use table::Table;
 

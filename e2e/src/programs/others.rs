@@ -12,9 +12,9 @@ use super::redis;
 use super::route::Route;
 use super::site::Site;
 use super::transfer;
-use crate::bed::command::Run;
-use crate::bed::process::Process;
-use crate::bed::sidecar::{Protocol, vip};
+use sockway_testkit::command::Run;
+use sockway_testkit::mesh::sidecar::{Protocol, vip};
+use sockway_testkit::process::Process;
 
 /// Keys that go through `redis-cli --pipe`.
 const KEYS: u32 = 20_000;

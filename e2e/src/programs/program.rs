@@ -6,8 +6,8 @@ use super::facts::Facts;
 use super::manner::Ends;
 use super::route::Route;
 use super::site::Site;
-use crate::bed::process::Process;
-use crate::bed::sidecar::Protocol;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 /// A server, a client and what they do.
 #[derive(Clone, Copy, Debug)]

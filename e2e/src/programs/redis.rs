@@ -8,8 +8,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::site::Site;
 use super::transfer::{Transfer, lines, pauses};
-use crate::bed::command::Run;
-use crate::bed::process::Process;
+use sockway_testkit::command::Run;
+use sockway_testkit::process::Process;
 
 /// How long one file may take.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -9,8 +9,8 @@ use super::program::Program;
 use super::route::Route;
 use super::site::Site;
 use super::transfer;
-use crate::bed::process::Process;
-use crate::bed::sidecar::Protocol;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 const THREADS: &str = "threads.py";
 const STREAMS: &str = "streams.py";

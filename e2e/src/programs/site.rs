@@ -14,11 +14,11 @@ use super::facts::checksum;
 use super::meter::Phase;
 use super::route::Route;
 use super::tools::Programs;
-use crate::bed::command::Run;
-use crate::bed::pod::{Pod, at};
-use crate::bed::process::Process;
-use crate::bed::sidecar::{self, vip};
 use crate::world::World;
+use sockway_testkit::command::Run;
+use sockway_testkit::mesh::pod::{Pod, at};
+use sockway_testkit::mesh::sidecar::{self, vip};
+use sockway_testkit::process::Process;
 
 /// The files that servers serve and clients send: name and bytes.
 const FILES: [(&str, u64); 6] = [

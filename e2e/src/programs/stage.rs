@@ -17,10 +17,10 @@ use super::site::{Files, Site};
 use super::table::{Row, Share};
 use super::tools::Programs;
 use super::transfer::PATIENCE;
-use crate::bed::keeper::Keeper;
-use crate::bed::sidecar::{INBOUND, OUTBOUND};
-use crate::bed::tools::Tools;
 use crate::world::World;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::{INBOUND, OUTBOUND};
+use sockway_testkit::mesh::tools::Tools;
 
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;

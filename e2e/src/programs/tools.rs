@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::bed::tools::{Tools, named, on_path};
+use sockway_testkit::mesh::tools::{Tools, named, on_path};
 
 /// What makes everything that is missing.
 const REMEDY: &str = "run `scripts/setup programs`";

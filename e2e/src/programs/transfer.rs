@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::facts::{Facts, checksum};
 use super::site::Site;
-use crate::bed::command::Run;
+use sockway_testkit::command::Run;
 
 /// What one client process does, on one connection where the program can.
 #[derive(Clone, Copy, Debug)]

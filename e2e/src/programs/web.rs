@@ -14,8 +14,8 @@ use super::route::Route;
 use super::scripts;
 use super::site::Site;
 use super::transfer;
-use crate::bed::process::Process;
-use crate::bed::sidecar::Protocol;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 /// How long a download may take.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(3);

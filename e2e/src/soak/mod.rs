@@ -13,14 +13,14 @@ use serde_json::Value;
 use sockway_common::counters::Stats;
 use sockway_datapath::{Datapath, stats};
 
-use crate::bed::tools::Tools;
-use crate::output::{self, Format};
-use crate::stop;
 use crate::world::{Traffic, World};
 use options::Options;
 use parts::{Part, parts};
 pub(crate) use results::Results;
 use results::{Done, Facts};
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::output::{self, Format};
+use sockway_testkit::stop;
 use unrest::Unrest;
 
 /// Runs it.

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::hops::Hops;
+use sockway_testkit::hops::Hops;
 
 /// What one part came to.
 #[derive(Debug, Serialize)]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::bed::keeper::Keeper;
-use crate::bed::process::Process;
 use crate::world::World;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::process::Process;
 
 /// Between two switches.
 const PAUSE: Duration = Duration::from_millis(400);

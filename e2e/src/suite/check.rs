@@ -3,7 +3,7 @@
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
-use crate::bed::command::Ended;
+use sockway_testkit::command::Ended;
 
 /// A command failed the way it should: with this code, in these words, without a panic.
 pub(crate) fn refused(ended: &Ended, code: i32, words: &[&str]) -> Result<()> {

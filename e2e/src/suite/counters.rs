@@ -5,9 +5,9 @@ use sockway_common::pair::hop;
 use sockway_datapath::stats;
 
 use super::{Case, Stage};
-use crate::bed::keeper::Keeper;
-use crate::bed::sidecar::Protocol;
 use crate::world::{Path, Traffic, World};
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Bytes of a request's payload.
 const SIZE: u64 = 4096;

@@ -11,11 +11,11 @@ use sockway_datapath::{Datapath, stats};
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
-use crate::bed::keeper::Keeper;
-use crate::bed::scratch::LIBCNI_RESULTS;
-use crate::bed::sidecar::Protocol;
-use crate::hops::Hops;
 use crate::world::{Path, Traffic, World};
+use sockway_testkit::hops::Hops;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::scratch::LIBCNI_RESULTS;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Until all connections are open and in use.
 const SETTLE: Duration = Duration::from_millis(1500);

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use sockway_common::pair::hop;
 
 use super::{Case, Stage};
-use crate::bed::sidecar::Protocol;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Bytes of bodies.
 const SIZES: [&str; 4] = ["0", "100", "16384", "300000"];

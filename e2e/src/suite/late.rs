@@ -7,9 +7,9 @@ use anyhow::{Result, ensure};
 use sockway_datapath::stats;
 
 use super::{Case, Stage};
-use crate::bed::keeper::Keeper;
-use crate::bed::sidecar::Protocol;
 use crate::world::{Path, Traffic, World};
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// How often the keeper is killed, and after how long, so that it is at something else each time.
 const KILLS: u32 = 20;

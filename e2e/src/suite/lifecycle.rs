@@ -8,7 +8,7 @@ use sockway_datapath::Datapath;
 use super::check::{chain, succeeded};
 use super::registration::{installed, pod, registered};
 use super::{Case, Stage};
-use crate::bed::node::Node;
+use sockway_testkit::mesh::node::Node;
 
 /// Exit code of `sockway status` where nothing is installed.
 const NOT_INSTALLED: i32 = 3;

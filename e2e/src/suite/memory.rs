@@ -8,13 +8,13 @@ use anyhow::{Context, Result, ensure};
 use sockway_common::pair::hop;
 
 use super::{Case, Stage};
-use crate::bed::kernel_memory::KernelMemory;
-use crate::bed::place::Place;
-use crate::bed::pod::{Pod, at};
-use crate::bed::process::Process;
-use crate::bed::sidecar::{INBOUND, Protocol, USER, vip};
-use crate::stall::report::Report;
 use crate::world::World;
+use sockway_testkit::mesh::kernel_memory::KernelMemory;
+use sockway_testkit::mesh::pod::{Pod, at};
+use sockway_testkit::mesh::sidecar::{INBOUND, Protocol, USER, vip};
+use sockway_testkit::place::Place;
+use sockway_testkit::process::Process;
+use sockway_testkit::stall::report::Report;
 
 /// Connections whose readers stop.
 const STALLED: u32 = 1000;

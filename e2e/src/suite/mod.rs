@@ -25,10 +25,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bed::tools::Tools;
-use crate::stop;
 use crate::world::World;
 use options::Options;
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::stop;
 
 /// A case: what must hold, and the function that finds out.
 pub(crate) struct Case {

@@ -11,9 +11,9 @@ use sockway_datapath::stats;
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
-use crate::bed::keeper::Keeper;
-use crate::bed::sidecar::Protocol;
 use crate::world::{Path, Traffic, World};
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// How often the node is switched off and on.
 const TIMES: u32 = 100;

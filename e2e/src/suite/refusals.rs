@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::check::refused;
 use super::{Case, Stage};
-use crate::bed::command::Ended;
-use crate::bed::node::Node;
-use crate::bed::place::Place;
+use sockway_testkit::command::Ended;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::place::Place;
 
 /// A user that may do nothing.
 const NOBODY: u32 = 65534;
@@ -108,7 +108,7 @@ fn not_json(stage: &Stage) -> Result<()> {
     refused(
         &install(&node, "LANG", "C")?,
         FAILED,
-        &[crate::bed::node::CONFLIST],
+        &[sockway_testkit::mesh::node::CONFLIST],
     )
 }
 

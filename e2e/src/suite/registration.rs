@@ -8,7 +8,7 @@ use sockway_datapath::Registry;
 
 use super::check::succeeded;
 use super::{Case, Stage};
-use crate::bed::node::{Attachment, Node};
+use sockway_testkit::mesh::node::{Attachment, Node};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {

@@ -6,9 +6,9 @@ use sockway_datapath::stats;
 
 use super::check::succeeded;
 use super::{Case, Stage};
-use crate::bed::keeper::Keeper;
-use crate::bed::sidecar::Protocol;
 use crate::world::{Path, Traffic, World};
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// A pool that is opened at once and lives on.
 const POOL: &[&str] = &["--connections", "16", "--duration", "4000"];

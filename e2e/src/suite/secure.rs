@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use sockway_common::pair::hop;
 
 use super::{Case, Stage};
-use crate::bed::capture::Capture;
-use crate::bed::identity::Authority;
-use crate::bed::sidecar::Protocol;
 use crate::world::{Path, Traffic, WHOLE, World};
+use sockway_testkit::mesh::capture::Capture;
+use sockway_testkit::mesh::identity::Authority;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 const ALL: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
 /// The same of large streams.

@@ -10,12 +10,12 @@ use serde_json::Value;
 use super::check::succeeded;
 use super::memory::Ends;
 use super::{Case, Stage};
-use crate::bed::keeper::Keeper;
-use crate::bed::pod::at;
-use crate::bed::process::Process;
-use crate::bed::sidecar::{INBOUND, Protocol, vip};
-use crate::stop;
 use crate::world::{Path, Traffic, World};
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::pod::at;
+use sockway_testkit::mesh::sidecar::{INBOUND, Protocol, vip};
+use sockway_testkit::process::Process;
+use sockway_testkit::stop;
 
 /// How long a queue may stand still here, seconds, and by when it was seen.
 const AFTER: &str = "4";

@@ -14,16 +14,16 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use sockway_datapath::stats;
 
-use crate::bed::keeper::Keeper;
-use crate::bed::process::Process;
-use crate::bed::sidecar::Protocol;
-use crate::bed::tools::Tools;
-use crate::output::{self, Format};
-use crate::stop;
 use crate::suite::lifecycle::nothing_is_left;
 use crate::world::World;
 use options::Options;
 use results::Results;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::output::{self, Format};
+use sockway_testkit::process::Process;
+use sockway_testkit::stop;
 
 /// Within so long every direction goes by TCP (`off`).
 const EFFECTIVE: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::load::report::Report;
-use crate::median::median;
+use sockway_testkit::load::report::Report;
+use sockway_testkit::median::median;
 
 /// Times of one kind of step, milliseconds.
 #[derive(Debug, Default, Serialize)]

@@ -5,11 +5,11 @@ mod traffic;
 
 use anyhow::{Result, ensure};
 
-use crate::bed::mode;
-use crate::bed::node::Node;
-use crate::bed::pod::{self, Pod, at};
-use crate::bed::sidecar::{Protocol, Service, vip};
-use crate::bed::tools::Tools;
+use sockway_testkit::mesh::mode;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::pod::{self, Pod, at};
+use sockway_testkit::mesh::sidecar::{Protocol, Service, vip};
+use sockway_testkit::mesh::tools::Tools;
 
 use ports::Ports;
 pub(crate) use ports::Range;

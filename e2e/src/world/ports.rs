@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use anyhow::{Result, ensure};
 
 use super::Path;
-use crate::bed::sidecar::Protocol;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Ports that the sidecars are configured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,12 +7,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::ports::Range;
 use super::{Path, World};
-use crate::bed::pod::{Pod, at};
-use crate::bed::process::Process;
-use crate::bed::sidecar::{Protocol, vip};
-use crate::hops::{Figures, Hops};
-use crate::load::report::Report as Load;
-use crate::traffic::report::Report;
+use sockway_testkit::hops::{Figures, Hops};
+use sockway_testkit::load::report::Report as Load;
+use sockway_testkit::mesh::pod::{Pod, at};
+use sockway_testkit::mesh::sidecar::{Protocol, vip};
+use sockway_testkit::process::Process;
+use sockway_testkit::traffic::report::Report;
 
 /// Connections of the warm-up, for each service address.
 const WARM_UP: u32 = 6;

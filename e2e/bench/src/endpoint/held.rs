@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::Socket;
-use sockway_e2e::carried::carried;
+use sockway_testkit::carried::carried;
 
 use super::{Pair, Times, pair, stream};
 use crate::net;

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use sockway_e2e::{output, stop};
+use sockway_testkit::{output, stop};
 
 use super::Idle;
 use crate::net;

@@ -5,7 +5,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use socket2::Socket;
-use sockway_e2e::stop;
+use sockway_testkit::stop;
 
 use super::Serve;
 use crate::net;

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sockway_e2e::bed::command::Run;
-use sockway_e2e::bed::tools::Tools;
+use sockway_testkit::command::Run;
+use sockway_testkit::mesh::tools::Tools;
 
 use crate::stage;
 

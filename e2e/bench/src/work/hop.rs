@@ -1,9 +1,9 @@
 //! One hop in a namespace of its own.
 
 use anyhow::Result;
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::pod::at;
-use sockway_e2e::bed::sidecar::INBOUND;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::pod::at;
+use sockway_testkit::mesh::sidecar::INBOUND;
 
 use super::read;
 use crate::case::{Case, Tool};

@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use sockway_e2e::bed::node::Node;
-use sockway_e2e::bed::pod::{Pod, at};
-use sockway_e2e::bed::process::Process;
-use sockway_e2e::bed::sidecar::vip;
+use sockway_testkit::mesh::node::Node;
+use sockway_testkit::mesh::pod::{Pod, at};
+use sockway_testkit::mesh::sidecar::vip;
+use sockway_testkit::process::Process;
 
 use crate::case::{Case, Tool};
 use crate::results::Measured;

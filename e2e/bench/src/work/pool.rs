@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use sockway_e2e::bed::pod::at;
-use sockway_e2e::bed::sidecar::vip;
+use sockway_testkit::mesh::pod::at;
+use sockway_testkit::mesh::sidecar::vip;
 
 use super::SLACK;
 use crate::case::{Case, Tool};

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sockway_e2e::bed::command::Run;
+use sockway_testkit::command::Run;
 
 use super::image;
 use crate::cri::Client;

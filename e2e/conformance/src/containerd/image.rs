@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use sockway_e2e::bed::command::Run;
+use sockway_testkit::command::Run;
 
 use crate::node::Node;
 use crate::tools::on_path;

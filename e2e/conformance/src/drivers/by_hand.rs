@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use sockway_e2e::bed::command::{Ended, Run};
+use sockway_testkit::command::{Ended, Run};
 
 use super::{Answer, Call, Verb};
 use crate::chains::Chain;

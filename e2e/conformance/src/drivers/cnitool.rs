@@ -1,7 +1,7 @@
 //! The CNI project's command line.
 
 use anyhow::{Context, Result};
-use sockway_e2e::bed::command::{Ended, Run};
+use sockway_testkit::command::{Ended, Run};
 
 use super::{Answer, Call, Verb};
 use crate::chains::Chain;

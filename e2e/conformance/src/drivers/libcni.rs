@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sockway_e2e::bed::command::{Ended, Run};
+use sockway_testkit::command::{Ended, Run};
 
 use super::{Answer, Call, Failure};
 use crate::chains::Chain;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
-use sockway_e2e::bed::command::Run;
+use sockway_testkit::command::Run;
 
 use super::Call;
 

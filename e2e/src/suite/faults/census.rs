@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 use sockway_common::layout::{ENDS, PENDING, SOCKETS};
 use sockway_datapath::{Registry, stats};
 
-use crate::stop;
 use crate::world::World;
+use sockway_testkit::stop;
 
 /// How long the kernel may take to take the last of it apart: as long as an
 /// orphan waits for the other end's FIN (`tcp_fin_timeout` of the pods), and some.
@@ -96,7 +96,9 @@ pub(super) fn ended(world: &World, limit: Duration) -> Result<Duration> {
     let started = Instant::now();
     loop {
         stop::check()?;
-        let open = world.all_pods().map(crate::bed::pod::Pod::unended);
+        let open = world
+            .all_pods()
+            .map(sockway_testkit::mesh::pod::Pod::unended);
         let open: usize = open.into_iter().sum::<Result<_>>()?;
         if open == 0 {
             return Ok(started.elapsed());

@@ -8,9 +8,9 @@ use sockway_datapath::Datapath;
 
 use super::super::{Case, Stage};
 use super::census;
-use crate::stop;
-use crate::traffic::report::Report;
 use crate::world::{Path, Running, Traffic, World};
+use sockway_testkit::stop;
+use sockway_testkit::traffic::report::Report;
 
 /// Connections at a time: all of them are open when it happens.
 const CONNECTIONS: u32 = 32;
@@ -193,7 +193,7 @@ pub(super) fn flowing(world: &World, accelerated: bool) -> Result<Running> {
     loop {
         stop::check()?;
         let pods = [&world.client, &world.server];
-        let open = pods.map(crate::bed::pod::Pod::established);
+        let open = pods.map(sockway_testkit::mesh::pod::Pod::established);
         let open: usize = open.into_iter().sum::<Result<_>>()?;
         if open >= wanted {
             break;

@@ -9,8 +9,8 @@ use sockway_datapath::Datapath;
 use super::super::{Case, Stage};
 use super::census;
 use super::kills::{Seen, flowing};
-use crate::traffic::report::Report;
 use crate::world::{Path, Running, Traffic, World};
+use sockway_testkit::traffic::report::Report;
 
 /// How long connections may take to end.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -8,8 +8,8 @@ use sockway_datapath::stats;
 
 use super::super::{Case, Stage};
 use super::census;
-use crate::bed::pod::at;
 use crate::world::{Path, Traffic};
+use sockway_testkit::mesh::pod::at;
 
 /// How long a storm may take.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -14,18 +14,18 @@ const BINS: usize = 4096;
 
 /// Answers over time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Series {
+pub struct Series {
     /// When the first connection was asked for, milliseconds of the Unix epoch.
-    pub(crate) started: u64,
+    pub started: u64,
     /// Milliseconds of each bin.
-    pub(crate) bin: u64,
+    pub bin: u64,
     /// Answers in each.
-    pub(crate) answers: Vec<u64>,
+    pub answers: Vec<u64>,
 }
 
 impl Series {
     /// From now on; `bin`: milliseconds.
-    pub(crate) fn new(bin: u64) -> Self {
+    pub fn new(bin: u64) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let started = since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
         Self {
@@ -36,7 +36,7 @@ impl Series {
     }
 
     /// An answer so long after the start.
-    pub(crate) fn note(&mut self, after: Duration) {
+    pub fn note(&mut self, after: Duration) {
         let bin = after.as_millis() / u128::from(self.bin.max(1));
         let bin = usize::try_from(bin).unwrap_or(BINS).min(BINS);
         if self.answers.len() <= bin {
@@ -49,27 +49,27 @@ impl Series {
 /// Times from connect to the first redirected byte, microseconds, one for each connection
 /// on which there was one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct First {
+pub struct First {
     /// Connections that were looked at.
-    pub(crate) connections: u64,
+    pub connections: u64,
     /// Of those that sent one.
-    pub(crate) sent: Vec<u64>,
+    pub sent: Vec<u64>,
     /// Of those that received one.
-    pub(crate) received: Vec<u64>,
+    pub received: Vec<u64>,
 }
 
 /// One connection until it has both sent and received by redirection.
 #[derive(Clone, Debug)]
-pub(crate) struct Watch {
+pub(super) struct Watch {
     since: Instant,
     looked: Instant,
-    pub(crate) sent: Option<Duration>,
-    pub(crate) received: Option<Duration>,
+    pub(super) sent: Option<Duration>,
+    pub(super) received: Option<Duration>,
 }
 
 impl Watch {
     /// Of a connection that is asked for now.
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
             since: now,
@@ -81,7 +81,7 @@ impl Watch {
 
     /// Looks, after an answer, when all that was sent has arrived: `sent` and `received` bytes
     /// so far, as the application counts them.
-    pub(crate) fn look(&mut self, socket: &impl AsRawFd, sent: u64, received: u64) {
+    pub(super) fn look(&mut self, socket: &impl AsRawFd, sent: u64, received: u64) {
         let wanted = self.sent.is_none() || self.received.is_none();
         if !wanted || self.looked.elapsed() < EVERY {
             return;

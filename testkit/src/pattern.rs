@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Which way a stream flows; the two directions of a connection never look alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
+pub enum Direction {
     /// From the client to the server.
     Up,
     /// From the server to the client.
@@ -27,22 +27,22 @@ impl Direction {
 
 /// One stream of bytes and how far it has come.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     key: u64,
     at: u64,
 }
 
 /// Bytes that are not those expected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch {
+pub struct Mismatch {
     /// Position in the stream of the first wrong byte.
-    pub(crate) offset: u64,
+    pub offset: u64,
     /// What came, from there on.
-    pub(crate) got: Vec<u8>,
+    pub got: Vec<u8>,
     /// What should have come.
-    pub(crate) want: Vec<u8>,
+    pub want: Vec<u8>,
     /// Where in the stream the bytes that came belong, if anywhere near.
-    pub(crate) belongs_at: Option<u64>,
+    pub belongs_at: Option<u64>,
 }
 
 impl fmt::Display for Mismatch {
@@ -72,7 +72,7 @@ const SEARCH: u64 = 4 << 20;
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The finaliser of `SplitMix64`: every input bit reaches every output bit.
-pub(crate) const fn mix(mut z: u64) -> u64 {
+pub const fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
@@ -80,7 +80,7 @@ pub(crate) const fn mix(mut z: u64) -> u64 {
 
 impl Pattern {
     /// The stream of a connection's direction, from its first byte.
-    pub(crate) const fn new(seed: u64, direction: Direction) -> Self {
+    pub const fn new(seed: u64, direction: Direction) -> Self {
         Self {
             key: mix(seed ^ direction.salt()),
             at: 0,
@@ -92,12 +92,12 @@ impl Pattern {
     }
 
     /// Moves on by `bytes` without making them.
-    pub(crate) const fn skip(&mut self, bytes: u64) {
+    pub const fn skip(&mut self, bytes: u64) {
         self.at += bytes;
     }
 
     /// Writes the next bytes of the stream into `buf` without moving on.
-    pub(crate) fn peek(&self, buf: &mut [u8]) {
+    pub fn peek(&self, buf: &mut [u8]) {
         let mut index = self.at / 8;
         let lead = usize::try_from(self.at % 8).unwrap_or(0);
         let first = if lead == 0 {
@@ -123,7 +123,7 @@ impl Pattern {
     /// Compares `buf` with the next bytes of the stream and moves on.
     ///
     /// `scratch` is overwritten; it grows to the size of `buf`.
-    pub(crate) fn check(&mut self, buf: &[u8], scratch: &mut Vec<u8>) -> Result<(), Mismatch> {
+    pub fn check(&mut self, buf: &[u8], scratch: &mut Vec<u8>) -> Result<(), Mismatch> {
         scratch.resize(buf.len(), 0);
         self.peek(scratch);
         if scratch == buf {

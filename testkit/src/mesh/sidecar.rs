@@ -36,7 +36,7 @@ pub fn vip(family: usize, number: u8) -> IpAddr {
 }
 
 /// Where Envoy connects to its own application from, IPv4 (0) or IPv6 (1).
-pub(crate) fn source(family: usize) -> IpAddr {
+pub fn source(family: usize) -> IpAddr {
     if family == 0 {
         IpAddr::from([127, 0, 0, 6])
     } else {

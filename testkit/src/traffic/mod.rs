@@ -9,9 +9,9 @@ mod client;
 mod dial;
 mod end;
 mod fault;
-pub(crate) mod options;
+pub mod options;
 mod plan;
-pub(crate) mod report;
+pub mod report;
 mod rx;
 mod script;
 mod server;
@@ -28,7 +28,7 @@ use crate::output::{self, Format};
 use options::Command;
 
 /// Runs `traffic server`, `client` or `storm`.
-pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
+pub fn run(command: &Command, format: Format) -> Result<()> {
     let report = match command {
         Command::Server(options) if options.blocking => threads::serve(options, output::ready)?,
         Command::Server(options) => server::run(options, output::ready)?,

@@ -9,7 +9,7 @@ use super::plan::{Ending, Kind, Shapes};
 
 /// Verified traffic.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Accept connections and play the server's part until SIGTERM, then report
     Server(Server),
     /// Make connections, verify every byte, report
@@ -20,7 +20,7 @@ pub(crate) enum Command {
 
 /// A listening address with the way it behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub struct Listen {
     /// Address; `[::]` takes IPv4 too, as v4-mapped addresses.
     pub(crate) address: SocketAddr,
     /// Speak first.
@@ -56,7 +56,7 @@ impl FromStr for Listen {
 
 /// Ports from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ports {
+pub struct Ports {
     /// First port.
     pub(crate) first: u16,
     /// How many.
@@ -81,7 +81,7 @@ impl FromStr for Ports {
 
 /// `traffic server`.
 #[derive(Args, Debug)]
-pub(crate) struct Server {
+pub struct Server {
     /// Address to listen at, with `,greet` to speak first and `,defer` for `TCP_DEFER_ACCEPT`
     #[arg(long, required = true)]
     pub(crate) listen: Vec<Listen>,
@@ -96,7 +96,7 @@ pub(crate) struct Server {
 /// `traffic client`. An option given twice counts as given last.
 #[derive(Args, Clone, Debug)]
 #[command(args_override_self = true)]
-pub(crate) struct Client {
+pub struct Client {
     /// Address to connect to; with several, one after the other
     #[arg(long, required = true)]
     pub(crate) to: Vec<SocketAddr>,
@@ -146,7 +146,7 @@ pub(crate) struct Client {
 
 /// `traffic storm`.
 #[derive(Args, Debug)]
-pub(crate) struct Storm {
+pub struct Storm {
     /// Address to connect to
     #[arg(long)]
     pub(crate) to: SocketAddr,

@@ -15,31 +15,31 @@ const DESCRIBED: usize = 20;
 
 /// Sums over all connections of one process.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// `client` or `server`.
-    pub(crate) role: String,
+    pub role: String,
     /// Connections begun.
-    pub(crate) connections: u64,
+    pub connections: u64,
     /// Connections of which every byte was right and the end as planned.
-    pub(crate) verified: u64,
+    pub verified: u64,
     /// Connections that moved nothing for longer than the limit.
-    pub(crate) hangs: u64,
+    pub hangs: u64,
     /// Everything that was wrong, hangs included.
-    pub(crate) faults: u64,
+    pub faults: u64,
     /// Faults by what was wrong: see [`Fault::kind`].
-    pub(crate) by_fault: BTreeMap<String, u64>,
+    pub by_fault: BTreeMap<String, u64>,
     /// Local ports that were taken, so that another was tried.
-    pub(crate) port_retries: u64,
+    pub port_retries: u64,
     /// Bytes of bodies sent.
-    pub(crate) sent: u64,
+    pub sent: u64,
     /// Bytes of bodies received and verified.
-    pub(crate) received: u64,
+    pub received: u64,
     /// Verified connections by shape of conversation.
-    pub(crate) by_kind: BTreeMap<String, u64>,
+    pub by_kind: BTreeMap<String, u64>,
     /// The first faults, in words.
-    pub(crate) descriptions: Vec<String>,
+    pub descriptions: Vec<String>,
     /// How long it took.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
 }
 
 impl Report {
@@ -52,7 +52,7 @@ impl Report {
     }
 
     /// The one that a client or server printed.
-    pub(crate) fn in_output(text: &str) -> Result<Self> {
+    pub fn in_output(text: &str) -> Result<Self> {
         let line = text.lines().find(|line| line.starts_with('{'));
         let line = line.with_context(|| format!("there is no report in {text:?}"))?;
         serde_json::from_str(line).with_context(|| format!("parse {line:?}"))
@@ -76,7 +76,7 @@ impl Report {
     }
 
     /// Connections on which bytes came that were not sent so.
-    pub(crate) fn corrupt(&self) -> u64 {
+    pub fn corrupt(&self) -> u64 {
         let of = |kind: &&str| self.by_fault.get(*kind).copied().unwrap_or(0);
         Fault::CORRUPT.iter().map(of).sum()
     }
@@ -87,7 +87,7 @@ impl Report {
     }
 
     /// True where nothing was wrong.
-    pub(crate) const fn good(&self) -> bool {
+    pub const fn good(&self) -> bool {
         self.faults == 0 && self.verified == self.connections
     }
 }

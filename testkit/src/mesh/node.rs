@@ -11,10 +11,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sockway_datapath::Pins;
 
-use super::command::{Ended, Run};
-use super::place::Place;
 use super::scratch::{self, Scratch};
 use super::tools::Tools;
+use crate::command::{Ended, Run};
+use crate::place::Place;
 
 /// The conflist's file.
 pub const CONFLIST: &str = "10-e2e.conflist";
@@ -234,7 +234,7 @@ impl Node {
 
     /// Lets the next pod have the address that was given back last: host-local
     /// goes on from the last one it gave out.
-    pub(crate) fn reuse_addresses(&self) -> Result<()> {
+    pub fn reuse_addresses(&self) -> Result<()> {
         for last in scratch::children_with_prefix(&self.leases(), "last_reserved_ip") {
             fs::remove_file(&last).with_context(|| format!("remove {}", last.display()))?;
         }
@@ -242,7 +242,7 @@ impl Node {
     }
 
     /// Where host-local keeps whom it gave which address.
-    pub(crate) fn leases(&self) -> PathBuf {
+    pub fn leases(&self) -> PathBuf {
         self.scratch.path("ipam").join(self.scratch.name())
     }
 

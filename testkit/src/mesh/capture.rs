@@ -13,7 +13,7 @@ use nix::sys::socket::{
 };
 use nix::sys::time::{TimeVal, TimeValLike as _};
 
-use super::place::Place;
+use crate::place::Place;
 
 /// Bytes that are kept at most; what comes later is dropped.
 const MOST: usize = 64 << 20;
@@ -23,14 +23,14 @@ const PACKET: usize = 128 << 10;
 const TICK: i64 = 20;
 
 /// A capture that runs.
-pub(crate) struct Capture {
+pub struct Capture {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<Vec<u8>>>,
 }
 
 impl Capture {
     /// From now on, in a place's network namespace.
-    pub(crate) fn start(place: &Place, interface: &str) -> Result<Self> {
+    pub fn start(place: &Place, interface: &str) -> Result<Self> {
         let interface = interface.to_owned();
         let (socket, index) = place.within(move || {
             let index = nix::net::if_::if_nametoindex(interface.as_str()).context("interface")?;
@@ -49,7 +49,7 @@ impl Capture {
     }
 
     /// Ends it; every packet's bytes, one after the other.
-    pub(crate) fn end(self) -> Result<Vec<u8>> {
+    pub fn end(self) -> Result<Vec<u8>> {
         self.stop.store(true, Ordering::Relaxed);
         let done = self.thread.join();
         done.map_err(|_| anyhow!("panic in a capture"))?

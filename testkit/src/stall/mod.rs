@@ -2,8 +2,8 @@
 
 mod client;
 mod deaf;
-pub(crate) mod options;
-pub(crate) mod report;
+pub mod options;
+pub mod report;
 mod server;
 
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ fn wait_readable(stream: &TcpStream) -> Result<()> {
 }
 
 /// Runs one end.
-pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
+pub fn run(command: &Command, format: Format) -> Result<()> {
     // Ten thousand connections are more files than a shell allows.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("getrlimit")?;
     setrlimit(Resource::RLIMIT_NOFILE, most, most).context("setrlimit")?;

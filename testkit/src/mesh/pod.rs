@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::command::Run;
 use super::identity::{Authority, Identity};
 use super::node::{Attachment, Node};
-use super::place::Place;
-use super::process::Process;
 use super::rules;
 use super::sidecar::{self, INBOUND, OUTBOUND, Owner, Service, USER};
+use crate::command::Run;
+use crate::place::Place;
+use crate::process::Process;
 use crate::stop;
 
 /// State of a listening socket in `/proc/net/tcp`.
@@ -74,7 +74,7 @@ impl Pod {
     }
 
     /// From its Envoy's next start on it shows this certificate; the one it showed so far.
-    pub(crate) fn disguise(&mut self, identity: Identity) -> Identity {
+    pub fn disguise(&mut self, identity: Identity) -> Identity {
         std::mem::replace(&mut self.identity, identity)
     }
 
@@ -91,7 +91,7 @@ impl Pod {
     }
 
     /// Starts its Envoy, the rules being set.
-    pub(crate) fn start_envoy(
+    pub fn start_envoy(
         &mut self,
         node: &Node,
         services: &[Service],
@@ -189,26 +189,26 @@ impl Pod {
     }
 
     /// Kills Envoy, in the middle of whatever it does.
-    pub(crate) fn kill_sidecar(&mut self) -> Result<()> {
+    pub fn kill_sidecar(&mut self) -> Result<()> {
         self.envoy.take().map_or(Ok(()), Process::kill)
     }
 
     /// Forgets which machine has which address, as a gratuitous ARP of a new owner would do.
-    pub(crate) fn forget_neighbours(&self) -> Result<()> {
+    pub fn forget_neighbours(&self) -> Result<()> {
         let flush = ["neighbour", "flush", "dev", "eth0"];
         Run::new("ip").args(flush).at(&self.place)?.done()
     }
 
     /// Sockets that no process holds give up soon what nobody acknowledges: else the kernel tries for
     /// minutes, in a namespace that nobody sees any more.
-    pub(crate) fn give_up_soon(&self) -> Result<()> {
+    pub fn give_up_soon(&self) -> Result<()> {
         let path = "/proc/sys/net/ipv4/tcp_orphan_retries";
         let set = || fs::write(path, "3").with_context(|| format!("write {path}"));
         self.place.within(set)
     }
 
     /// Takes the pod off its node, as a runtime does: DEL, then namespace and cgroup.
-    pub(crate) fn delete(&mut self, node: &Node) -> Result<()> {
+    pub fn delete(&mut self, node: &Node) -> Result<()> {
         self.apps.clear();
         self.envoy = None;
         node.del(&self.attachment.netns)?;
@@ -228,7 +228,7 @@ impl Pod {
     }
 
     /// Connections that have not ended for both sides yet.
-    pub(crate) fn unended(&self) -> Result<usize> {
+    pub fn unended(&self) -> Result<usize> {
         Ok(self
             .ports_where(|state| ![LISTEN, TIME_WAIT].contains(&state))?
             .len())
@@ -236,7 +236,7 @@ impl Pod {
 
     /// TCP sockets that exist in the pod although no process holds them, none
     /// of them in the queue of a listener.
-    pub(crate) fn unheld_sockets(&self) -> Result<i64> {
+    pub fn unheld_sockets(&self) -> Result<i64> {
         let used = self
             .place
             .within(|| read(Path::new("/proc/thread-self/net/sockstat")))?;

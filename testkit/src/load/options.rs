@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// Closed-loop echo load.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Echo until SIGTERM
     Server(Server),
     /// Ask, wait for the answer, compare, ask again; then report
@@ -16,7 +16,7 @@ pub(crate) enum Command {
 
 /// What is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Protocol {
+pub enum Protocol {
     /// The bytes themselves.
     Tcp,
     /// HTTP/1.1 with keep-alive, POST with a body.
@@ -25,7 +25,7 @@ pub(crate) enum Protocol {
 
 /// `load server`.
 #[derive(Args, Debug)]
-pub(crate) struct Server {
+pub struct Server {
     /// Address to listen at; `[::]` takes IPv4 too
     #[arg(long)]
     pub(crate) listen: SocketAddr,
@@ -36,7 +36,7 @@ pub(crate) struct Server {
 
 /// `load client`.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Client {
+pub struct Client {
     /// Address to connect to
     #[arg(long)]
     pub(crate) to: SocketAddr,

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use super::node::Node;
-use super::place::Place;
-use super::process::Process;
+use crate::place::Place;
+use crate::process::Process;
 
 /// How long it may take to prove the kernel and to install, on a busy machine.
 const START: Duration = Duration::from_mins(2);

@@ -10,29 +10,29 @@ use super::early::{First, Series};
 
 /// Figures of one run. Times in microseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// Requests answered in the measured time.
-    pub(crate) requests: u64,
+    pub requests: u64,
     /// Requests answered per second.
-    pub(crate) qps: f64,
+    pub qps: f64,
     /// Average time from request to answer.
-    pub(crate) average_us: f64,
+    pub average_us: f64,
     /// Median.
-    pub(crate) p50_us: f64,
+    pub p50_us: f64,
     /// 99th percentile.
-    pub(crate) p99_us: f64,
+    pub p99_us: f64,
     /// CPU time of the cgroup for each request, where it was asked for.
-    pub(crate) cpu_us: Option<f64>,
+    pub cpu_us: Option<f64>,
     /// Answers over time, where they were asked for.
     #[serde(default)]
-    pub(crate) series: Option<Series>,
+    pub series: Option<Series>,
     /// First redirected bytes, where they were asked for.
     #[serde(default)]
-    pub(crate) first: Option<First>,
+    pub first: Option<First>,
     /// Answers that were wrong, connections that failed.
-    pub(crate) faults: u64,
+    pub faults: u64,
     /// The first of them, in words.
-    pub(crate) descriptions: Vec<String>,
+    pub descriptions: Vec<String>,
 }
 
 /// Faults described in full.
@@ -40,7 +40,7 @@ const DESCRIBED: usize = 10;
 
 impl Report {
     /// Notes something wrong.
-    pub(crate) fn fault(&mut self, description: String) {
+    pub fn fault(&mut self, description: String) {
         self.faults += 1;
         if self.descriptions.len() < DESCRIBED {
             self.descriptions.push(description);
@@ -48,12 +48,7 @@ impl Report {
     }
 
     /// Takes the figures from a histogram of nanoseconds.
-    pub(crate) fn measured(
-        &mut self,
-        times: &Histogram<u64>,
-        over: Duration,
-        cpu: Option<Duration>,
-    ) {
+    pub fn measured(&mut self, times: &Histogram<u64>, over: Duration, cpu: Option<Duration>) {
         let us = |ns: f64| (ns / 10.0).round() / 100.0;
         #[expect(
             clippy::cast_precision_loss,

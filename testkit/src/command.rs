@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::place::Place;
+use crate::place::Place;
 
 /// How long a command may take, unless it is said otherwise.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -139,7 +139,7 @@ impl Run {
     }
 
     /// Starts it and kills it after some time, in the middle of whatever it does then.
-    pub(crate) fn killed_after(mut self, time: Duration) -> Result<()> {
+    pub fn killed_after(mut self, time: Duration) -> Result<()> {
         let shown = self.shown;
         let mut child = self
             .command

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 /// What was taken of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// Connections that were made.
-    pub(crate) connections: usize,
+    pub connections: usize,
     /// Bytes that the kernel took, of all connections.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
 }
 
 impl fmt::Display for Report {

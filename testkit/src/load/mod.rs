@@ -3,8 +3,8 @@
 mod client;
 mod codec;
 mod early;
-pub(crate) mod options;
-pub(crate) mod report;
+pub mod options;
+pub mod report;
 mod server;
 
 use anyhow::{Result, bail};
@@ -13,7 +13,7 @@ use crate::output::{self, Format};
 use options::Command;
 
 /// Runs `load server` or `load client`.
-pub(crate) fn run(command: &Command, format: Format) -> Result<()> {
+pub fn run(command: &Command, format: Format) -> Result<()> {
     match command {
         Command::Server(options) => server::run(options, output::ready),
         Command::Client(options) => {

@@ -12,7 +12,7 @@ use super::codec;
 use super::early::{First, Series, Watch};
 use super::options::{Client, Protocol};
 use super::report::Report;
-use crate::bed::cpu;
+use crate::mesh::cpu;
 use crate::pattern::{Direction, Pattern};
 use crate::stop;
 

@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::place::Place;
-use crate::output::READY;
+use crate::place::Place;
 use crate::stop;
 
+/// The line by which a server says that it listens.
+pub const READY: &str = "ready";
 /// How long a process may take to end once asked.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long a server may take until it says that it listens.
@@ -87,7 +88,7 @@ impl Process {
     }
 
     /// The same where it may take longer than most.
-    pub(crate) fn wait_within(
+    pub fn wait_within(
         &mut self,
         limit: Duration,
         what: &str,
@@ -134,13 +135,13 @@ impl Process {
     }
 
     /// Waits for its end and returns what it wrote, whatever its exit code.
-    pub(crate) fn ended(mut self, limit: Duration) -> Result<String> {
+    pub fn ended(mut self, limit: Duration) -> Result<String> {
         self.wait(limit)?;
         self.output()
     }
 
     /// Ends it at once, in the middle of whatever it does.
-    pub(crate) fn kill(mut self) -> Result<()> {
+    pub fn kill(mut self) -> Result<()> {
         self.signal(Signal::SIGKILL);
         self.child.wait().context("waitpid")?;
         Ok(())

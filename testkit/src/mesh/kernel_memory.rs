@@ -5,8 +5,8 @@ use std::ops::Sub;
 
 use anyhow::{Context, Result};
 
-use super::command::Run;
 use super::pod::Pod;
+use crate::command::Run;
 
 /// Bytes, at one moment or between two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 /// `stall`.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// Accept, and read at a given rate or not at all
     Server(Server),
     /// Accept, wait for bytes, and never read them
@@ -17,7 +17,7 @@ pub(crate) enum Command {
 
 /// `stall server`: works until SIGTERM.
 #[derive(Args, Debug)]
-pub(crate) struct Server {
+pub struct Server {
     /// Address and port
     #[arg(long)]
     pub(crate) listen: SocketAddr,
@@ -31,7 +31,7 @@ pub(crate) struct Server {
 
 /// `stall deaf`: works until SIGTERM. Echoes on the first connection, which shows how it reads.
 #[derive(Args, Debug)]
-pub(crate) struct Deaf {
+pub struct Deaf {
     /// Address and port
     #[arg(long)]
     pub(crate) listen: SocketAddr,
@@ -39,7 +39,7 @@ pub(crate) struct Deaf {
 
 /// `stall client`.
 #[derive(Args, Debug)]
-pub(crate) struct Client {
+pub struct Client {
     /// Where to
     #[arg(long)]
     pub(crate) to: SocketAddr,

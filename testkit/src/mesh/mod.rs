@@ -1,17 +1,14 @@
 //! Pods for tests: network namespaces wired by a real CNI chain, each with a
 //! real Envoy behind Istio's REDIRECT rules.
 
-pub(crate) mod capture;
-pub mod command;
+pub mod capture;
 pub mod cpu;
 pub mod identity;
 pub mod keeper;
 pub mod kernel_memory;
 pub mod mode;
 pub mod node;
-pub mod place;
 pub mod pod;
-pub mod process;
 mod rules;
 pub mod scratch;
 pub mod sidecar;

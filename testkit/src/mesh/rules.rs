@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::command::Run;
-use super::place::Place;
 use super::sidecar::{INBOUND, OUTBOUND, USER};
+use crate::command::Run;
+use crate::place::Place;
 
 /// Ports of Istio's agent and Envoy's own, never redirected on their way in.
 const NOT_INBOUND: [u16; 4] = [15008, 15020, 15021, 15090];

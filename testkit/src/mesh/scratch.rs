@@ -15,14 +15,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sockway_datapath::host;
 
-use super::command::Run;
+use crate::command::Run;
 
 /// Parent of the directories of all runs.
 const RUNS: &str = "/run/sockway-e2e";
 /// Every name starts with it; short, as an interface's name must fit into 15 bytes.
 const PREFIX: &str = "swe2e-";
 /// Where libcni keeps results, unless told otherwise, which cnitool cannot be.
-pub(crate) const LIBCNI_RESULTS: &str = "/var/lib/cni/results";
+pub const LIBCNI_RESULTS: &str = "/var/lib/cni/results";
 /// How long the kernel may take to let go of a cgroup.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -80,7 +80,7 @@ impl Scratch {
     }
 
     /// The cgroup of one of its pods, below that one.
-    pub(crate) fn pod_cgroup(&self, pod: &str) -> PathBuf {
+    pub fn pod_cgroup(&self, pod: &str) -> PathBuf {
         self.cgroup().join(pod)
     }
 

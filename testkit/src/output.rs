@@ -6,8 +6,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-/// The line by which a server says that it listens.
-pub const READY: &str = "ready";
+use crate::process::READY;
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
