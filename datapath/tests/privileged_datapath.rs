@@ -4,10 +4,7 @@
 
 #[path = "cases/ageing.rs"]
 mod ageing;
-#[path = "support/bpffs.rs"]
-mod bpffs_support;
 mod support {
-    pub(crate) use super::bpffs_support as bpffs;
     #[path = "keeper.rs"]
     pub(crate) mod keeper;
     #[path = "measure.rs"]
@@ -42,7 +39,7 @@ use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::kernel::{self, Found};
 use sockway_datapath::{Datapath, Error};
-use support::bpffs::privileged;
+use sockway_testkit::ring::privileged;
 use support::measure::{defer_accept, fill, lo_bytes};
 use support::node::{Node, connect, dial, listen, message, receive, receive_all, send};
 

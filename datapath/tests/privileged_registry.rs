@@ -1,27 +1,21 @@
-//! The registry on real maps. Needs root: see `support/bpffs.rs`.
-
-#[path = "support/bpffs.rs"]
-mod bpffs;
+//! The registry on real maps. Needs root: see `sockway_testkit::ring`.
 
 use std::fs::{self, Permissions};
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::time::{Duration, Instant};
 
-use bpffs::{Bpffs, privileged};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
+use sockway_testkit::rows::pin_maps;
 use sockway_common::addr::IpKey;
 use sockway_common::layout::MAX_PODS;
 use sockway_common::pod::{MAX_IPS, OwnerKey, PodRow, SandboxRow, text_field};
-use sockway_datapath::registry::{create_pods, ensure_sandboxes};
+use sockway_datapath::registry::ensure_sandboxes;
 use sockway_datapath::{Error, Pins, Registry};
 
 fn pinned(bpffs: &Bpffs) -> Pins {
-    let pins = Pins::new(bpffs.path().join("sockway"));
-    fs::create_dir_all(pins.dir()).unwrap();
-    fs::set_permissions(pins.dir(), Permissions::from_mode(0o700)).unwrap();
-    create_pods(&pins).unwrap();
-    ensure_sandboxes(&pins).unwrap();
-    pins
+    pin_maps(bpffs.path()).unwrap()
 }
 
 fn ip(text: &str) -> IpKey {

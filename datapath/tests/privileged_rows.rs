@@ -2,10 +2,7 @@
 //!
 //! Needs root and the real eBPF object: `make test-privileged`.
 
-#[path = "support/bpffs.rs"]
-mod bpffs_support;
 mod support {
-    pub(crate) use super::bpffs_support as bpffs;
     #[allow(dead_code, reason = "not every test measures everything")]
     #[path = "measure.rs"]
     pub(crate) mod measure;
@@ -32,7 +29,7 @@ use sockway_common::program::{ProgramKey, ProgramRow};
 use sockway_common::scope;
 use sockway_datapath::sweep::Handshakes;
 use sockway_datapath::{Datapath, stats};
-use support::bpffs::privileged;
+use sockway_testkit::ring::privileged;
 use support::measure::defer_accept;
 use support::node::{Node, causes, connect, dial, listen, message, receive, send};
 use support::threads::AtEnd;

@@ -3,16 +3,14 @@
 //!
 //! Needs root and the real eBPF object: `make test-privileged`.
 
-#[path = "support/bpffs.rs"]
-mod bpffs;
-
 use aya::maps::{MapInfo, MapType};
 use aya::programs::{
     FEntry, FExit, Program, ProgramError, ProgramInfo, RawTracePoint, SchedClassifier, SkMsg,
     SockOps,
 };
 use aya::{Btf, BtfError, EbpfLoader, VerifierLogLevel};
-use bpffs::{Bpffs, privileged};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
 use sockway_common::addr::IpKey;
 use sockway_common::calls;
 use sockway_common::config::{Config, typed};

@@ -179,6 +179,11 @@ impl Run {
     }
 }
 
+/// `ip` with these arguments, separated by spaces.
+pub fn ip(args: &str) -> Result<()> {
+    Run::new("ip").args(args.split(' ')).done()
+}
+
 fn drain(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -3,12 +3,19 @@
 //!
 //! Product crates have it among their dev-dependencies only.
 
+pub mod bpffs;
 pub mod carried;
+pub mod cgroup;
 pub mod command;
 pub mod median;
+pub mod net;
+pub mod netns;
 pub mod pattern;
 pub mod place;
 pub mod process;
+pub mod ring;
+pub mod rows;
+pub mod runs;
 pub mod stop;
 
 #[cfg(feature = "mesh")]

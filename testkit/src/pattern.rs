@@ -78,6 +78,13 @@ pub const fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// `count` bytes of the stream of a seed.
+pub fn bytes(seed: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    Pattern::new(seed, Direction::Up).peek(&mut bytes);
+    bytes
+}
+
 impl Pattern {
     /// The stream of a connection's direction, from its first byte.
     pub const fn new(seed: u64, direction: Direction) -> Self {

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+
+use crate::netns::Netns;
 
 /// A place for processes. Nothing set means: as this one.
 #[derive(Clone, Debug, Default)]
@@ -68,19 +69,24 @@ impl Place {
 
     /// Runs a closure on a thread of its own in this place's network namespace.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let netns = self.netns.as_deref().map(open).transpose()?;
-        thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                if let Some(netns) = &netns {
-                    setns(netns, CloneFlags::CLONE_NEWNET).context("setns")?;
-                }
-                work()
-            });
-            thread
-                .join()
-                .map_err(|_| anyhow!("panic in a network namespace"))?
-        })
+        match &self.netns {
+            Some(path) => Netns::open(path)?.within(work),
+            None => work(),
+        }
     }
+}
+
+/// What `sockway` is told of a node whose directories are all below one, by variables of its environment.
+pub fn directories(below: &Path, cgroup: &Path, log: &Path) -> [(&'static str, PathBuf); 7] {
+    [
+        ("SOCKWAY_BPFFS", below.join("bpf/sockway")),
+        ("SOCKWAY_CNI_BIN_DIR", below.join("bin")),
+        ("SOCKWAY_CNI_CONF_DIR", below.join("net.d")),
+        ("SOCKWAY_RUN_DIR", below.join("run")),
+        ("SOCKWAY_STATE_DIR", below.join("state")),
+        ("SOCKWAY_CGROUP", cgroup.to_owned()),
+        ("SOCKWAY_LOG_FILE", log.to_owned()),
+    ]
 }
 
 fn open(netns: &Path) -> Result<File> {

@@ -1,6 +1,6 @@
 //! The built plugin, called as runtimes call it.
 //!
-//! What starts with `privileged` works on real maps: see `bpffs.rs`.
+//! What starts with `privileged` works on real maps: see `sockway_testkit::ring`.
 
 mod bad_input;
 mod privileged_parallel;

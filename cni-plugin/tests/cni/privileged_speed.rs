@@ -13,7 +13,8 @@ use sockway_common::addr::IpKey;
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_datapath::{Pins, Registry};
 
-use crate::support::bpffs::{Bpffs, privileged};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
 use crate::support::call::conf;
 use crate::support::pod::{PodNetns, pin_maps};
 

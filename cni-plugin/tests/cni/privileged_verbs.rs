@@ -4,7 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::bpffs::{Bpffs, privileged};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
 use crate::support::call::{Answer, Call, conf, result, set, unset};
 use crate::support::pod::{PodNetns, pin_link, pin_maps, rows};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::Datapath;
 
-use crate::support::bpffs::privileged;
+use sockway_testkit::ring::privileged;
 use crate::support::measure::lo_bytes;
 use crate::support::node::{Node, connect, listen, message, receive, send};
 

@@ -12,7 +12,7 @@ use socket2::Socket;
 use sockway_common::flow::MAX_BACKOFF;
 use sockway_common::scope;
 
-use crate::support::bpffs::privileged;
+use sockway_testkit::ring::privileged;
 use crate::support::measure::until;
 use crate::support::node::{Node, dial, listen};
 

@@ -3,7 +3,7 @@
 use sockway_common::config::typed;
 use sockway_datapath::{cast, host, kernel};
 
-use crate::support::bpffs::privileged;
+use sockway_testkit::ring::privileged;
 
 #[test]
 fn fields_are_read_by_plain_loads_where_the_kernel_can() {

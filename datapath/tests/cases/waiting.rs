@@ -14,7 +14,7 @@ use sockway_datapath::{Datapath, host};
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsRawFd as _;
 
-use crate::support::bpffs::privileged;
+use sockway_testkit::ring::privileged;
 use crate::support::measure::until;
 use crate::support::node::{Node, connect, listen, message, receive, receive_all, send};
 

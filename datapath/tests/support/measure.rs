@@ -1,11 +1,12 @@
 //! What crosses `lo`, and how much a socket takes.
 
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use socket2::Socket;
+use sockway_testkit::net;
 
 /// Bytes that `lo` of this namespace received so far.
 pub(crate) fn lo_bytes() -> u64 {
@@ -65,8 +66,8 @@ pub(crate) fn fill(mut socket: &Socket, message: &[u8], at_most: usize) -> usize
         match socket.write(message) {
             Ok(n) => total += n,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
-                if poll(&mut fds, PollTimeout::from(200u8)).expect("poll") == 0 {
+                let moment = Duration::from_millis(200);
+                if !net::wait_for(&socket, PollFlags::POLLOUT, moment).expect("poll") {
                     break;
                 }
             }

@@ -31,16 +31,10 @@ struct Cases<'a> {
 impl Cases<'_> {
     fn case(&mut self, name: &str, case: impl FnOnce(&Node) -> Result<()>) {
         let node = self.node;
-        if !self.filter.takes(name) {
-            return;
+        if self.filter.takes(name) {
+            let (left, purge) = (|| node.expect_nothing(), || node.purge());
+            self.report.clean_case(name, || case(node), left, purge);
         }
-        self.report.case(name, || {
-            let result = case(node).and_then(|()| node.expect_nothing().context("in the end"));
-            if result.is_err() {
-                node.purge()?;
-            }
-            result
-        });
     }
 }
 

@@ -100,16 +100,10 @@ impl Cases<'_> {
     /// Runs a case, which has to leave neither pods nor rows.
     fn case(&mut self, name: &str, case: impl FnOnce(&Bed) -> Result<()>) {
         let bed = self.bed;
-        if !self.filter.takes(name) {
-            return;
+        if self.filter.takes(name) {
+            let (left, purge) = (|| bed.expect_nothing(), || bed.purge());
+            self.report.clean_case(name, || case(bed), left, purge);
         }
-        self.report.case(name, || {
-            let result = case(bed).and_then(|()| bed.expect_nothing().context("in the end"));
-            if result.is_err() {
-                bed.purge()?;
-            }
-            result
-        });
     }
 }
 

@@ -13,7 +13,6 @@ mod cri;
 mod drivers;
 mod filter;
 mod invoke;
-mod ip;
 mod matrix;
 mod node;
 mod pod;

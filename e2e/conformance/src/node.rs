@@ -1,21 +1,20 @@
 //! The node: directories of a runtime's, with Sockway installed into them, and
 //! what is registered.
 
-use std::fmt;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::{Value, json};
-use sockway_common::pod::{OwnerKey, SandboxRow, field_text};
-use sockway_common::scope;
+use sockway_common::pod::{OwnerKey, SandboxRow};
 use sockway_datapath::{Pins, Registry};
-use sockway_testkit::command::Run;
+use sockway_testkit::command::{Run, ip};
+use sockway_testkit::place::directories;
+use sockway_testkit::rows::{self, Row};
+use sockway_testkit::bpffs;
 
-use crate::ip::ip;
 use crate::roles;
 use crate::tools::Tools;
 use crate::world::{DIR, World};
@@ -26,29 +25,6 @@ pub(crate) struct Node {
     pub(crate) tools: Tools,
     pub(crate) cgroup: PathBuf,
     dir: PathBuf,
-}
-
-/// A registered address, for comparison and for a person.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Row {
-    pub(crate) ip: IpAddr,
-    pub(crate) container: String,
-    pub(crate) ifname: String,
-    pub(crate) pod: String,
-    pub(crate) scope: &'static str,
-}
-
-impl fmt::Display for Row {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            ip,
-            container,
-            ifname,
-            pod,
-            scope,
-        } = self;
-        write!(f, "{ip} {container} {ifname} {pod} {scope}")
-    }
 }
 
 impl Node {
@@ -91,15 +67,14 @@ impl Node {
 
     /// `sockway` with this node's directories.
     pub(crate) fn sockway(&self, args: &[&str]) -> Run {
-        Run::new(&self.tools.sockway)
+        let log = self.path("sockway-cni.log");
+        let directories = directories(&self.dir, &self.cgroup, &log);
+        directories
+            .into_iter()
+            .fold(Run::new(&self.tools.sockway), |run, (name, value)| {
+                run.env(name, value)
+            })
             .args(args)
-            .env("SOCKWAY_CNI_BIN_DIR", self.path("bin"))
-            .env("SOCKWAY_CNI_CONF_DIR", self.path("net.d"))
-            .env("SOCKWAY_BPFFS", self.bpffs())
-            .env("SOCKWAY_CGROUP", &self.cgroup)
-            .env("SOCKWAY_RUN_DIR", self.path("run"))
-            .env("SOCKWAY_STATE_DIR", self.path("state"))
-            .env("SOCKWAY_LOG_FILE", self.path("sockway-cni.log"))
     }
 
     /// Puts a conflist where the runtime looks, then Sockway in.
@@ -136,16 +111,7 @@ impl Node {
 
     /// Everything that is registered, in ascending order.
     pub(crate) fn rows(&self) -> Result<Vec<Row>> {
-        let registry = Registry::open(&self.pins())?;
-        let mut rows = Vec::new();
-        for (ip, pod) in registry.pods()? {
-            let sandbox = registry.sandbox(&pod.owner)?.with_context(|| {
-                format!("the row of {ip} belongs to an attachment that has none")
-            })?;
-            rows.push(row(ip.into(), &sandbox, pod.scope));
-        }
-        rows.sort();
-        Ok(rows)
+        rows::list(&self.pins())
     }
 
     /// The attachment's row.
@@ -191,32 +157,16 @@ impl Node {
     }
 
     pub(crate) fn unmount_bpffs(&self) -> Result<()> {
-        umount2(&self.path("bpf"), MntFlags::MNT_DETACH).context("unmount bpffs")
+        bpffs::unmount(&self.path("bpf"))
     }
 
     pub(crate) fn mount_bpffs(&self) -> Result<()> {
-        let (at, kind) = (self.path("bpf"), Some("bpf"));
-        mount(kind, &at, kind, MsFlags::empty(), None::<&str>).context("mount bpffs")
+        bpffs::mount_at(&self.path("bpf"), "bpf")
     }
 
     /// Empties the maps, so that one case's fault is not the next one's.
     pub(crate) fn purge(&self) -> Result<()> {
         Registry::open(&self.pins())?.retain(|_, _| false)?;
         Ok(())
-    }
-}
-
-fn row(ip: IpAddr, sandbox: &SandboxRow, word: u32) -> Row {
-    let text = |field: &[u8]| field_text(field).to_owned();
-    Row {
-        ip,
-        container: text(&sandbox.container_id),
-        ifname: text(&sandbox.ifname),
-        pod: format!(
-            "{}/{}",
-            text(&sandbox.pod_namespace),
-            text(&sandbox.pod_name)
-        ),
-        scope: scope::name(word),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::Result;
 use sockway_testkit::command::Run;
 
-use crate::ip::ip;
+use sockway_testkit::command::ip;
 
 /// Where `ip netns` keeps names.
 const NETNS: &str = "/run/netns";

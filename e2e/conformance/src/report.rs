@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 /// Counts the cases and shows each as it ends.
 #[derive(Debug, Default)]
@@ -32,6 +32,23 @@ impl Report {
                 self.failed.push(name.to_owned());
             }
         }
+    }
+
+    /// Runs a case that leaves nothing, by `left`; where it fails, `purge` takes away what it left.
+    pub(crate) fn clean_case(
+        &mut self,
+        name: &str,
+        case: impl FnOnce() -> Result<()>,
+        left: impl FnOnce() -> Result<()>,
+        purge: impl FnOnce() -> Result<()>,
+    ) {
+        self.case(name, || {
+            let result = case().and_then(|()| left().context("in the end"));
+            if result.is_err() {
+                purge()?;
+            }
+            result
+        });
     }
 
     /// Prints the counts; success if there were cases and none failed.

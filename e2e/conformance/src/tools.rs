@@ -1,15 +1,13 @@
 //! The programs from outside that the tests run.
 
 use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use sockway_testkit::mesh::tools::named;
 
 /// What makes everything that is missing.
 const REMEDY: &str = "run `scripts/setup build runtime`";
-/// Where the setup notes what it found, beside this program's build directory.
-const NOTES: &str = "tools.env";
 /// Reference plugins that the chains are made of.
 const PLUGINS: [&str; 6] = [
     "bandwidth",
@@ -41,13 +39,9 @@ impl Tools {
     /// Finds everything, or names all that is missing and how to get it.
     pub(crate) fn find() -> Result<Self> {
         let this = env::current_exe().context("find this program")?;
-        let target = this
-            .ancestors()
-            .find(|dir| dir.join(NOTES).is_file())
-            .map_or_else(|| PathBuf::from("target"), Path::to_owned);
-        let notes = fs::read_to_string(target.join(NOTES)).unwrap_or_default();
-        let bin = named(&notes, "SOCKWAY_BIN_DIR").unwrap_or_else(|| target.join("release"));
-        let libcni = named(&notes, "SOCKWAY_LIBCNI").unwrap_or_default();
+        let built = this.parent().context("this program has no directory")?;
+        let bin = named(&this, "SOCKWAY_BIN_DIR").unwrap_or_else(|| built.to_owned());
+        let libcni = named(&this, "SOCKWAY_LIBCNI").unwrap_or_default();
         let tools = Self {
             this,
             sockway: bin.join("sockway"),
@@ -84,20 +78,6 @@ impl Tools {
         }
         Ok(tools)
     }
-}
-
-/// A path by the environment or the setup's notes.
-fn named(notes: &str, name: &str) -> Option<PathBuf> {
-    let from_notes = || {
-        let value = notes
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
-        Some(value.into())
-    };
-    env::var_os(name)
-        .or_else(from_notes)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
 }
 
 /// The first program of that name on `PATH`, or in the administrator's directories.

@@ -28,6 +28,7 @@ use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::geteuid;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sockway_datapath::host;
+use sockway_testkit::bpffs::{mount_at, private_mounts};
 
 use cgroup::Cgroup;
 
@@ -83,9 +84,7 @@ pub fn enter() -> Result<ExitCode> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("catch signals")?;
     }
-    unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(NONE, "/", NONE, private, NONE).context("make mounts private")?;
+    private_mounts()?;
     tmpfs("/run")?;
     // Not there on a machine without any CNI; an empty directory stays then.
     fs::create_dir_all(LIBCNI_CACHE).with_context(|| format!("create {LIBCNI_CACHE}"))?;
@@ -125,8 +124,7 @@ pub fn init() -> Result<ExitCode> {
     unshare(CloneFlags::CLONE_NEWNS).context("unshare the mount namespace")?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, NONE).context("mount /proc")?;
-    let bpf = Path::new(DIR).join("bpf");
-    mount(Some("bpf"), &bpf, Some("bpf"), flags, NONE).context("mount bpffs")?;
+    mount_at(&Path::new(DIR).join("bpf"), "bpf")?;
     let worker = i32::try_from(start("worker", None)?.id()).context("a process id")?;
     loop {
         match wait().context("wait for the worker")? {

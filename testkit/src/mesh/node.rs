@@ -14,7 +14,7 @@ use sockway_datapath::Pins;
 use super::scratch::{self, Scratch};
 use super::tools::Tools;
 use crate::command::{Ended, Run};
-use crate::place::Place;
+use crate::place::{Place, directories};
 
 /// The conflist's file.
 pub const CONFLIST: &str = "10-e2e.conflist";
@@ -138,19 +138,11 @@ impl Node {
 
     /// The same with another binary.
     pub fn sockway_at(&self, binary: &Path, args: &[&str]) -> Run {
-        Run::new(binary)
-            .args(args)
-            .without_env("SOCKWAY_")
-            .env("SOCKWAY_CNI_BIN_DIR", self.scratch.path("bin"))
-            .env("SOCKWAY_CNI_CONF_DIR", self.scratch.path("net.d"))
-            .env("SOCKWAY_BPFFS", self.bpffs())
-            .env("SOCKWAY_CGROUP", self.scratch.cgroup())
-            .env("SOCKWAY_RUN_DIR", self.scratch.path("run"))
-            .env("SOCKWAY_STATE_DIR", self.scratch.path("state"))
-            .env(
-                "SOCKWAY_LOG_FILE",
-                self.scratch.path("logs").join("sockway-cni.log"),
-            )
+        let log = self.scratch.path("logs").join("sockway-cni.log");
+        let bare = Run::new(binary).args(args).without_env("SOCKWAY_");
+        directories(&self.scratch.path(""), &self.scratch.cgroup(), &log)
+            .into_iter()
+            .fold(bare, |run, (name, value)| run.env(name, value))
     }
 
     /// `sockway install` into this node.

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
+use sockway_common::pod::{DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT};
 
 use super::{Bed, Cases, FILE, eventually};
-use crate::node::Row;
+use sockway_testkit::rows::Row;
 
 pub(super) fn cases(cases: &mut Cases<'_>) {
     cases.case("pods/run-and-remove", run_and_remove);
@@ -41,6 +42,7 @@ pub(super) fn expect_rows(
             ifname: "eth0".to_owned(),
             pod: name.to_owned(),
             scope,
+            ports: [DEFAULT_OUTBOUND_PORT, DEFAULT_INBOUND_PORT],
         })
         .collect();
     let found: Vec<_> = bed

@@ -18,7 +18,7 @@ use sockway_testkit::command::Run;
 
 use super::Call;
 
-use crate::ip::ip;
+use sockway_testkit::command::ip;
 
 /// Pod networks.
 const V4: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 0);
