@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::{Value, json};
+use sockway_testkit::ring::privileged;
 
 use super::keeper::{Keeper, metric, until};
 use super::node::{CONFLIST, Node, repeat};
@@ -134,8 +135,7 @@ fn fight(name: &str, other: Other) {
 
 #[test]
 fn stubborn_writers_make_no_storm() {
-    if std::env::var("SOCKWAY_PRIVILEGED").as_deref() != Ok("1") {
-        eprintln!("stubborn_writers: not run: needs root and the real programs");
+    if !privileged("stubborn_writers") {
         return;
     }
     let others: [(&str, Other); 3] = [

@@ -2,18 +2,19 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, setns, unshare};
-use nix::unistd::{Pid, Uid, getpid, gettid};
+use nix::sched::{CloneFlags, unshare};
 use serde_json::{Value, json};
+use sockway_testkit::bpffs::{mount_at, private_mounts, unmount};
+use sockway_testkit::cgroup;
+use sockway_testkit::command::ip;
+use sockway_testkit::netns::Netns;
+use sockway_testkit::place::directories;
+use sockway_testkit::ring::privileged;
 use tempfile::TempDir;
 
-const NONE: Option<&str> = None;
-const RING: &str = "SOCKWAY_PRIVILEGED";
 /// The address of the one pod.
 pub(crate) const POD: &str = "10.9.0.1";
 /// What the main CNI plugin left.
@@ -40,15 +41,13 @@ pub(crate) struct Node {
 impl Node {
     /// `None`, with the reason printed, where the privileged ring does not run.
     pub(crate) fn new(test: &str) -> Option<Self> {
-        if std::env::var(RING).as_deref() != Ok("1") {
-            eprintln!("{test}: not run: needs root and the real programs; set {RING}=1 to run it");
+        if !privileged(test) {
             return None;
         }
-        assert!(Uid::effective().is_root(), "{test}: {RING}=1 needs root");
         let mut node = Self::alone();
         let root = node.cgroup.parent().unwrap();
         node.home = Some(root.join(own_cgroup().trim_start_matches('/')));
-        move_to(&node.cgroup, getpid());
+        cgroup::enter(&node.cgroup).unwrap();
         Some(node)
     }
 
@@ -57,31 +56,23 @@ impl Node {
         let root = sockway_datapath::host::find_cgroup2()
             .unwrap()
             .expect("a cgroup2 hierarchy");
-        // Only this thread, and what it starts, sees the mount and the network.
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET).unwrap();
-        mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE).unwrap();
+        private_mounts().unwrap();
         let dir = tempfile::Builder::new()
             .prefix("sockway-node.")
             .tempdir()
             .unwrap();
-        for name in ["bpf", "bin", "net.d", "results", "netns"] {
+        for name in ["bin", "net.d", "results", "netns"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
-        mount(
-            Some("bpf"),
-            &dir.path().join("bpf"),
-            Some("bpf"),
-            MsFlags::empty(),
-            NONE,
-        )
-        .unwrap();
-        ip(&["link", "set", "lo", "up"]);
-        ip(&["address", "add", &format!("{POD}/32"), "dev", "lo"]);
-        let pod = fs::File::open("/proc/thread-self/ns/net").unwrap();
-        POD_NETNS.set(Some(pod));
+        mount_at(&dir.path().join("bpf"), "bpf").unwrap();
+        let pod = Netns::new(|| {
+            ip("link set lo up")?;
+            ip(&format!("address add {POD}/32 dev lo"))
+        });
+        POD_NETNS.set(Some(pod.unwrap()));
         // The node's own is another one: what runs in it must never pass for a pod.
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        ip(&["link", "set", "lo", "up"]);
+        ip("link set lo up").unwrap();
         let cgroup = root.join(dir.path().file_name().unwrap());
         fs::create_dir(&cgroup).unwrap();
         let home = None;
@@ -124,54 +115,39 @@ impl Node {
         let mut command = Command::new(built_sockway());
         command
             .args(arguments)
-            .env("SOCKWAY_BPFFS", self.path("bpf/sockway"))
-            .env("SOCKWAY_CNI_BIN_DIR", self.path("bin"))
-            .env("SOCKWAY_CNI_CONF_DIR", self.path("net.d"))
+            .envs(directories(
+                self.dir.path(),
+                &self.cgroup,
+                &self.path("plugin.log"),
+            ))
             .env("SOCKWAY_CNI_CACHE_DIR", self.path("results"))
             .env("SOCKWAY_NETNS_DIR", self.path("netns"))
-            .env("SOCKWAY_CGROUP", &self.cgroup)
-            .env("SOCKWAY_RUN_DIR", self.path("run"))
-            .env("SOCKWAY_STATE_DIR", self.path("state"))
-            .env("SOCKWAY_STATE_DIR", self.path("state"))
             .env("SOCKWAY_CRIO_DIR", self.path("crio"))
             .env("SOCKWAY_PLUGIN", built_plugin())
             .env("SOCKWAY_SCOPE", "all")
-            .env("SOCKWAY_LOG_FILE", self.path("plugin.log"))
             .stdin(Stdio::null());
         command
     }
 
     /// Runs it and asserts the exit code; hands back what it printed.
     pub(crate) fn run(&self, arguments: &[&str], code: i32) -> String {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = self.sockway(arguments).output().unwrap();
-        let (stdout, stderr) = (text(&stdout), text(&stderr));
-        assert_eq!(
-            status.code(),
-            Some(code),
-            "sockway {arguments:?}\n{stdout}\n{stderr}"
-        );
+        let (stdout, stderr) = self.output(arguments, code);
         assert!(!stderr.contains("panicked"), "{stderr}");
         stdout + &stderr
     }
 
     /// Runs it with `-o json`.
     pub(crate) fn json(&self, arguments: &[&str], code: i32) -> Value {
-        let output = self
-            .sockway(arguments)
-            .args(["-o", "json"])
-            .output()
-            .unwrap();
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "sockway {arguments:?}\n{stdout}\n{stderr}"
-        );
+        let (stdout, _) = self.output(&[arguments, &["-o", "json"]].concat(), code);
         serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout}"))
+    }
+
+    fn output(&self, arguments: &[&str], code: i32) -> (String, String) {
+        let output = self.sockway(arguments).output().unwrap();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        let said = format!("sockway {arguments:?}\n{stdout}\n{stderr}");
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        (stdout, stderr)
     }
 
     /// Calls the installed plugin as a runtime does, for the pod that is this thread.
@@ -209,9 +185,12 @@ impl Node {
         let variables = variables
             .each_ref()
             .map(|(name, value)| (*name, value.as_str()));
+        self.call_plugin(&variables, &config);
+    }
+
+    fn call_plugin(&self, variables: &[(&str, &str)], config: &Value) {
         let config = config.to_string();
-        sockway_installer::cni::plugin::call(&self.plugin(), &variables, config.as_bytes())
-            .unwrap();
+        sockway_installer::cni::plugin::call(&self.plugin(), variables, config.as_bytes()).unwrap();
     }
 
     /// Calls the installed plugin as a runtime does that reads the list in effect: not where that has no
@@ -236,9 +215,7 @@ impl Node {
             "cni.dev/valid-attachments": valid, "cni.dev/attachments": valid,
         });
         let variables = [("CNI_COMMAND", "GC"), ("CNI_PATH", "/opt/cni/bin")];
-        let config = config.to_string();
-        sockway_installer::cni::plugin::call(&self.plugin(), &variables, config.as_bytes())
-            .unwrap();
+        self.call_plugin(&variables, &config);
     }
 
     /// Notes the pod that is this thread in the cache, as libcni does.
@@ -290,20 +267,16 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // Errors here would hide the test's own: they are printed.
-        if let Some(home) = &self.home {
-            move_to(home, getpid());
-        }
-        if let Err(e) = nix::mount::umount2(&self.path("bpf"), nix::mount::MntFlags::MNT_DETACH) {
-            eprintln!("cannot unmount {}: {e}", self.path("bpf").display());
-        }
-        for _ in 0..50 {
-            match fs::remove_dir(&self.cgroup) {
-                Ok(()) => return,
-                // Processes that just ended are still counted for a moment.
-                Err(_) => std::thread::sleep(std::time::Duration::from_millis(20)),
+        let home = self.home.as_deref().map_or(Ok(()), cgroup::enter);
+        for done in [
+            home,
+            unmount(&self.path("bpf")),
+            cgroup::remove(&self.cgroup),
+        ] {
+            if let Err(error) = done {
+                eprintln!("clean-up: {error:#}");
             }
         }
-        eprintln!("cannot remove {}", self.cgroup.display());
     }
 }
 
@@ -315,30 +288,16 @@ pub(crate) fn repeat(short: usize, full: usize) -> usize {
 
 thread_local! {
     /// The network namespace of the one pod of this thread's node.
-    static POD_NETNS: RefCell<Option<fs::File>> = const { RefCell::new(None) };
+    static POD_NETNS: RefCell<Option<Netns>> = const { RefCell::new(None) };
+}
+
+fn with_pod<T>(work: impl FnOnce(&Netns) -> T) -> T {
+    POD_NETNS.with_borrow(|pod| work(pod.as_ref().unwrap()))
 }
 
 /// Runs something in the pod's network namespace; sockets that it opens stay there.
 pub(crate) fn in_pod<T: Send>(run: impl FnOnce() -> T + Send) -> T {
-    let pod = POD_NETNS.with_borrow(|pod| pod.as_ref().unwrap().try_clone().unwrap());
-    std::thread::scope(|scope| {
-        let inside = scope.spawn(move || {
-            setns(&pod, CloneFlags::CLONE_NEWNET).unwrap();
-            run()
-        });
-        inside.join().unwrap()
-    })
-}
-
-/// A path to the pod's network namespace.
-fn pod_netns() -> String {
-    let fd = POD_NETNS.with_borrow(|pod| pod.as_ref().unwrap().as_raw_fd());
-    format!("/proc/{}/fd/{fd}", getpid())
-}
-
-/// The network namespace of this thread.
-pub(crate) fn netns() -> String {
-    format!("/proc/{}/task/{}/ns/net", getpid(), gettid())
+    with_pod(|pod| pod.within(|| Ok(run())).unwrap())
 }
 
 /// What a runtime knows of a pod's interface.
@@ -356,7 +315,7 @@ impl Attachment {
         Self {
             id: "c0ffee".to_owned(),
             name: "cart-0".to_owned(),
-            netns: pod_netns(),
+            netns: with_pod(Netns::path),
             ip: POD.to_owned(),
         }
     }
@@ -376,17 +335,6 @@ fn own_cgroup() -> String {
         .find_map(|line| line.strip_prefix("0::"))
         .unwrap_or("/")
         .to_owned()
-}
-
-fn move_to(cgroup: &Path, pid: Pid) {
-    if let Err(e) = fs::write(cgroup.join("cgroup.procs"), pid.to_string()) {
-        eprintln!("cannot move into {}: {e}", cgroup.display());
-    }
-}
-
-pub(crate) fn ip(arguments: &[&str]) {
-    let status = Command::new("ip").args(arguments).status().unwrap();
-    assert!(status.success(), "ip {arguments:?}");
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

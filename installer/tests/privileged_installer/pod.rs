@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::thread;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::mount::{MsFlags, mount};
+use sockway_testkit::bpffs::unmount;
+use sockway_testkit::command::ip;
+use sockway_testkit::netns::Netns;
 
-use super::node::{Attachment, Node, ip, netns};
+use super::node::{Attachment, Node};
 
 const NONE: Option<&str> = None;
 
@@ -22,15 +23,9 @@ impl Pod {
     pub(crate) fn start(node: &Node, id: &str, address: &str) -> Self {
         let bound = node.path(&format!("netns/{id}"));
         File::create(&bound).unwrap();
-        let (to, with) = (bound.clone(), format!("{address}/32"));
-        // The namespace is that of a thread that ends; the mount is seen by all of this test's.
-        thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            ip(&["address", "add", &with, "dev", "lo"]);
-            mount(Some(netns().as_str()), &to, NONE, MsFlags::MS_BIND, NONE).unwrap();
-        })
-        .join()
-        .unwrap();
+        let made = Netns::new(|| ip(&format!("address add {address}/32 dev lo"))).unwrap();
+        let path = made.path();
+        mount(Some(path.as_str()), &bound, NONE, MsFlags::MS_BIND, NONE).unwrap();
         let attachment = Attachment {
             id: id.to_owned(),
             name: format!("pod-{id}"),
@@ -43,8 +38,8 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        if let Err(e) = umount2(&self.bound, MntFlags::MNT_DETACH) {
-            eprintln!("cannot unmount {}: {e}", self.bound.display());
+        if let Err(error) = unmount(&self.bound) {
+            eprintln!("{error:#}");
         }
         // The file is in the node's directory, which goes as a whole.
         let _ = fs::remove_file(&self.bound);
