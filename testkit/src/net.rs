@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -48,6 +48,19 @@ pub fn listen(at: SocketAddr) -> Result<Socket> {
     socket.listen(BACKLOG).context("listen")?;
     socket.set_nonblocking(true).context("O_NONBLOCK")?;
     Ok(socket)
+}
+
+/// Sets a socket option whose value is an int.
+pub fn set_option(socket: &Socket, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);
+    let at = (&raw const value).cast();
+    // SAFETY: the option's value is a live int, passed with its size.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, at, size) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// The next connection of a listener.

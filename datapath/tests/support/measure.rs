@@ -1,7 +1,6 @@
 //! What crosses `lo`, and how much a socket takes.
 
 use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFlags;
@@ -28,19 +27,8 @@ pub(crate) fn defer_accept(listener: &Socket) {
 
 /// Sets a socket option whose value is an int.
 pub(crate) fn set_option(socket: &Socket, level: i32, option: i32, value: libc::c_int) {
-    let size = libc::socklen_t::try_from(size_of_val(&value)).expect("fits");
-    // SAFETY: the option's value is a live int, passed with its size.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size,
-        )
-    };
-    let error = io::Error::last_os_error();
-    assert_eq!(result, 0, "option {option} of level {level}: {error}");
+    let set = net::set_option(socket, level, option, value);
+    set.unwrap_or_else(|error| panic!("option {option} of level {level}: {error}"));
 }
 
 /// How many times slower than usual this machine is: an emulated one says so by `SOCKWAY_PACE`.

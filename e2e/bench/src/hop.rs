@@ -1,16 +1,12 @@
 //! A network namespace in which both ends of one hop are, without any Envoy.
 
-use std::net::IpAddr;
-
 use anyhow::{Context, Result};
-use sockway_common::addr::IpKey;
-use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_datapath::Registry;
 use sockway_testkit::command::Run;
 use sockway_testkit::mesh::node::Node;
-use sockway_testkit::mesh::sidecar::{INBOUND, OUTBOUND};
 use sockway_testkit::place::Place;
 use sockway_testkit::process::Process;
+use sockway_testkit::rows;
 
 use crate::mode::Mode;
 
@@ -63,19 +59,7 @@ impl Hop {
 
 /// Registers an address as a pod of its own.
 pub(crate) fn register(node: &Node, ip: &str) -> Result<()> {
-    let address: IpAddr = ip.parse().context("an address")?;
-    let owner = OwnerKey::new(ip, "eth0");
-    let row = PodRow {
-        owner,
-        outbound_port: OUTBOUND,
-        inbound_port: INBOUND,
-        scope: Mode::Auto.scope(),
-    };
-    let mut sandbox = SandboxRow {
-        ip_count: 1,
-        ..SandboxRow::default()
-    };
-    sandbox.ips[0] = IpKey::from(address);
-    Registry::open(&node.pins())?.register(owner, &sandbox, &row)?;
-    Ok(())
+    let address = ip.parse().context("an address")?;
+    let mut registry = Registry::open(&node.pins())?;
+    rows::register(&mut registry, ip, &[address], Mode::Auto.scope())
 }

@@ -6,13 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
 
 use super::codec;
 use super::options::{Protocol, Server};
-use crate::stop;
+use crate::{net, stop};
 
-const BACKLOG: i32 = 4096;
 const READ_SIZE: usize = 64 * 1024;
 /// No more is read from a connection while so many bytes wait to be sent to it.
 const MAX_PENDING: usize = 1 << 20;
@@ -27,22 +25,7 @@ struct Connection {
 
 /// Echoes until SIGTERM.
 pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
-    let address = options.listen;
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).context("socket")?;
-    socket
-        .set_reuse_address(true)
-        .context("setsockopt SO_REUSEADDR")?;
-    if address.is_ipv6() {
-        socket
-            .set_only_v6(false)
-            .context("setsockopt IPV6_V6ONLY")?;
-    }
-    socket
-        .bind(&address.into())
-        .with_context(|| format!("bind to {address}"))?;
-    socket.listen(BACKLOG).context("listen")?;
-    socket.set_nonblocking(true).context("set O_NONBLOCK")?;
-    let mut listener = TcpListener::from_std(socket.into());
+    let mut listener = TcpListener::from_std(net::listen(options.listen)?.into());
     let mut poll = Poll::new().context("epoll_create")?;
     poll.registry()
         .register(&mut listener, LISTENER, Interest::READABLE)?;

@@ -6,21 +6,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use socket2::{Domain, Socket, Type};
 
 use super::options::Client;
 use super::report::Report;
 use super::wait_readable;
 use crate::pattern::{Direction, Pattern};
-use crate::stop;
+use crate::{net, stop};
 
 /// After so long without one byte taken on any connection all of them are blocked.
 const BLOCKED: Duration = Duration::from_millis(700);
 const TICK: Duration = Duration::from_millis(2);
 /// More than a program has to read until it is known.
 const ECHOES: usize = 40;
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
 
 struct Connection {
     stream: TcpStream,
@@ -88,26 +85,7 @@ pub(crate) fn run(options: &Client, blocked: impl FnOnce(&Report) -> Result<()>)
 
 /// Without blocking from before the connect on, as Envoy does it.
 fn connect(options: &Client) -> Result<Connection> {
-    let to = options.to;
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).context("socket")?;
-    socket.set_nonblocking(true).context("set O_NONBLOCK")?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => {
-            return Err(error).with_context(|| format!("connect to {to}"));
-        }
-        _ => {}
-    }
-    let started = Instant::now();
-    while socket.peer_addr().is_err() {
-        stop::check()?;
-        if let Some(error) = socket.take_error().context("SO_ERROR")? {
-            return Err(error).with_context(|| format!("connect to {to}"));
-        }
-        if started.elapsed() > CONNECT {
-            bail!("connect to {to}: nothing for {} s", CONNECT.as_secs());
-        }
-        thread::sleep(Duration::from_micros(100));
-    }
+    let socket = net::connect(None, options.to)?;
     Ok(Connection {
         stream: socket.into(),
         bytes: Pattern::new(0, Direction::Up),

@@ -9,16 +9,16 @@ use anyhow::{Context as _, Result};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::options::Deaf;
-use super::server::{echo, listen};
+use super::server::echo;
 use crate::pattern::{Direction, Pattern};
-use crate::stop;
+use crate::{net, stop};
 
 /// After so long it looks whether it is to end, milliseconds.
 const LOOK: u16 = 60_000;
 
 /// Serves until SIGTERM; then a line for each connection, with the bytes that waited there.
 pub(crate) fn run(options: &Deaf, ready: impl FnOnce()) -> Result<()> {
-    let listener = listen(options.listen)?;
+    let listener = net::listen(options.listen)?.into();
     let set = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).context("epoll_create")?;
     // As Envoy asks: edge-triggered, for as long as it wants to read.
     let interest = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;

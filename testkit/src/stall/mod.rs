@@ -7,20 +7,19 @@ pub mod report;
 mod server;
 
 use std::net::TcpStream;
-use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::net;
 use crate::output::{self, Format};
 use options::Command;
 
 /// Waits a moment for something to read.
 fn wait_readable(stream: &TcpStream) -> Result<()> {
-    let mut fds = [PollFd::new(stream.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::from(100_u8)).context("poll")?;
-    Ok(())
+    net::wait_for(stream, PollFlags::POLLIN, Duration::from_millis(100)).map(drop)
 }
 
 /// Runs one end.

@@ -1,22 +1,19 @@
 //! The end that reads slowly, or not at all.
 
 use std::io::{ErrorKind, Read, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use socket2::{Domain, Socket, Type};
 
 use super::options::Server;
 use super::wait_readable;
 use crate::pattern::{Direction, Pattern};
-use crate::stop;
+use crate::{net, stop};
 
 /// Between two reads of a connection that is read slowly, and two looks for new ones.
 const TICK: Duration = Duration::from_millis(5);
-
-const BACKLOG: i32 = 4096;
 
 /// What became of one connection.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +40,7 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
         prove,
         rate,
     } = options;
-    let listener = self::listen(*listen)?;
+    let listener = net::listen(*listen)?.into();
     ready();
     if *prove {
         echo(&listener, |stream| {
@@ -79,20 +76,6 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
         thread::sleep(TICK);
     }
     Ok(())
-}
-
-/// Listens without blocking.
-pub(super) fn listen(at: SocketAddr) -> Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(at), Type::STREAM, None).context("socket")?;
-    socket
-        .set_reuse_address(true)
-        .context("setsockopt SO_REUSEADDR")?;
-    socket
-        .bind(&at.into())
-        .with_context(|| format!("bind to {at}"))?;
-    socket.listen(BACKLOG).context("listen")?;
-    socket.set_nonblocking(true).context("set O_NONBLOCK")?;
-    Ok(TcpListener::from(socket))
 }
 
 /// Serves one connection to its end: reads until there is nothing more, and sends that back.

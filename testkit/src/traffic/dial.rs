@@ -9,11 +9,10 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::options::{Client, Listen};
+use crate::net::{self, set_option};
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
 /// What `TCP_DEFER_ACCEPT` is set to.
-const DEFER: Duration = Duration::from_secs(3);
+const DEFER: i32 = 3;
 
 /// Local ports tried for one connection before giving up.
 const PORT_ATTEMPTS: u64 = 2000;
@@ -28,35 +27,10 @@ pub(crate) fn listen(listen: &Listen, nonblocking: bool) -> Result<TcpListener> 
         greet: _,
         defer,
     } = listen;
-    let socket = Socket::new(
-        Domain::for_address(*address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )
-    .context("socket")?;
-    socket
-        .set_reuse_address(true)
-        .context("setsockopt SO_REUSEADDR")?;
-    if address.is_ipv6() {
-        socket
-            .set_only_v6(false)
-            .context("setsockopt IPV6_V6ONLY")?;
-    }
-    socket
-        .bind(&(*address).into())
-        .with_context(|| format!("bind to {address}"))?;
-    socket.listen(BACKLOG).context("listen")?;
+    let socket = net::listen(*address)?;
     if *defer {
-        let seconds = libc::c_int::try_from(DEFER.as_secs())?;
-        let size = libc::socklen_t::try_from(size_of_val(&seconds))?;
-        let value = (&raw const seconds).cast();
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
-        // SAFETY: `value` points to a c_int that lives until after the call, and `size` is its size.
-        let result =
-            unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, value, size) };
-        if result != 0 {
-            return Err(io::Error::last_os_error()).context("setsockopt TCP_DEFER_ACCEPT");
-        }
+        set_option(&socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, DEFER)
+            .context("setsockopt TCP_DEFER_ACCEPT")?;
     }
     socket
         .set_nonblocking(nonblocking)
@@ -102,10 +76,8 @@ fn prepare(client: &Client, to: SocketAddr, port: u16) -> io::Result<(Socket, So
 pub(crate) fn start(client: &Client, to: SocketAddr, port: u16) -> io::Result<TcpStream> {
     let (socket, to) = prepare(client, to, port)?;
     socket.set_nonblocking(true)?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
-        _ => Ok(socket.into()),
-    }
+    net::start(&socket, to)?;
+    Ok(socket.into())
 }
 
 /// A blocking, connected socket.

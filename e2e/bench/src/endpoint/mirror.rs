@@ -4,7 +4,6 @@ use std::net::Shutdown;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use socket2::Socket;
 
 use super::Dial;
 use super::stream::{self, More};
@@ -31,7 +30,7 @@ fn stream(options: &Dial, more: More<'_>) -> Result<u64> {
             socket.shutdown(Shutdown::Write).context("shutdown")?;
             Ok(sent)
         });
-        let received = receive(&socket);
+        let received = net::count(&socket, BUFFER);
         let sent = sender.join().map_err(|_| anyhow!("panic in a sender"))??;
         anyhow::Ok((sent, received?))
     })?;
@@ -40,15 +39,4 @@ fn stream(options: &Dial, more: More<'_>) -> Result<u64> {
         "{sent} bytes were sent, {received} came back"
     );
     Ok(sent)
-}
-
-/// Bytes to the end of the stream.
-fn receive(socket: &Socket) -> Result<u64> {
-    let (mut buffer, mut bytes) = (vec![0; BUFFER], 0);
-    loop {
-        match net::some(socket, &mut buffer)? {
-            0 => return Ok(bytes),
-            got => bytes += got as u64,
-        }
-    }
 }

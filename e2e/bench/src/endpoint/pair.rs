@@ -23,7 +23,7 @@ pub(super) fn run(options: &Pair) -> Result<Measured> {
     one_cpu()?;
     let (client, server) = ends(options)?;
     let size = options.size;
-    let echo = std::thread::spawn(move || echo(&server, size));
+    let echo = std::thread::spawn(move || net::echo(&server, size));
     let mut message = vec![0x5a; size];
     let mut trip = || -> Result<()> {
         net::send(&client, &message)?;
@@ -43,16 +43,6 @@ pub(super) fn run(options: &Pair) -> Result<Measured> {
     drop(client);
     echo.join().map_err(|_| anyhow!("panic in the echo"))??;
     Ok(measured)
-}
-
-fn echo(server: &Socket, size: usize) -> Result<()> {
-    let mut buffer = vec![0; size];
-    loop {
-        match net::some(server, &mut buffer)? {
-            0 => return Ok(()),
-            got => net::send(server, &buffer[..got])?,
-        }
-    }
 }
 
 /// Both threads on the first CPU that this process may use.

@@ -17,8 +17,8 @@ const BUFFER: usize = 256 * 1024;
 /// Serves until SIGTERM.
 pub(super) fn run(options: &Serve) -> Result<()> {
     let Serve { echo, sink } = options;
-    start(*echo, THREADS, echo_one)?;
-    start(*sink, 4, sink_one)?;
+    start(*echo, THREADS, |socket| net::echo(socket, BUFFER))?;
+    start(*sink, 4, self::sink)?;
     while !stop::requested() {
         thread::park_timeout(std::time::Duration::from_millis(50));
     }
@@ -41,25 +41,8 @@ fn start(at: SocketAddr, threads: usize, serve: fn(&Socket) -> Result<()>) -> Re
     Ok(())
 }
 
-fn echo_one(socket: &Socket) -> Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match net::some(socket, &mut buffer)? {
-            0 => return Ok(()),
-            got => net::send(socket, &buffer[..got])?,
-        }
-    }
-}
-
 /// Counts bytes to the end of the stream and answers with their number, big-endian.
-fn sink_one(socket: &Socket) -> Result<()> {
-    let mut buffer = vec![0; BUFFER];
-    let mut bytes = 0_u64;
-    loop {
-        match net::some(socket, &mut buffer)? {
-            0 => break,
-            got => bytes += got as u64,
-        }
-    }
+fn sink(socket: &Socket) -> Result<()> {
+    let bytes = net::count(socket, BUFFER)?;
     net::send(socket, &bytes.to_be_bytes())
 }

@@ -1,27 +1,23 @@
 //! "Automatic activation at pod creation": connections of a pod that has just
 //! been made are accelerated, without anything else having been done.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
-use std::thread;
+use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, bail};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sched::{CloneFlags, setns};
+use anyhow::{Context, Result, bail, ensure};
+use nix::poll::PollFlags;
 use nix::unistd::{Uid, setfsuid};
-use socket2::{Domain, Socket, Type};
+use socket2::Socket;
 use sockway_common::pair::hop;
 use sockway_datapath::stats;
+use sockway_testkit::mesh::sidecar::{INBOUND, USER};
+use sockway_testkit::netns::Netns;
+use sockway_testkit::{net, pattern};
 
 use super::{Bed, Cases};
 
-/// Envoy's inbound port.
-const INBOUND: u16 = 15006;
-/// The user that Istio runs Envoy as.
-const PROXY_USER: u32 = 1337;
 const CONNECTIONS: usize = 20;
 const ROUNDS: usize = 8;
 /// Connections until enough reads were seen of a program.
@@ -29,8 +25,6 @@ const WATCHED: u64 = 2;
 /// Bytes of headers that a connection needs at most, whatever it carries: both handshakes, and
 /// what is acknowledged.
 const OVERHEAD: u64 = 4096;
-/// Longer than any wait that is none.
-const PATIENCE_MS: u16 = 10_000;
 
 pub(super) fn cases(cases: &mut Cases<'_>) {
     cases.case("traffic/first-connections", |bed| envoys(bed, &[], true));
@@ -100,48 +94,24 @@ fn received(pid: u64) -> Result<u64> {
 /// Connections from one pod to the other, one after the other; how many bytes were sent.
 fn converse(from: u64, to: u64, ip: IpAddr) -> Result<u64> {
     let at = SocketAddr::new(ip, INBOUND);
-    let listener = within(to, || {
-        let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&at.into())?;
-        socket.listen(64)?;
-        Ok(socket)
-    })?;
+    let listener = within(to, || net::listen(at))?;
     let mut sent = 0;
     for number in 0..CONNECTIONS {
-        let mut client = within(from, || dial(at))?;
-        let (mut server, _) = listener.accept().context("accept")?;
-        server.set_nonblocking(true)?;
+        let client = within(from, || net::connect(None, at))?;
+        let server = net::accept(&listener)?;
         for round in 0..ROUNDS {
-            let message: Vec<u8> = (0..1024 << round.min(4))
-                .map(|i| (i * 7 + i / 251 + round + number).to_le_bytes()[0])
-                .collect();
-            pass(&mut client, &mut server, &message)?;
-            pass(&mut server, &mut client, &message)?;
+            let seed = (number * ROUNDS + round) as u64;
+            let message = pattern::bytes(seed, 1024 << round.min(4));
+            pass(&client, &server, &message)?;
+            pass(&server, &client, &message)?;
             sent += 2 * message.len() as u64;
         }
     }
     Ok(sent)
 }
 
-/// As Envoy connects: without blocking.
-fn dial(to: SocketAddr) -> Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    match socket.connect(&to.into()) {
-        Err(error) if error.raw_os_error() != Some(Errno::EINPROGRESS as i32) => {
-            return Err(error).with_context(|| format!("connect to {to}"));
-        }
-        _ => wait(&socket, PollFlags::POLLOUT)?,
-    }
-    match socket.take_error()? {
-        Some(error) => Err(error).with_context(|| format!("connect to {to}")),
-        None => Ok(socket),
-    }
-}
-
 /// Sends a message and checks what arrives. Reads until there is nothing more, as Envoy does.
-fn pass(from: &mut Socket, to: &mut Socket, message: &[u8]) -> Result<()> {
+fn pass(mut from: &Socket, mut to: &Socket, message: &[u8]) -> Result<()> {
     let mut left = message;
     let mut arrived = Vec::with_capacity(message.len());
     let mut buffer = vec![0; 1 << 16];
@@ -155,7 +125,7 @@ fn pass(from: &mut Socket, to: &mut Socket, message: &[u8]) -> Result<()> {
             }
         }
         if arrived.len() < message.len() {
-            wait(to, PollFlags::POLLIN)?;
+            net::wait(to, PollFlags::POLLIN)?;
         }
         match to.read(&mut buffer) {
             Ok(0) => bail!("the stream ended"),
@@ -164,31 +134,17 @@ fn pass(from: &mut Socket, to: &mut Socket, message: &[u8]) -> Result<()> {
             Err(error) => return Err(error).context("receive"),
         }
     }
-    if arrived != message {
-        bail!("other bytes arrived than were sent");
-    }
-    Ok(())
-}
-
-fn wait(socket: &Socket, for_what: PollFlags) -> Result<()> {
-    let mut fds = [PollFd::new(socket.as_fd(), for_what)];
-    if poll(&mut fds, PollTimeout::from(PATIENCE_MS)).context("poll")? == 0 {
-        bail!("hangs, waiting for {for_what:?}");
-    }
+    ensure!(arrived == message, "other bytes arrived than were sent");
     Ok(())
 }
 
 /// Runs in a process's network namespace, as Istio's proxy user: that is how
 /// Envoy's sockets are told from an application's.
 fn within<T: Send>(pid: u64, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let netns = File::open(format!("/proc/{pid}/ns/net")).context("open the pod's namespace")?;
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            setns(netns, CloneFlags::CLONE_NEWNET).context("setns")?;
-            // Of this thread only, which ends with the work.
-            setfsuid(Uid::from_raw(PROXY_USER));
-            work()
-        });
-        thread.join().map_err(|_| anyhow!("panic"))?
+    let netns = Netns::open(Path::new(&format!("/proc/{pid}/ns/net")))?;
+    netns.within(|| {
+        // Of this thread only, which ends with the work.
+        setfsuid(Uid::from_raw(USER));
+        work()
     })
 }
