@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::time::{Duration, Instant};
 
-use sockway_testkit::bpffs::Bpffs;
-use sockway_testkit::ring::privileged;
-use sockway_testkit::rows::pin_maps;
 use sockway_common::addr::IpKey;
 use sockway_common::layout::MAX_PODS;
 use sockway_common::pod::{MAX_IPS, OwnerKey, PodRow, SandboxRow, text_field};
 use sockway_datapath::registry::ensure_sandboxes;
 use sockway_datapath::{Error, Pins, Registry};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
+use sockway_testkit::rows::pin_maps;
 
 fn pinned(bpffs: &Bpffs) -> Pins {
     pin_maps(bpffs.path()).unwrap()

@@ -9,8 +9,6 @@ use aya::programs::{
     SockOps,
 };
 use aya::{Btf, BtfError, EbpfLoader, VerifierLogLevel};
-use sockway_testkit::bpffs::Bpffs;
-use sockway_testkit::ring::privileged;
 use sockway_common::addr::IpKey;
 use sockway_common::calls;
 use sockway_common::config::{Config, typed};
@@ -24,6 +22,8 @@ use sockway_common::program::{ProgramKey, ProgramRow};
 use sockway_common::signal;
 use sockway_common::state::SockState;
 use sockway_datapath::{Datapath, InstallOptions, Pins, cast, host, kernel};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
 
 /// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
 const MOST_INSTRUCTIONS: u32 = 250_000;

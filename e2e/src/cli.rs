@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-
 use sockway_testkit::output::Format;
 use sockway_testkit::{load, stall, stop, traffic};
 

@@ -43,7 +43,10 @@ mod tests {
         assert!(start_time(1).is_some_and(|init| init <= this));
         assert_eq!(start_time(u32::MAX), None);
         assert!(!is_left_behind("p-", &name("p-").expect("alive")));
-        assert!(is_left_behind("p-", &format!("p-{}-1-0", std::process::id())));
+        assert!(is_left_behind(
+            "p-",
+            &format!("p-{}-1-0", std::process::id())
+        ));
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::thread::scope;
 use serde_json::{Value, json};
 use sockway_common::calls as counters;
 use sockway_datapath::{Pins, Registry, calls};
-
 use sockway_testkit::bpffs::Bpffs;
 use sockway_testkit::ring::privileged;
+
 use crate::support::call::{Call, conf, result, set};
 use crate::support::pod::{PodNetns, pin_maps, rows};
 

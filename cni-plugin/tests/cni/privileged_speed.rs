@@ -12,9 +12,9 @@ use serde_json::Value;
 use sockway_common::addr::IpKey;
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_datapath::{Pins, Registry};
-
 use sockway_testkit::bpffs::Bpffs;
 use sockway_testkit::ring::privileged;
+
 use crate::support::call::conf;
 use crate::support::pod::{PodNetns, pin_maps};
 

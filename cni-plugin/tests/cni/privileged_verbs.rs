@@ -4,16 +4,17 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sockway_testkit::bpffs::Bpffs;
-use sockway_testkit::ring::privileged;
-use crate::support::call::{Answer, Call, conf, result, set, unset};
-use crate::support::pod::{PodNetns, pin_link, pin_maps, rows};
 use serde_json::{Value, json};
 use sockway_common::calls::{DEGRADED, DONE, FAILED, outcome_slot};
 use sockway_common::part::{LeftOut, Switched};
 use sockway_common::pod::{OwnerKey, field_text};
 use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
+use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::ring::privileged;
+
+use crate::support::call::{Answer, Call, conf, result, set, unset};
+use crate::support::pod::{PodNetns, pin_link, pin_maps, rows};
 
 /// A node with maps, and one pod's namespace.
 struct Node {

@@ -10,8 +10,8 @@ use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::Datapath;
-
 use sockway_testkit::ring::privileged;
+
 use crate::support::measure::lo_bytes;
 use crate::support::node::{Node, connect, listen, message, receive, send};
 

@@ -11,8 +11,8 @@ use proptest::test_runner::{Config, TestRunner};
 use socket2::Socket;
 use sockway_common::flow::MAX_BACKOFF;
 use sockway_common::scope;
-
 use sockway_testkit::ring::privileged;
+
 use crate::support::measure::until;
 use crate::support::node::{Node, dial, listen};
 

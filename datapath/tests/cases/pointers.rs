@@ -2,7 +2,6 @@
 
 use sockway_common::config::typed;
 use sockway_datapath::{cast, host, kernel};
-
 use sockway_testkit::ring::privileged;
 
 #[test]

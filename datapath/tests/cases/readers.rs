@@ -12,8 +12,8 @@ use sockway_common::pod::OwnerKey;
 use sockway_common::program::{SERVER, sign};
 use sockway_common::scope;
 use sockway_datapath::{Registry, switch};
-
 use sockway_testkit::ring::privileged;
+
 use crate::support::keeper::Keeper;
 use crate::support::measure::{set_option, until};
 use crate::support::node::{Node, connect, listen, message, receive, receive_all, send};

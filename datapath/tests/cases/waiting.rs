@@ -1,5 +1,8 @@
 //! How applications wait for their sockets, and what else shows that only TCP can serve them.
 
+use std::io::{ErrorKind, Read as _};
+use std::os::fd::AsRawFd as _;
+
 use aya::programs::{ProgramInfo, loaded_links};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use socket2::Socket;
@@ -11,10 +14,8 @@ use sockway_common::scope;
 use sockway_datapath::kernel::Hooks;
 use sockway_datapath::receive_hook::ReceiveHook;
 use sockway_datapath::{Datapath, host};
-use std::io::{ErrorKind, Read as _};
-use std::os::fd::AsRawFd as _;
-
 use sockway_testkit::ring::privileged;
+
 use crate::support::measure::until;
 use crate::support::node::{Node, connect, listen, message, receive, receive_all, send};
 

@@ -10,10 +10,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sockway_common::pod::{OwnerKey, SandboxRow};
 use sockway_datapath::{Pins, Registry};
+use sockway_testkit::bpffs;
 use sockway_testkit::command::{Run, ip};
 use sockway_testkit::place::directories;
 use sockway_testkit::rows::{self, Row};
-use sockway_testkit::bpffs;
 
 use crate::roles;
 use crate::tools::Tools;

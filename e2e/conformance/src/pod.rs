@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use sockway_testkit::command::Run;
-
 use sockway_testkit::command::ip;
 
 /// Where `ip netns` keeps names.

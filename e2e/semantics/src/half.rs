@@ -4,9 +4,9 @@
 use anyhow::{Context as _, Result, bail};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use sockway_common::program::{FIT_READS, SHORTS};
+use sockway_testkit::pattern;
 
 use crate::pace;
-use crate::payload;
 use crate::scene::Scene;
 use crate::sys;
 
@@ -21,7 +21,7 @@ pub(crate) fn show(scene: &Scene) -> Result<()> {
     let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLET;
     set.add(&app, EpollEvent::new(flags, 1))?;
     for message in 0..READS {
-        let bytes = payload::bytes(message, SIZE);
+        let bytes = pattern::bytes(message, SIZE);
         envoy.put(&bytes)?;
         let mut events = [EpollEvent::empty()];
         let wait = u16::try_from(pace::allow(std::time::Duration::from_secs(4)).as_millis())?;

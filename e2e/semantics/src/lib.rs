@@ -18,7 +18,6 @@ mod judge;
 mod keeper;
 mod node;
 mod pace;
-mod payload;
 mod place;
 mod report;
 mod runner;

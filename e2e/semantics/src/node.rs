@@ -3,29 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
-use sockway_common::pod::{
-    DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT, OwnerKey, PodRow, SandboxRow,
-};
+use sockway_common::pod::OwnerKey;
 use sockway_datapath::{Datapath, InstallOptions, Pins, Registry, host};
+use sockway_testkit::bpffs::{mount_at, private_mounts, unmount};
+use sockway_testkit::{cgroup, rows, runs};
 
 use crate::keeper::Keeper;
 use crate::place::Pod;
 
-const NONE: Option<&str> = None;
 /// What a suite's cgroup and directory are called, before its process id.
 const PREFIX: &str = "sockway-semantics-";
-/// How long the kernel may take to let go of a cgroup.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything the runs share; taken down when dropped.
 pub(crate) struct Node {
     dir: tempfile::TempDir,
-    mounted: Vec<PathBuf>,
     cgroup: PathBuf,
     pins: Pins,
     registry: Mutex<Registry>,
@@ -44,27 +37,22 @@ impl Node {
     pub(crate) fn new(fionread: Option<u32>) -> Result<Self> {
         let temporary = std::env::temp_dir();
         sweep(&temporary, |path| Ok(fs::remove_dir_all(path)?))?;
-        let name = format!("{PREFIX}{}", std::process::id());
+        let name = runs::name(PREFIX).context("this process's start time")?;
         let dir = tempfile::Builder::new()
             .prefix(&format!("{name}."))
             .tempdir_in(temporary);
         let dir = dir.context("make a directory")?;
-        unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace (needs root)")?;
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(NONE, "/", NONE, private, NONE).context("make mounts private")?;
-        let mut mounted = Vec::new();
+        private_mounts()?;
         let bpf = dir.path().join("bpf");
         mount_at(&bpf, "bpf")?;
-        mounted.push(bpf.clone());
         let root = if let Some(root) = host::find_cgroup2()? {
             root
         } else {
             let at = dir.path().join("cgroup2");
             mount_at(&at, "cgroup2")?;
-            mounted.push(at.clone());
             at
         };
-        sweep(&root, remove_cgroup)?;
+        sweep(&root, cgroup::remove)?;
         let cgroup = root.join(name);
         fs::create_dir(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
         let pins = Pins::new(bpf.join("sockway"));
@@ -79,7 +67,6 @@ impl Node {
         let keeper = Keeper::start(&pins)?;
         Ok(Self {
             dir,
-            mounted,
             cgroup,
             pins,
             registry,
@@ -115,13 +102,11 @@ impl Node {
 
     fn take_down(&self) -> Result<()> {
         Datapath::remove(&self.pins)?;
-        remove_cgroup(&self.cgroup)?;
-        for at in self.mounted.iter().rev() {
-            // Lazily: the registry still holds its lock in there.
-            umount2(at, MntFlags::MNT_DETACH)
-                .with_context(|| format!("unmount {}", at.display()))?;
-        }
-        Ok(())
+        cgroup::remove(&self.cgroup)?;
+        // Lazily: the registry still holds its lock in there.
+        ["cgroup2", "bpf"]
+            .into_iter()
+            .try_for_each(|name| unmount(&self.dir.path().join(name)))
     }
 }
 
@@ -141,52 +126,11 @@ impl Drop for Node {
 
 /// Registers a pod, or gives it another scope.
 pub(crate) fn register(registry: &mut Registry, pod: Pod, scope: u32) -> Result<()> {
-    let owner = owner(pod);
-    let row = PodRow {
-        owner,
-        outbound_port: DEFAULT_OUTBOUND_PORT,
-        inbound_port: DEFAULT_INBOUND_PORT,
-        scope,
-    };
-    let mut sandbox = SandboxRow {
-        ip_count: 4,
-        part: scope,
-        ..SandboxRow::default()
-    };
-    sandbox.ips[..4].copy_from_slice(&pod.ips());
-    registry
-        .register(owner, &sandbox, &row)
-        .context("register a pod")
+    rows::register(registry, &pod.v4.to_string(), &pod.addresses(), scope)
 }
 
 fn owner(pod: Pod) -> OwnerKey {
     OwnerKey::new(&pod.v4.to_string(), "eth0")
-}
-
-fn mount_at(at: &Path, fstype: &str) -> Result<()> {
-    fs::create_dir(at).with_context(|| format!("create {}", at.display()))?;
-    mount(
-        Some("none"),
-        at,
-        Some(fstype),
-        MsFlags::empty(),
-        None::<&str>,
-    )
-    .with_context(|| format!("mount {fstype} at {}", at.display()))
-}
-
-/// A killed run's last sockets may keep its cgroup for a moment.
-fn remove_cgroup(path: &Path) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        match fs::remove_dir(path) {
-            Ok(()) => return Ok(()),
-            Err(error) if started.elapsed() > PATIENCE => {
-                return Err(error).with_context(|| format!("remove {}", path.display()));
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }
 
 /// Removes what suites that were killed left in a directory: a later one finds it by its name.
@@ -195,11 +139,7 @@ fn sweep(directory: &Path, remove: impl Fn(&Path) -> Result<()>) -> Result<()> {
     for entry in fs::read_dir(directory).with_context(list)? {
         let path = entry.with_context(list)?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        let Some(rest) = name.and_then(|name| name.strip_prefix(PREFIX)) else {
-            continue;
-        };
-        let pid = rest.split('.').next().unwrap_or_default();
-        if !Path::new("/proc").join(pid).exists() {
+        if name.is_some_and(|name| runs::is_left_behind(PREFIX, name)) {
             remove(&path).with_context(|| format!("remove {}", path.display()))?;
         }
     }

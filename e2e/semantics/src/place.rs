@@ -49,7 +49,8 @@ impl Pod {
         self.addresses().map(Into::into)
     }
 
-    fn addresses(self) -> [IpAddr; 4] {
+    /// The same as addresses.
+    pub(crate) fn addresses(self) -> [IpAddr; 4] {
         [
             self.v4.into(),
             self.v6.into(),

@@ -15,12 +15,12 @@ use sockway_common::end::EndRow;
 use sockway_common::pod::{DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT};
 use sockway_common::scope;
 use sockway_datapath::{Pins, Registry, stats};
+use sockway_testkit::pattern;
 
 use crate::end::End;
 use crate::facts::Facts;
 use crate::node;
 use crate::pace;
-use crate::payload;
 use crate::place::{ENVOY_V4, ENVOY_V6, Pod};
 use crate::sys::{self, Got, errno};
 use crate::variant::{Family, Hop, Kind, Role, Style};
@@ -84,7 +84,7 @@ impl Setup<'_> {
 
 /// Sends a message and has it sent back; a non-blocking end asks for more before it waits.
 pub(crate) fn echo(a: &End, b: &End, number: u64) -> Result<()> {
-    let bytes = payload::bytes(number, MESSAGE);
+    let bytes = pattern::bytes(number, MESSAGE);
     for (from, to) in [(a, b), (b, a)] {
         from.put(&bytes).context("send a message")?;
         let got = to.take(MESSAGE).context("read a message")?;

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use sockway_datapath::host;
-
 use sockway_testkit::mesh::scratch::children_with_prefix;
 
 const INTERFACES: &str = "/sys/class/net";

@@ -1,7 +1,6 @@
 //! What `sockway-e2e demo` takes on its command line.
 
 use clap::Args;
-
 use sockway_testkit::mesh::mode::Mtls;
 
 /// `demo`.

@@ -5,14 +5,14 @@ use std::fmt;
 use anyhow::{Result, bail};
 use serde::Serialize;
 use sockway_common::pair::hop;
-
-use super::rounds::Round;
-use super::scene::{ROWS, Row};
 use sockway_testkit::hops::{Hop, Hops};
 use sockway_testkit::load::report::Report as Load;
 use sockway_testkit::median::median as middle;
 use sockway_testkit::mesh::mode::Mtls;
 use sockway_testkit::traffic::report::Report as Traffic;
+
+use super::rounds::Round;
+use super::scene::{ROWS, Row};
 
 /// Everything.
 #[derive(Debug, Serialize)]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use sockway_testkit::hops::{Figures, Hops};
+use sockway_testkit::load::report::Report as Load;
 
 use super::options::Options;
 use super::progress::Progress;
 use super::scene::{self, ROWS, Row, Scene};
-use sockway_testkit::hops::{Figures, Hops};
-use sockway_testkit::load::report::Report as Load;
 
 /// Connections before each measurement, one after the other, from which the
 /// datapath learns how the applications read.

@@ -6,15 +6,15 @@ use anyhow::{Context, Result, bail};
 use sockway_common::addr::IpKey;
 use sockway_common::scope;
 use sockway_datapath::Registry;
-
-use super::options::Options;
-use super::progress::Progress;
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::mode;
 use sockway_testkit::mesh::node::Node;
 use sockway_testkit::mesh::pod::{self, Pod, at};
 use sockway_testkit::mesh::sidecar::{Protocol, Service, vip};
 use sockway_testkit::mesh::tools::Tools;
+
+use super::options::Options;
+use super::progress::Progress;
 
 /// An echo that is measured.
 #[derive(Clone, Copy, Debug)]

@@ -1,10 +1,10 @@
 //! HTTP by curl: what every HTTP server is asked.
 
 use anyhow::{Result, ensure};
+use sockway_testkit::command::Run;
 
 use super::facts::Facts;
 use super::site::Site;
-use sockway_testkit::command::Run;
 
 /// Calls one after the other at first, from which the datapath learns how both read.
 const FIRST: u32 = 12;

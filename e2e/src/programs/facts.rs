@@ -5,7 +5,6 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-
 use sockway_testkit::command::{Ended, Run};
 
 /// Named facts in the order in which they were found.

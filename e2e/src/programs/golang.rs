@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 use super::facts::Facts;
 use super::manner::{Ends, Manner};
@@ -10,8 +12,6 @@ use super::program::Program;
 use super::route::Route;
 use super::site::Site;
 use super::transfer::{self, BOTH, Transfer};
-use sockway_testkit::mesh::sidecar::Protocol;
-use sockway_testkit::process::Process;
 
 /// The programs.
 pub(crate) fn programs() -> Vec<Program> {

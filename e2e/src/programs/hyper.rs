@@ -4,6 +4,8 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 use super::golang;
 use super::java;
@@ -13,8 +15,6 @@ use super::route::Route;
 use super::scripts;
 use super::site::Site;
 use super::transfer;
-use sockway_testkit::mesh::sidecar::Protocol;
-use sockway_testkit::process::Process;
 
 /// The programs.
 pub(crate) fn programs() -> Vec<Program> {

@@ -1,14 +1,14 @@
 //! Netty 4.1 over its native epoll transport, which is edge-triggered, and the JDK's selector.
 
 use anyhow::Result;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 use super::manner::{Ends, Manner};
 use super::program::Program;
 use super::route::Route;
 use super::site::Site;
 use super::transfer;
-use sockway_testkit::mesh::sidecar::Protocol;
-use sockway_testkit::process::Process;
 
 /// The programs.
 pub(crate) fn programs() -> Vec<Program> {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde::Serialize;
 use sockway_common::pair::hop;
+use sockway_testkit::mesh::pod::Pod;
 
 use super::route::Route;
 use crate::world::World;
-use sockway_testkit::mesh::pod::Pod;
 
 /// The hops in the order of a request.
 pub(crate) const HOPS: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];

@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 
 use anyhow::{Context, Result, ensure};
+use sockway_testkit::command::Run;
+use sockway_testkit::mesh::sidecar::{Protocol, vip};
+use sockway_testkit::process::Process;
 
 use super::facts::Facts;
 use super::golang::{BEHIND, dial};
@@ -12,9 +15,6 @@ use super::redis;
 use super::route::Route;
 use super::site::Site;
 use super::transfer;
-use sockway_testkit::command::Run;
-use sockway_testkit::mesh::sidecar::{Protocol, vip};
-use sockway_testkit::process::Process;
 
 /// Keys that go through `redis-cli --pipe`.
 const KEYS: u32 = 20_000;

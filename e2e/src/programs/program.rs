@@ -1,13 +1,13 @@
 //! A program: how it is started, what is done with it, what shall come of it.
 
 use anyhow::Result;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 use super::facts::Facts;
 use super::manner::Ends;
 use super::route::Route;
 use super::site::Site;
-use sockway_testkit::mesh::sidecar::Protocol;
-use sockway_testkit::process::Process;
 
 /// A server, a client and what they do.
 #[derive(Clone, Copy, Debug)]

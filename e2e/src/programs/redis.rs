@@ -5,11 +5,11 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use sockway_testkit::command::Run;
+use sockway_testkit::process::Process;
 
 use super::site::Site;
 use super::transfer::{Transfer, lines, pauses};
-use sockway_testkit::command::Run;
-use sockway_testkit::process::Process;
 
 /// How long one file may take.
 const LIMIT: Duration = Duration::from_mins(1);

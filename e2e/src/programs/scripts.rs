@@ -3,14 +3,14 @@
 use std::ffi::OsStr;
 
 use anyhow::Result;
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 use super::manner::{Ends, Manner};
 use super::program::Program;
 use super::route::Route;
 use super::site::Site;
 use super::transfer;
-use sockway_testkit::mesh::sidecar::Protocol;
-use sockway_testkit::process::Process;
 
 const THREADS: &str = "threads.py";
 const STREAMS: &str = "streams.py";

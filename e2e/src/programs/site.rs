@@ -9,16 +9,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use sockway_testkit::command::Run;
+use sockway_testkit::mesh::pod::{Pod, at};
+use sockway_testkit::mesh::sidecar::{self, vip};
+use sockway_testkit::process::Process;
 
 use super::facts::checksum;
 use super::meter::Phase;
 use super::route::Route;
 use super::tools::Programs;
 use crate::world::World;
-use sockway_testkit::command::Run;
-use sockway_testkit::mesh::pod::{Pod, at};
-use sockway_testkit::mesh::sidecar::{self, vip};
-use sockway_testkit::process::Process;
 
 /// The files that servers serve and clients send: name and bytes.
 const FILES: [(&str, u64); 6] = [

@@ -5,6 +5,9 @@ use std::collections::HashSet;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::{INBOUND, OUTBOUND};
+use sockway_testkit::mesh::tools::Tools;
 
 use super::facts::Facts;
 use super::fionread;
@@ -18,9 +21,6 @@ use super::table::{Row, Share};
 use super::tools::Programs;
 use super::transfer::PATIENCE;
 use crate::world::World;
-use sockway_testkit::mesh::keeper::Keeper;
-use sockway_testkit::mesh::sidecar::{INBOUND, OUTBOUND};
-use sockway_testkit::mesh::tools::Tools;
 
 /// Bytes of a MiB.
 const MIB: u64 = 1 << 20;

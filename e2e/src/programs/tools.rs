@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-
 use sockway_testkit::mesh::tools::{Tools, named, on_path};
 
 /// What makes everything that is missing.

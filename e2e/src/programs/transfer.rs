@@ -10,10 +10,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use sockway_testkit::command::Run;
 
 use super::facts::{Facts, checksum};
 use super::site::Site;
-use sockway_testkit::command::Run;
 
 /// What one client process does, on one connection where the program can.
 #[derive(Clone, Copy, Debug)]

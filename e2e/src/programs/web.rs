@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::process::Process;
 
 use super::curl::{self, Upload, exchange, get};
 use super::facts::{Facts, checksum};
@@ -14,8 +16,6 @@ use super::route::Route;
 use super::scripts;
 use super::site::Site;
 use super::transfer;
-use sockway_testkit::mesh::sidecar::Protocol;
-use sockway_testkit::process::Process;
 
 /// How long a download may take.
 const DOWNLOAD_LIMIT: Duration = Duration::from_mins(3);

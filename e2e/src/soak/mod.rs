@@ -12,15 +12,15 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 use sockway_common::counters::Stats;
 use sockway_datapath::{Datapath, stats};
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::output::{self, Format};
+use sockway_testkit::stop;
 
 use crate::world::{Traffic, World};
 use options::Options;
 use parts::{Part, parts};
 pub(crate) use results::Results;
 use results::{Done, Facts};
-use sockway_testkit::mesh::tools::Tools;
-use sockway_testkit::output::{self, Format};
-use sockway_testkit::stop;
 use unrest::Unrest;
 
 /// Runs it.

@@ -6,7 +6,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-
 use sockway_testkit::hops::Hops;
 
 /// What one part came to.

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-
-use crate::world::World;
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::process::Process;
+
+use crate::world::World;
 
 /// Between two switches.
 const PAUSE: Duration = Duration::from_millis(400);

@@ -2,7 +2,6 @@
 
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
-
 use sockway_testkit::command::Ended;
 
 /// A command failed the way it should: with this code, in these words, without a panic.

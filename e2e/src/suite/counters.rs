@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::stats;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, World};
-use sockway_testkit::mesh::keeper::Keeper;
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Bytes of a request's payload.
 const SIZE: u64 = 4096;

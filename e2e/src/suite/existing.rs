@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::{Datapath, stats};
+use sockway_testkit::hops::Hops;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::scratch::LIBCNI_RESULTS;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, World};
-use sockway_testkit::hops::Hops;
-use sockway_testkit::mesh::keeper::Keeper;
-use sockway_testkit::mesh::scratch::LIBCNI_RESULTS;
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Until all connections are open and in use.
 const SETTLE: Duration = Duration::from_millis(1500);

@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use sockway_common::pair::hop;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::{Case, Stage};
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Bytes of bodies.
 const SIZES: [&str; 4] = ["0", "100", "16384", "300000"];

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use sockway_datapath::stats;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, World};
-use sockway_testkit::mesh::keeper::Keeper;
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// How often the keeper is killed, and after how long, so that it is at something else each time.
 const KILLS: u32 = 20;

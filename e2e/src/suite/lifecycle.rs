@@ -4,11 +4,11 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 use sockway_datapath::Datapath;
+use sockway_testkit::mesh::node::Node;
 
 use super::check::{chain, succeeded};
 use super::registration::{installed, pod, registered};
 use super::{Case, Stage};
-use sockway_testkit::mesh::node::Node;
 
 /// Exit code of `sockway status` where nothing is installed.
 const NOT_INSTALLED: i32 = 3;

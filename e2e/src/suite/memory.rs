@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sockway_common::pair::hop;
-
-use super::{Case, Stage};
-use crate::world::World;
 use sockway_testkit::mesh::kernel_memory::KernelMemory;
 use sockway_testkit::mesh::pod::{Pod, at};
 use sockway_testkit::mesh::sidecar::{INBOUND, Protocol, USER, vip};
 use sockway_testkit::place::Place;
 use sockway_testkit::process::Process;
 use sockway_testkit::stall::report::Report;
+
+use super::{Case, Stage};
+use crate::world::World;
 
 /// Connections whose readers stop.
 const STALLED: u32 = 1000;

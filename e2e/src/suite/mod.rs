@@ -24,11 +24,11 @@ use std::cell::OnceCell;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use sockway_testkit::mesh::tools::Tools;
+use sockway_testkit::stop;
 
 use crate::world::World;
 use options::Options;
-use sockway_testkit::mesh::tools::Tools;
-use sockway_testkit::stop;
 
 /// A case: what must hold, and the function that finds out.
 pub(crate) struct Case {

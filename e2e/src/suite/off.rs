@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sockway_common::pair::hop;
 use sockway_datapath::stats;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, World};
-use sockway_testkit::mesh::keeper::Keeper;
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// How often the node is switched off and on.
 const TIMES: u32 = 100;

@@ -4,12 +4,12 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-
-use super::check::refused;
-use super::{Case, Stage};
 use sockway_testkit::command::Ended;
 use sockway_testkit::mesh::node::Node;
 use sockway_testkit::place::Place;
+
+use super::check::refused;
+use super::{Case, Stage};
 
 /// A user that may do nothing.
 const NOBODY: u32 = 65534;

@@ -5,10 +5,10 @@ use std::fs;
 use anyhow::{Context, Result, ensure};
 use sockway_common::addr::IpKey;
 use sockway_datapath::Registry;
+use sockway_testkit::mesh::node::{Attachment, Node};
 
 use super::check::succeeded;
 use super::{Case, Stage};
-use sockway_testkit::mesh::node::{Attachment, Node};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {

@@ -3,12 +3,12 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sockway_datapath::stats;
+use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::check::succeeded;
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, World};
-use sockway_testkit::mesh::keeper::Keeper;
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// A pool that is opened at once and lives on.
 const POOL: &[&str] = &["--connections", "16", "--duration", "4000"];

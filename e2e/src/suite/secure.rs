@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use sockway_common::pair::hop;
-
-use super::{Case, Stage};
-use crate::world::{Path, Traffic, WHOLE, World};
 use sockway_testkit::mesh::capture::Capture;
 use sockway_testkit::mesh::identity::Authority;
 use sockway_testkit::mesh::sidecar::Protocol;
+
+use super::{Case, Stage};
+use crate::world::{Path, Traffic, WHOLE, World};
 
 const ALL: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
 /// The same of large streams.

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-
-use super::check::succeeded;
-use super::memory::Ends;
-use super::{Case, Stage};
-use crate::world::{Path, Traffic, World};
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::pod::at;
 use sockway_testkit::mesh::sidecar::{INBOUND, Protocol, vip};
 use sockway_testkit::process::Process;
 use sockway_testkit::stop;
+
+use super::check::succeeded;
+use super::memory::Ends;
+use super::{Case, Stage};
+use crate::world::{Path, Traffic, World};
 
 /// How long a queue may stand still here, seconds, and by when it was seen.
 const AFTER: &str = "4";

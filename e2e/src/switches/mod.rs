@@ -13,17 +13,17 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use sockway_datapath::stats;
-
-use crate::suite::lifecycle::nothing_is_left;
-use crate::world::World;
-use options::Options;
-use results::Results;
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::sidecar::Protocol;
 use sockway_testkit::mesh::tools::Tools;
 use sockway_testkit::output::{self, Format};
 use sockway_testkit::process::Process;
 use sockway_testkit::stop;
+
+use crate::suite::lifecycle::nothing_is_left;
+use crate::world::World;
+use options::Options;
+use results::Results;
 
 /// Within so long every direction goes by TCP (`off`).
 const EFFECTIVE: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
-
 use sockway_testkit::load::report::Report;
 use sockway_testkit::median::median;
 

@@ -4,7 +4,6 @@ mod ports;
 mod traffic;
 
 use anyhow::{Result, ensure};
-
 use sockway_testkit::mesh::mode;
 use sockway_testkit::mesh::node::Node;
 use sockway_testkit::mesh::pod::{self, Pod, at};

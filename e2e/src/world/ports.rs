@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use anyhow::{Result, ensure};
+use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::Path;
-use sockway_testkit::mesh::sidecar::Protocol;
 
 /// Ports that the sidecars are configured for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,15 +4,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use super::ports::Range;
-use super::{Path, World};
 use sockway_testkit::hops::{Figures, Hops};
 use sockway_testkit::load::report::Report as Load;
 use sockway_testkit::mesh::pod::{Pod, at};
 use sockway_testkit::mesh::sidecar::{Protocol, vip};
 use sockway_testkit::process::Process;
 use sockway_testkit::traffic::report::Report;
+
+use super::ports::Range;
+use super::{Path, World};
 
 /// Connections of the warm-up, for each service address.
 const WARM_UP: u32 = 6;

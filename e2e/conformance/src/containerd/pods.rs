@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use sockway_common::pod::{DEFAULT_INBOUND_PORT, DEFAULT_OUTBOUND_PORT};
+use sockway_testkit::rows::Row;
 
 use super::{Bed, Cases, FILE, eventually};
-use sockway_testkit::rows::Row;
 
 pub(super) fn cases(cases: &mut Cases<'_>) {
     cases.case("pods/run-and-remove", run_and_remove);

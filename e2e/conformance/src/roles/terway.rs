@@ -15,10 +15,9 @@ use anyhow::{Context, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::{Value, json};
 use sockway_testkit::command::Run;
+use sockway_testkit::command::ip;
 
 use super::Call;
-
-use sockway_testkit::command::ip;
 
 /// Pod networks.
 const V4: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 0);

@@ -3,11 +3,11 @@
 use std::thread;
 
 use anyhow::{Context as _, Result};
+use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
 use crate::pace;
-use crate::payload;
 use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, Got};
 use crate::variant::Kind;
@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
 fn echo(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     for round in 0..20 {
-        let sent = payload::bytes(round, 100);
+        let sent = pattern::bytes(round, 100);
         envoy.put(&sent)?;
         let got = app.take(100)?;
         t.bytes("the application reads", &got, &sent);
@@ -93,7 +93,7 @@ fn echo_all(app: &End) -> Got<usize> {
 
 fn large(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(1, 1 << 20);
+    let sent = pattern::bytes(1, 1 << 20);
     thread::scope(|scope| -> Result<()> {
         let application = scope.spawn(|| echo_all(&app));
         t.bytes("Envoy reads", &envoy.exchange(&sent, sent.len())?, &sent);
@@ -109,7 +109,7 @@ fn large(t: &mut Scene) -> Result<()> {
 
 fn speaks_first(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(2, 1000);
+    let sent = pattern::bytes(2, 1000);
     app.put(&sent)?;
     t.bytes("Envoy reads", &envoy.take(1000)?, &sent);
     envoy.put(&sent)?;
@@ -121,7 +121,7 @@ fn burst(t: &mut Scene) -> Result<()> {
     for round in 0..10 {
         let listener = t.listen(&Setup::default())?;
         let active = t.dial(&Setup::default())?;
-        let sent = payload::bytes(round, 3000);
+        let sent = pattern::bytes(round, 3000);
         for part in sent.chunks(300) {
             active.put(part)?;
         }
@@ -135,7 +135,7 @@ fn burst(t: &mut Scene) -> Result<()> {
 
 fn gather(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(3, 4000);
+    let sent = pattern::bytes(3, 4000);
     for part in sent.chunks(20) {
         envoy.put(part)?;
     }
@@ -148,7 +148,7 @@ fn gather(t: &mut Scene) -> Result<()> {
 
 fn one_byte_reads(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(4, 5000);
+    let sent = pattern::bytes(4, 5000);
     envoy.put(&sent)?;
     t.bytes("5000 reads", &app.take_by(5000, 1)?, &sent);
     Ok(())
@@ -176,7 +176,7 @@ fn zero_length(t: &mut Scene) -> Result<()> {
 
 fn full_duplex(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let (up, down) = (payload::bytes(5, 1 << 20), payload::bytes(6, 1 << 20));
+    let (up, down) = (pattern::bytes(5, 1 << 20), pattern::bytes(6, 1 << 20));
     let (read, wrote) = thread::scope(|scope| -> Result<_> {
         let reader = scope.spawn(|| app.take_by(up.len(), 7000));
         let writer = scope.spawn(|| app.put(&down));
@@ -200,7 +200,7 @@ fn histogram(parts: &[&[u8]]) -> Vec<usize> {
 
 fn two_readers(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(7, 200_000);
+    let sent = pattern::bytes(7, 200_000);
     let (first, second) = thread::scope(|scope| -> Result<_> {
         let readers = [scope.spawn(|| app.rest()), scope.spawn(|| app.rest())];
         for part in sent.chunks(1000) {
@@ -225,7 +225,7 @@ fn deferred(t: &mut Scene) -> Result<()> {
     let listener = t.listen(&setup)?;
     for round in 0..10 {
         let envoy = t.dial(&setup)?;
-        let sent = payload::bytes(round, 800);
+        let sent = pattern::bytes(round, 800);
         for part in sent.chunks(100) {
             envoy.put(part)?;
         }
@@ -239,7 +239,7 @@ fn deferred(t: &mut Scene) -> Result<()> {
 
 fn idle(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(8, 100);
+    let sent = pattern::bytes(8, 100);
     envoy.put(&sent)?;
     std::thread::sleep(pace::idle());
     t.bytes("read after a while", &app.take(100)?, &sent);

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, Setup, pause};
 use crate::sys;
 use crate::variant::Kind;
@@ -79,7 +79,7 @@ const FACTOR: u64 = 4;
 
 /// Fills the connection, looks how much it took, then reads it all.
 fn fill_and_read(t: &mut Scene, writer: &End, reader: &End, part: usize) -> Result<()> {
-    let bytes = payload::bytes(1, part);
+    let bytes = pattern::bytes(1, part);
     let taken = writer.fill(&bytes, TOO_MUCH, QUIET)?;
     t.amount("bytes taken", taken, FACTOR);
     let got = reader.take(taken)?;
@@ -109,7 +109,7 @@ fn send_timeout(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     app.socket()
         .set_write_timeout(Some(Duration::from_millis(300)))?;
-    let part = payload::bytes(2, 1 << 20);
+    let part = pattern::bytes(2, 1 << 20);
     let taken = fill_up(&app, &part)?;
     let started = Instant::now();
     t.is(
@@ -139,7 +139,7 @@ fn fill_up(writer: &End, part: &[u8]) -> Result<usize> {
 
 fn drained(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(3, 24 << 20);
+    let sent = pattern::bytes(3, 24 << 20);
     let got = thread::scope(|scope| -> Result<_> {
         let writer = scope.spawn(|| app.put(&sent));
         pause(300);
@@ -158,7 +158,7 @@ fn drained(t: &mut Scene) -> Result<()> {
 
 fn full(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let part = payload::bytes(4, 16 * 1024);
+    let part = pattern::bytes(4, 16 * 1024);
     let taken = fill_up(&app, &part)?;
     t.is(
         "send",
@@ -183,7 +183,7 @@ fn full(t: &mut Scene) -> Result<()> {
 
 /// Sends 8 MiB to a reader that takes a rest after each part.
 fn slowly(t: &mut Scene, writer: &End, reader: &End) -> Result<()> {
-    let sent = payload::bytes(5, 8 << 20);
+    let sent = pattern::bytes(5, 8 << 20);
     let (got, put) = thread::scope(|scope| -> Result<_> {
         let writing = scope.spawn(|| writer.put(&sent));
         let mut got = Vec::new();

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -77,7 +77,7 @@ pub(super) const CASES: &[Case] = &[
 /// Some traffic both ways, so that the connection is in use.
 pub(super) fn warm(t: &mut Scene, app: &End, envoy: &End) -> Result<()> {
     for round in 0..3 {
-        let sent = payload::bytes(round, 50);
+        let sent = pattern::bytes(round, 50);
         envoy.put(&sent)?;
         t.bytes("the application reads", &app.take(50)?, &sent);
         app.put(&sent)?;
@@ -88,7 +88,7 @@ pub(super) fn warm(t: &mut Scene, app: &End, envoy: &End) -> Result<()> {
 
 fn half_close_read(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(1, 20_000);
+    let sent = pattern::bytes(1, 20_000);
     app.put(&sent)?;
     app.shutdown(Write)?;
     t.is(
@@ -108,7 +108,7 @@ fn half_close_read(t: &mut Scene) -> Result<()> {
 
 fn half_close_write(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(2, 20_000);
+    let sent = pattern::bytes(2, 20_000);
     envoy.put(&sent)?;
     envoy.shutdown(Write)?;
     t.is(
@@ -137,19 +137,19 @@ fn half_close_waiting(t: &mut Scene) -> Result<()> {
         let read = thread::scope(|scope| -> Result<_> {
             let reader = scope.spawn(|| app.rest());
             pause(30);
-            envoy.put(&payload::bytes(round, 500))?;
+            envoy.put(&pattern::bytes(round, 500))?;
             envoy.shutdown(Write)?;
             reader.join().ok().context("the reader panicked")
         })?;
         t.is("the reader ends", read.1, Ok(()));
-        t.bytes("the reader", &read.0, &payload::bytes(round, 500));
+        t.bytes("the reader", &read.0, &pattern::bytes(round, 500));
     }
     Ok(())
 }
 
 fn end_after_data(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(3, 500_000);
+    let sent = pattern::bytes(3, 500_000);
     let read = thread::scope(|scope| -> Result<_> {
         let sender = scope.spawn(|| envoy.put(&sent).map(|()| drop(envoy)));
         let read = app.rest();
@@ -249,7 +249,7 @@ fn send_after_shutdown(t: &mut Scene) -> Result<()> {
 
 fn lingers(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(5, 50_000);
+    let sent = pattern::bytes(5, 50_000);
     app.socket().set_linger(Some(Duration::from_secs(2)))?;
     app.put(&sent)?;
     let started = Instant::now();

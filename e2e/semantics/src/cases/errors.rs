@@ -5,12 +5,12 @@ use std::net::{SocketAddr, SocketAddrV4};
 use anyhow::{Context as _, Result};
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use super::readiness::socket_error;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, Unavailable, pause};
 use crate::sys;
 use crate::variant::Family;
@@ -100,7 +100,7 @@ fn destroyed(t: &mut Scene, waiting: bool, peer: bool) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     if waiting {
-        envoy.put(&payload::bytes(9, 1000))?;
+        envoy.put(&pattern::bytes(9, 1000))?;
         pause(150);
     }
     let [local, remote] = addresses(if peer { &envoy } else { &app })?;
@@ -119,7 +119,7 @@ fn reset(t: &mut Scene, waiting: bool) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     if waiting {
-        envoy.put(&payload::bytes(9, 1000))?;
+        envoy.put(&pattern::bytes(9, 1000))?;
         pause(150);
     }
     envoy.socket().set_linger(Some(std::time::Duration::ZERO))?;
@@ -139,7 +139,7 @@ fn soft(t: &mut Scene, report: bool, waiting: bool, after: u64) -> Result<()> {
     if report {
         sys::set(&app, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
     }
-    let sent = payload::bytes(9, 1000);
+    let sent = pattern::bytes(9, 1000);
     if waiting {
         envoy.put(&sent)?;
         pause(150);

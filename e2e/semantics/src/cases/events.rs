@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use nix::Error as Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use sockway_testkit::pattern;
 
 use super::readiness::meanwhile;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -86,7 +86,7 @@ fn epoll_level(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let set = Set::new(&app, EpollFlags::EPOLLIN)?;
     t.is("at first", set.wait(0), Ok(EpollFlags::empty()));
-    envoy.put(&payload::bytes(2, 100))?;
+    envoy.put(&pattern::bytes(2, 100))?;
     t.is("with bytes", set.wait(2000), Ok(EpollFlags::EPOLLIN));
     t.is("again", set.wait(0), Ok(EpollFlags::EPOLLIN));
     app.take(50)?;
@@ -102,7 +102,7 @@ fn epoll_edge(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let set = Set::new(&app, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
     for round in 0..5 {
-        envoy.put(&payload::bytes(round, 100))?;
+        envoy.put(&pattern::bytes(round, 100))?;
         t.is("an arrival", set.wait(2000), Ok(EpollFlags::EPOLLIN));
         t.is("no other", set.wait(20), Ok(EpollFlags::empty()));
     }
@@ -134,7 +134,7 @@ fn got(application: thread::ScopedJoinHandle<'_, Got<Vec<u8>>>) -> Result<Vec<u8
 fn epoll_short(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let set = Set::new(&app, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
-    let bytes_sent = payload::bytes(11, 1_000_000);
+    let bytes_sent = pattern::bytes(11, 1_000_000);
     let read = thread::scope(|scope| -> Result<_> {
         let application = scope.spawn(|| -> Got<Vec<u8>> {
             let (mut bytes, mut buffer) = (Vec::new(), vec![0; 16 << 10]);
@@ -164,7 +164,7 @@ fn epoll_drain(t: &mut Scene) -> Result<()> {
     let set = Set::new(&app, EpollFlags::EPOLLIN | EpollFlags::EPOLLET)?;
     // So often that it is known for what it is.
     for round in 0..12 {
-        envoy.put(&payload::bytes(round, 100))?;
+        envoy.put(&pattern::bytes(round, 100))?;
         t.is("an arrival", set.wait(2000), Ok(EpollFlags::EPOLLIN));
         app.take(100)?;
         t.is(
@@ -173,7 +173,7 @@ fn epoll_drain(t: &mut Scene) -> Result<()> {
             Err(Errno::EAGAIN),
         );
     }
-    let bytes_sent = payload::bytes(9, 300_000);
+    let bytes_sent = pattern::bytes(9, 300_000);
     let read = thread::scope(|scope| -> Result<_> {
         let application = scope.spawn(|| -> Got<Vec<u8>> {
             let (mut bytes, mut buffer) = (Vec::new(), vec![0; 3000]);
@@ -259,7 +259,7 @@ fn epoll_out(t: &mut Scene) -> Result<()> {
     let set = Set::new(&app, EpollFlags::EPOLLOUT | EpollFlags::EPOLLET)?;
     t.is("at first", set.wait(0), Ok(EpollFlags::EPOLLOUT));
     let taken = app.fill(
-        &payload::bytes(3, 4096),
+        &pattern::bytes(3, 4096),
         256 << 20,
         Duration::from_millis(200),
     )?;

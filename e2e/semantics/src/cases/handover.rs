@@ -3,11 +3,11 @@
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -57,7 +57,7 @@ fn child_takes(app: &End, want: &[u8]) -> Got<sys::Forked> {
 fn fork_reads(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    let sent = payload::bytes(1, 3000);
+    let sent = pattern::bytes(1, 3000);
     for part in sent.chunks(1000) {
         envoy.put(&part[..500])?;
         t.bytes("the parent reads", &app.take(500)?, &part[..500]);
@@ -109,7 +109,7 @@ fn fork_closes(t: &mut Scene) -> Result<()> {
 fn passed(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    let sent = payload::bytes(2, 2000);
+    let sent = pattern::bytes(2, 2000);
     envoy.put(&sent[..1500])?;
     t.bytes("the first process reads", &app.take(1000)?, &sent[..1000]);
     let (ours, theirs) = socketpair(
@@ -155,7 +155,7 @@ fn duplicated(t: &mut Scene) -> Result<()> {
 fn killed(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    let sent = payload::bytes(3, 16 << 20);
+    let sent = pattern::bytes(3, 16 << 20);
     let child = sys::fork(|| i32::from(app.put(&sent).is_ok()))?;
     drop(app);
     t.bytes("Envoy reads some", &envoy.take(200_000)?, &sent[..200_000]);

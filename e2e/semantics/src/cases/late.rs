@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use nix::Error as Errno;
 use nix::poll::PollFlags;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use super::vectors::controls;
@@ -15,7 +16,6 @@ use super::{sending, splicing};
 use crate::case::Case;
 use crate::end::End;
 use crate::pace;
-use crate::payload;
 use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, Got};
 use crate::variant::{Kind, Style};
@@ -93,7 +93,7 @@ fn low_water(t: &mut Scene) -> Result<()> {
         Ok(()),
     );
     pause(200);
-    let sent = payload::bytes(1, 100);
+    let sent = pattern::bytes(1, 100);
     envoy.put(&sent[..50])?;
     pause(50);
     t.is(
@@ -119,7 +119,7 @@ fn peek_offset(t: &mut Scene) -> Result<()> {
         sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
     );
     pause(200);
-    let sent = payload::bytes(3, 90);
+    let sent = pattern::bytes(3, 90);
     envoy.put(&sent)?;
     pause(50);
     for _ in 0..2 {
@@ -170,12 +170,12 @@ fn unread(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
     for total in [1000, 2000] {
-        envoy.put(&payload::bytes(7, 1000))?;
+        envoy.put(&pattern::bytes(7, 1000))?;
         pause(50);
         let count = sys::pending(&app, libc::FIONREAD);
         t.is(&format!("with {total} bytes"), count, Ok(total));
     }
-    let sent = [payload::bytes(7, 1000), payload::bytes(7, 1000)].concat();
+    let sent = [pattern::bytes(7, 1000), pattern::bytes(7, 1000)].concat();
     t.bytes("read", &app.take(2000)?, &sent);
     t.is("with none", sys::pending(&app, libc::FIONREAD), Ok(0));
     Ok(())
@@ -190,7 +190,7 @@ fn send_file(t: &mut Scene) -> Result<()> {
 
 fn busy(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(4, 400_000);
+    let sent = pattern::bytes(4, 400_000);
     let read = thread::scope(|scope| -> Result<_> {
         let reader = scope.spawn(|| -> Got<Vec<u8>> {
             let (mut bytes, mut buffer) = (Vec::new(), vec![0; 3000]);
@@ -219,7 +219,7 @@ fn busy(t: &mut Scene) -> Result<()> {
 /// 8 MiB to a reader that is told of arrivals and takes a short read for the last, and a rest.
 fn short_and_slow(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(5, 8 << 20);
+    let sent = pattern::bytes(5, 8 << 20);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     epoll.add(
         app.as_fd(),
@@ -275,7 +275,7 @@ fn inherited(t: &mut Scene) -> Result<()> {
     let child = sys::exec_copy(&["--serve", &listener.as_raw_fd().to_string()], &listener)?;
     for round in 0..3 {
         let envoy = t.dial(&Setup::default())?;
-        let sent = payload::bytes(round, REQUEST);
+        let sent = pattern::bytes(round, REQUEST);
         envoy.put(&sent[..300])?;
         pause(50);
         envoy.put(&sent[300..])?;

@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, Result};
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 use crate::variant::{Kind, Style};
@@ -67,7 +67,7 @@ pub(super) fn waitall_late(t: &mut Scene) -> Result<()> {
     warm(t, &app, &envoy)?;
     app.change(Style::Blocking)?;
     for round in 0..3 {
-        let sent = payload::bytes(round, 800);
+        let sent = pattern::bytes(round, 800);
         let got = waits_for_all(&app, &envoy, &sent)?;
         t.bytes("MSG_WAITALL", &got, &sent);
         t.bytes("the rest", &app.take(800 - got.len())?, &sent[got.len()..]);
@@ -80,7 +80,7 @@ pub(super) fn blocking_late(t: &mut Scene) -> Result<()> {
     warm(t, &app, &envoy)?;
     app.change(Style::Blocking)?;
     for round in 0..5 {
-        let sent = payload::bytes(round, 800);
+        let sent = pattern::bytes(round, 800);
         let got = std::thread::scope(|scope| -> Result<_> {
             let reader = scope.spawn(|| app.take(800));
             for part in sent.chunks(200) {
@@ -110,7 +110,7 @@ pub(super) fn blocking_late(t: &mut Scene) -> Result<()> {
 fn child_blocks(t: &mut Scene) -> Result<()> {
     let (mut app, envoy) = t.connect()?;
     app.change(Style::Blocking)?;
-    let sent = payload::bytes(4, 1000);
+    let sent = pattern::bytes(4, 1000);
     let child = sys::fork(|| {
         let work = || -> Got<bool> {
             let mut input = std::os::fd::AsFd::as_fd(&app).try_clone_to_owned().ok();

@@ -6,11 +6,11 @@ use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
 use socket2::Protocol;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::place::sysctl;
 use crate::scene::{Scene, Setup, Unavailable};
 use crate::sys::{self, errno};
@@ -41,7 +41,7 @@ fn cookies(t: &mut Scene) -> Result<()> {
     for _ in 0..5 {
         let (app, envoy) = t.connect()?;
         warm(t, &app, &envoy)?;
-        let sent = payload::bytes(3, 100_000);
+        let sent = pattern::bytes(3, 100_000);
         let got = std::thread::scope(|scope| {
             let writer = scope.spawn(|| app.put(&sent));
             let got = envoy.take(sent.len());
@@ -77,7 +77,7 @@ fn fast_open(t: &mut Scene) -> Result<()> {
     };
     let listener = t.listen(&setup)?;
     for round in 0..8 {
-        let sent = payload::bytes(round, 1000);
+        let sent = pattern::bytes(round, 1000);
         let active = dial_fast(t, &sent[..400])?;
         active.put(&sent[400..700])?;
         active.put(&sent[700..])?;

@@ -1,11 +1,11 @@
 //! What the kernel tells of what waits.
 
 use anyhow::Result;
+use sockway_testkit::pattern;
 
 use super::vectors::controls;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self};
 
@@ -41,7 +41,7 @@ fn peek_offset(t: &mut Scene) -> Result<()> {
         "set",
         sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
     );
-    let sent = payload::bytes(3, 90);
+    let sent = pattern::bytes(3, 90);
     envoy.put(&sent)?;
     pause(50);
     for _ in 0..2 {
@@ -59,7 +59,7 @@ fn unread(t: &mut Scene) -> Result<()> {
     let count = |app: &End| sys::pending(app, libc::FIONREAD);
     t.is("at first", count(&app), Ok(0));
     for total in [1000, 2000, 3000] {
-        envoy.put(&payload::bytes(7, 1000))?;
+        envoy.put(&pattern::bytes(7, 1000))?;
         pause(50);
         t.is(&format!("with {total} bytes"), count(&app), Ok(total));
     }
@@ -79,7 +79,7 @@ fn unread(t: &mut Scene) -> Result<()> {
 fn unsent(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     t.is("at first", sys::pending(&app, libc::TIOCOUTQ), Ok(0));
-    app.put(&payload::bytes(8, 5000))?;
+    app.put(&pattern::bytes(8, 5000))?;
     envoy.take(5000)?;
     pause(300);
     t.is("all read", sys::pending(&app, libc::TIOCOUTQ), Ok(0));
@@ -92,7 +92,7 @@ const TCP_INQ: i32 = 36;
 pub(super) fn inquire(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::IPPROTO_TCP, TCP_INQ, 1)?;
-    envoy.put(&payload::bytes(12, 1000))?;
+    envoy.put(&pattern::bytes(12, 1000))?;
     pause(50);
     for left in [600_i32, 200, 0] {
         let (count, list) = controls(&app, &mut [0; 400])?;

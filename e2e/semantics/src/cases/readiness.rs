@@ -10,10 +10,10 @@ use nix::poll::PollFlags;
 use nix::sys::select::{FdSet, select};
 use nix::sys::time::TimeVal;
 use socket2::Socket;
+use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -46,7 +46,7 @@ const BOTH: PollFlags = PollFlags::POLLIN.union(PollFlags::POLLOUT);
 fn poll_level(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     t.is("at first", app.now(BOTH)?, PollFlags::POLLOUT);
-    envoy.put(&payload::bytes(1, 100))?;
+    envoy.put(&pattern::bytes(1, 100))?;
     t.is(
         "with bytes",
         app.ready(PollFlags::POLLIN)?,

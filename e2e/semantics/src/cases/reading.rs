@@ -6,10 +6,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -65,7 +65,7 @@ pub(super) const CASES: &[Case] = &[
 
 fn peek(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(1, 1000);
+    let sent = pattern::bytes(1, 1000);
     envoy.put(&sent)?;
     let mut buffer = [0; 2000];
     for (what, size) in [("a part", 10), ("the same part", 10), ("all", 2000)] {
@@ -93,7 +93,7 @@ fn peek(t: &mut Scene) -> Result<()> {
 
 fn peek_more(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(2, 300);
+    let sent = pattern::bytes(2, 300);
     let mut buffer = [0; 300];
     for upto in [100, 200, 300] {
         envoy.put(&sent[upto - 100..upto])?;
@@ -124,7 +124,7 @@ fn two_parts(app: &End, envoy: &End, bytes: &[u8], flags: i32) -> Result<Got<Vec
 
 fn waitall(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(4, 800);
+    let sent = pattern::bytes(4, 800);
     let got = two_parts(&app, &envoy, &sent, libc::MSG_WAITALL)??;
     let first = if t.nonblocking() { 400 } else { 800 };
     t.bytes("MSG_WAITALL", &got, &sent[..first]);
@@ -180,7 +180,7 @@ fn dontwait(t: &mut Scene) -> Result<()> {
 
 pub(super) fn trunc(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(5, 300);
+    let sent = pattern::bytes(5, 300);
     envoy.put(&sent)?;
     pause(50);
     let mut buffer = [0; 100];
@@ -238,7 +238,7 @@ fn receive_timeout_data(t: &mut Scene) -> Result<()> {
 fn low_water(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 100)?;
-    let sent = payload::bytes(6, 200);
+    let sent = pattern::bytes(6, 200);
     envoy.put(&sent[..50])?;
     pause(50);
     t.is(

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use nix::Error as Errno;
+use sockway_testkit::pattern;
 
 use super::closing::{waiting_read, warm};
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, Got};
 
@@ -153,7 +153,7 @@ fn peer_aborts(t: &mut Scene) -> Result<()> {
 fn reset_behind_data(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    let sent = payload::bytes(4, 1000);
+    let sent = pattern::bytes(4, 1000);
     envoy.put(&sent)?;
     pause(50);
     envoy.socket().set_linger(Some(Duration::ZERO))?;

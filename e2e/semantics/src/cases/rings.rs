@@ -4,11 +4,11 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use nix::Error as Errno;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, Unavailable, pause};
 use crate::sys::{self, Got, Ring};
 use crate::variant::Style;
@@ -71,7 +71,7 @@ fn received(app: &End, ring: &mut Ring, buffer: &mut [u8], flags: i32) -> Got<us
 fn receive(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut ring = ring()?;
-    let sent = payload::bytes(1, 2000);
+    let sent = pattern::bytes(1, 2000);
     for part in sent.chunks(100) {
         envoy.put(part)?;
         let mut buffer = [0; 200];
@@ -101,7 +101,7 @@ fn waits(t: &mut Scene) -> Result<()> {
 fn read(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut ring = ring()?;
-    let sent = payload::bytes(2, 50_000);
+    let sent = pattern::bytes(2, 50_000);
     envoy.put(&sent)?;
     let mut bytes = Vec::new();
     while bytes.len() < sent.len() {
@@ -118,7 +118,7 @@ fn read(t: &mut Scene) -> Result<()> {
 fn send(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut ring = ring()?;
-    let sent = payload::bytes(3, 20_000);
+    let sent = pattern::bytes(3, 20_000);
     for part in sent.chunks(1000) {
         t.is("send", ring.send(&app, part), Ok(1000));
     }
@@ -129,7 +129,7 @@ fn send(t: &mut Scene) -> Result<()> {
 fn all(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut ring = ring()?;
-    let sent = payload::bytes(4, 800);
+    let sent = pattern::bytes(4, 800);
     envoy.put(&sent[..400])?;
     pause(50);
     let got = thread::scope(|scope| -> Result<_> {

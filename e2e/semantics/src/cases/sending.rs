@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::Scene;
 use crate::sys::{self, Got};
 
@@ -57,7 +57,7 @@ pub(super) const CASES: &[Case] = &[
 
 fn more(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(1, 3000);
+    let sent = pattern::bytes(1, 3000);
     for part in sent[..2900].chunks(100) {
         t.is("send", sys::send(&app, part, libc::MSG_MORE), Ok(100));
     }
@@ -68,7 +68,7 @@ fn more(t: &mut Scene) -> Result<()> {
 
 fn cork(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(2, 1000);
+    let sent = pattern::bytes(2, 1000);
     sys::set(&app, libc::IPPROTO_TCP, libc::TCP_CORK, 1)?;
     for part in sent[..500].chunks(50) {
         app.put(part)?;
@@ -123,7 +123,7 @@ fn slices<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<IoSlice<'a>> {
 
 fn gathered(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(3, 5000);
+    let sent = pattern::bytes(3, 5000);
     t.is(
         "writev",
         nix::sys::uio::writev(&app, &slices(&sent, &[1, 0, 999, 4000])),
@@ -135,7 +135,7 @@ fn gathered(t: &mut Scene) -> Result<()> {
 
 fn message(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(4, 5000);
+    let sent = pattern::bytes(4, 5000);
     t.is(
         "sendmsg",
         sys::send_parts(&app, &slices(&sent, &[2500, 1, 0, 2499]), 0),
@@ -147,7 +147,7 @@ fn message(t: &mut Scene) -> Result<()> {
 
 fn many_messages(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(5, 300);
+    let sent = pattern::bytes(5, 300);
     let parts: Vec<_> = sent.chunks(100).collect();
     t.is(
         "sendmmsg",
@@ -187,7 +187,7 @@ pub(super) fn zero_copy(t: &mut Scene) -> Result<()> {
 
 /// Four sends, all of which are completed; `SO_ZEROCOPY` is set.
 pub(super) fn complete(t: &mut Scene, writer: &End, reader: &End) -> Result<()> {
-    let sent = payload::bytes(6, 40_000);
+    let sent = pattern::bytes(6, 40_000);
     for part in sent.chunks(10_000) {
         t.is(
             "send",
@@ -211,7 +211,7 @@ fn end_of_record(t: &mut Scene) -> Result<()> {
 fn not_sent(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 4096)?;
-    let sent = payload::bytes(7, 200_000);
+    let sent = pattern::bytes(7, 200_000);
     let read = std::thread::scope(|scope| -> Result<_> {
         let writer = scope.spawn(|| app.put(&sent));
         std::thread::sleep(Duration::from_millis(50));

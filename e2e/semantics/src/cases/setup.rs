@@ -3,12 +3,12 @@
 use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use super::readiness::socket_error;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, errno};
 use crate::variant::Kind;
@@ -108,7 +108,7 @@ fn unconnected(t: &mut Scene) -> Result<()> {
 fn accepted_later(t: &mut Scene) -> Result<()> {
     let listener = t.listen(&Setup::default())?;
     let active = t.dial(&Setup::default())?;
-    let sent = payload::bytes(1, 30_000);
+    let sent = pattern::bytes(1, 30_000);
     active.put(&sent)?;
     pause(300);
     let passive = t.accept(&listener)?;
@@ -120,7 +120,7 @@ fn accepted_later(t: &mut Scene) -> Result<()> {
 fn ended_before(t: &mut Scene) -> Result<()> {
     let listener = t.listen(&Setup::default())?;
     let active = t.dial(&Setup::default())?;
-    let sent = payload::bytes(2, 3000);
+    let sent = pattern::bytes(2, 3000);
     active.put(&sent)?;
     drop(active);
     pause(50);
@@ -157,7 +157,7 @@ fn many(t: &mut Scene) -> Result<()> {
         let passive = t.accept(&listener)?;
         pairs.push(t.ends(active, passive));
     }
-    let sent = |i: usize| payload::bytes(i as u64, 500);
+    let sent = |i: usize| pattern::bytes(i as u64, 500);
     for round in 0..3 {
         for (i, (app, envoy)) in pairs.iter().enumerate() {
             app.put(&sent(i + round))?;

@@ -9,11 +9,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys;
 use crate::variant::Kind;
@@ -128,7 +128,7 @@ fn part_interrupted(t: &mut Scene) -> Result<()> {
 
 fn send_interrupted(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(1, 16 << 20);
+    let sent = pattern::bytes(1, 16 << 20);
     let mut taken = 0;
     // The first signal ends a send that was taken in part, the second one that was not at all.
     for _ in 0..2 {

@@ -12,11 +12,11 @@ use nix::poll::PollFlags;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile64;
 use nix::unistd::pipe;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -80,7 +80,7 @@ fn send_file(t: &mut Scene) -> Result<()> {
 }
 
 pub(super) fn send_a_file(t: &mut Scene, app: &End, envoy: &End) -> Result<()> {
-    let sent = payload::bytes(1, 300_000);
+    let sent = pattern::bytes(1, 300_000);
     let file = file(&sent)?;
     let read = thread::scope(|scope| -> Result<_> {
         let reader = scope.spawn(|| envoy.take(sent.len()));
@@ -134,7 +134,7 @@ fn move_in(app: &End, count: usize, step: usize) -> Got<Vec<u8>> {
 
 fn splice_out(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(2, 200_000);
+    let sent = pattern::bytes(2, 200_000);
     let file = file(&sent)?;
     let (out, into) = pipe()?;
     let read = thread::scope(|scope| -> Result<_> {
@@ -153,7 +153,7 @@ fn splice_out(t: &mut Scene) -> Result<()> {
 
 fn splice_in(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(3, 200_000);
+    let sent = pattern::bytes(3, 200_000);
     let read = thread::scope(|scope| -> Result<_> {
         let reader = scope.spawn(|| move_in(&app, sent.len(), 16 * 1024));
         for part in sent.chunks(2000) {
@@ -200,7 +200,7 @@ fn splice_end(t: &mut Scene) -> Result<()> {
 pub(super) fn recv_then_splice(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     warm(t, &app, &envoy)?;
-    let sent = payload::bytes(4, 50_000);
+    let sent = pattern::bytes(4, 50_000);
     envoy.put(&sent[..100])?;
     t.bytes("recv", &app.take(50)?, &sent[..50]);
     envoy.put(&sent[100..])?;
@@ -217,7 +217,7 @@ pub(super) fn recv_then_splice(t: &mut Scene) -> Result<()> {
 fn tee_out(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let (second, second_envoy) = t.connect()?;
-    let sent = payload::bytes(5, 20_000);
+    let sent = pattern::bytes(5, 20_000);
     let (out, into) = pipe()?;
     let (copy_out, copy_into) = pipe()?;
     let taken = vmsplice(&into, &[IoSlice::new(&sent)], SpliceFFlags::empty())?;
@@ -241,7 +241,7 @@ fn tee_out(t: &mut Scene) -> Result<()> {
 fn proxy(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let (second, second_envoy) = t.connect()?;
-    let sent = payload::bytes(6, 200_000);
+    let sent = pattern::bytes(6, 200_000);
     let (out, into) = pipe()?;
     let read = thread::scope(|scope| -> Result<_> {
         let proxy = scope.spawn(|| -> Got<()> {

@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
-use crate::payload;
 use crate::scene::Scene;
 use crate::sys;
 
@@ -70,7 +70,7 @@ fn user_timeout_full(t: &mut Scene) -> Result<()> {
     sys::set(&app, TCP, libc::TCP_USER_TIMEOUT, 1000)?;
     warm(t, &app, &envoy)?;
     app.fill(
-        &payload::bytes(1, 16 * 1024),
+        &pattern::bytes(1, 16 * 1024),
         256 << 20,
         Duration::from_millis(300),
     )?;

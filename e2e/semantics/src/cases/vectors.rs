@@ -5,10 +5,10 @@ use std::io::IoSliceMut;
 use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
+use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::payload;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
@@ -43,7 +43,7 @@ pub(super) const CASES: &[Case] = &[
 
 fn scattered(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(9, 600);
+    let sent = pattern::bytes(9, 600);
     envoy.put(&sent)?;
     pause(50);
     let mut buffers = [vec![0; 100], vec![0; 1], vec![0; 700]];
@@ -56,7 +56,7 @@ fn scattered(t: &mut Scene) -> Result<()> {
 
 fn message(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(10, 600);
+    let sent = pattern::bytes(10, 600);
     envoy.put(&sent)?;
     pause(50);
     let mut buffers = [vec![0; 300], vec![0; 10], vec![0; 700]];
@@ -73,7 +73,7 @@ fn message(t: &mut Scene) -> Result<()> {
 
 fn many_messages(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
-    let sent = payload::bytes(11, 250);
+    let sent = pattern::bytes(11, 250);
     envoy.put(&sent)?;
     pause(50);
     let mut buffers = vec![vec![0; 100]; 4];

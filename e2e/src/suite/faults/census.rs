@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use sockway_common::layout::{ENDS, PENDING, SOCKETS};
 use sockway_datapath::{Registry, stats};
+use sockway_testkit::stop;
 
 use crate::world::World;
-use sockway_testkit::stop;
 
 /// How long the kernel may take to take the last of it apart: as long as an
 /// orphan waits for the other end's FIN (`tcp_fin_timeout` of the pods), and some.

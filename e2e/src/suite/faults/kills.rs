@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use sockway_datapath::Datapath;
+use sockway_testkit::stop;
+use sockway_testkit::traffic::report::Report;
 
 use super::super::{Case, Stage};
 use super::census;
 use crate::world::{Path, Running, Traffic, World};
-use sockway_testkit::stop;
-use sockway_testkit::traffic::report::Report;
 
 /// Connections at a time: all of them are open when it happens.
 const CONNECTIONS: u32 = 32;

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::Datapath;
+use sockway_testkit::traffic::report::Report;
 
 use super::super::{Case, Stage};
 use super::census;
 use super::kills::{Seen, flowing};
 use crate::world::{Path, Running, Traffic, World};
-use sockway_testkit::traffic::report::Report;
 
 /// How long connections may take to end.
 const LIMIT: Duration = Duration::from_secs(20);

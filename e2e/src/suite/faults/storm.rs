@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::stats;
+use sockway_testkit::mesh::pod::at;
 
 use super::super::{Case, Stage};
 use super::census;
 use crate::world::{Path, Traffic};
-use sockway_testkit::mesh::pod::at;
 
 /// How long a storm may take.
 const LIMIT: Duration = Duration::from_secs(30);
