@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 use sockway_datapath::Pins;
 use sockway_datapath::pins::DEFAULT_ROOT;
+
+use crate::ui;
 
 /// Where the maps are pinned.
 #[derive(Args, Clone, Debug)]
@@ -18,6 +22,22 @@ impl PinArgs {
     /// The pins under the directory.
     pub fn pins(&self) -> Pins {
         Pins::new(&self.bpffs)
+    }
+
+    /// The same where something is pinned; says so where nothing is.
+    pub fn installed(&self) -> Option<Pins> {
+        let pins = self.pins();
+        if pins.dir().exists() {
+            return Some(pins);
+        }
+        self.say_not_installed();
+        None
+    }
+
+    /// Says that nothing is pinned.
+    pub fn say_not_installed(&self) {
+        let at = self.bpffs.display();
+        log::error!("nothing is pinned in {at}: run `sockway install`");
     }
 }
 
@@ -86,6 +106,16 @@ pub struct OutputArgs {
         default_value = "text"
     )]
     pub output: Output,
+}
+
+impl OutputArgs {
+    /// Prints a result as it was asked for.
+    pub fn print(self, result: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        match self.output {
+            Output::Json => ui::print_json(result),
+            Output::Text => ui::print(&text()),
+        }
+    }
 }
 
 /// Formats of output.

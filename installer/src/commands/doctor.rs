@@ -7,8 +7,8 @@ use sockway_common::config::DEFAULT_BACKLOG_LIMIT;
 use crate::doctor::report::Report;
 use crate::doctor::scene;
 use crate::exit::Exit;
-use crate::options::{CgroupArgs, Output, OutputArgs, PinArgs, RunDirArgs};
-use crate::ui::{self, Paint};
+use crate::options::{CgroupArgs, OutputArgs, PinArgs, RunDirArgs};
+use crate::ui::Paint;
 
 /// Say whether Sockway can run on this node and how well, and prove it on its kernel
 #[derive(Args, Debug)]
@@ -74,10 +74,8 @@ impl DoctorArgs {
             return Ok(Exit::Done);
         }
         let report = Report::gather(&self.pins, &self.cgroup, &self.run_dir, self.backlog_limit);
-        match self.output.output {
-            Output::Json => ui::print_json(&report)?,
-            Output::Text => ui::print(&report.text(Paint::auto()))?,
-        }
+        self.output
+            .print(&report, || report.text(Paint::auto()))?;
         Ok(report.exit())
     }
 }

@@ -11,7 +11,7 @@ use sockway_datapath::late;
 
 use crate::cni::CniArgs;
 use crate::exit::Exit;
-use crate::options::{Output, OutputArgs, PinArgs};
+use crate::options::{OutputArgs, PinArgs};
 use crate::reconcile::{self, SourceArgs};
 use crate::ui::{self, Paint};
 use crate::view::explain::{self, Connection, End, Explanation};
@@ -57,10 +57,7 @@ impl ExplainArgs {
         let pins = self.pins.pins();
         let state = State::gather(&pins, &self.cni);
         if state.datapath.is_none() {
-            log::error!(
-                "nothing is pinned in {}: run `sockway install`",
-                pins.root().display()
-            );
+            self.pins.say_not_installed();
             return Ok(Exit::NotInstalled);
         }
         let Self {
@@ -73,10 +70,8 @@ impl ExplainArgs {
                 HashMap::new()
             })
         })?;
-        match self.output.output {
-            Output::Json => ui::print_json(&explanation)?,
-            Output::Text => ui::print(&text(&explanation, Paint::auto()))?,
-        }
+        self.output
+            .print(&explanation, || text(&explanation, Paint::auto()))?;
         Ok(Exit::Done)
     }
 }

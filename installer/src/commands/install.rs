@@ -19,7 +19,7 @@ use crate::keep::lock;
 use crate::node::components::{self, Scene, Step};
 use crate::node::layouts::Retired;
 use crate::node::{Host, Report, Wanted};
-use crate::options::{CgroupArgs, Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
+use crate::options::{CgroupArgs, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
 use crate::reconcile::SourceArgs;
 use crate::sys::files::Written;
 use crate::ui;
@@ -173,25 +173,21 @@ impl InstallArgs {
             sources: &self.sources,
         };
         let steps = components::plan(scene).context("it would not be installed")?;
-        match self.output.output {
-            Output::Json => ui::print_json(&Plan {
-                host: facts,
-                steps: &steps,
-            })?,
-            Output::Text => ui::print(&plan_text(&steps))?,
-        }
+        let plan = Plan {
+            host: facts,
+            steps: &steps,
+        };
+        self.output.print(&plan, || plan_text(&steps))?;
         Ok(Exit::Done)
     }
 
     fn put(&self, wanted: &Wanted, host: &Host, facts: &Facts) -> Result<()> {
         let report = wanted.install(host, &self.sources)?;
-        match self.output.output {
-            Output::Json => ui::print_json(&Document {
-                host: facts,
-                report: &report,
-            })?,
-            Output::Text => ui::print(&text(&report))?,
-        }
+        let document = Document {
+            host: facts,
+            report: &report,
+        };
+        self.output.print(&document, || text(&report))?;
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::node;
 use crate::node::drain;
 use crate::node::off;
-use crate::options::{Output, OutputArgs, PinArgs, StateDirArgs};
+use crate::options::{OutputArgs, PinArgs, StateDirArgs};
 use crate::ui;
 use crate::view::pods;
 
@@ -124,10 +124,7 @@ impl SwitchArgs {
     }
 
     fn tell(&self, report: &Report) -> Result<()> {
-        match self.output.output {
-            Output::Json => ui::print_json(report),
-            Output::Text => ui::print(&text(report)),
-        }
+        self.output.print(report, || text(report))
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::exit::Exit;
-use crate::options::{Output, OutputArgs, PinArgs};
+use crate::options::{OutputArgs, PinArgs};
 use crate::ui::{self, Align, Paint, Table};
 use crate::view::pods::{self, PodState};
 
@@ -34,20 +34,17 @@ impl PodsArgs {
     ///
     /// Where the maps cannot be read.
     pub fn run(&self) -> Result<Exit> {
-        let pins = self.pins.pins();
-        if !pins.dir().exists() {
-            log::error!(
-                "nothing is pinned in {}: run `sockway install`",
-                pins.root().display()
-            );
+        let Some(pins) = self.pins.installed() else {
             return Ok(Exit::NotInstalled);
-        }
+        };
         let pods = pods::gather(&pins)?;
-        match self.output.output {
-            Output::Json => ui::print_json(&pods)?,
-            Output::Text if pods.is_empty() => ui::print("No pod is registered.\n")?,
-            Output::Text => ui::print(&table(&pods, SystemTime::now()).render(Paint::auto(), 0))?,
-        }
+        self.output.print(&pods, || {
+            if pods.is_empty() {
+                "No pod is registered.\n".to_owned()
+            } else {
+                table(&pods, SystemTime::now()).render(Paint::auto(), 0)
+            }
+        })?;
         Ok(Exit::Done)
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::cni::CniArgs;
 use crate::exit::Exit;
 use crate::node;
-use crate::options::{Output, OutputArgs, PinArgs};
+use crate::options::{OutputArgs, PinArgs};
 use crate::reconcile::{self, Report, SourceArgs};
 use crate::ui;
 
@@ -46,10 +46,7 @@ impl ReconcileArgs {
     pub fn run(&self) -> Result<Exit> {
         node::require_root()?;
         let report = reconcile::run(&self.pins.pins(), &self.cni, &self.sources, self.all)?;
-        match self.output.output {
-            Output::Json => ui::print_json(&report)?,
-            Output::Text => ui::print(&text(&report))?,
-        }
+        self.output.print(&report, || text(&report))?;
         Ok(if report.failed.is_empty() {
             Exit::Done
         } else {

@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::cni::CniArgs;
 use crate::exit::Exit;
-use crate::options::{Output, OutputArgs, PinArgs};
+use crate::options::{OutputArgs, PinArgs};
 use crate::ui::{self, Align, Paint, Table};
 use crate::view::figures::{Figures, HopFigures};
 use crate::view::state::State;
@@ -47,10 +47,7 @@ impl StatusArgs {
     /// Where nothing can be written to standard output.
     pub fn run(&self) -> Result<Exit> {
         let state = State::gather(&self.pins.pins(), &self.cni);
-        match self.output.output {
-            Output::Json => ui::print_json(&state)?,
-            Output::Text => ui::print(&text(&state, Paint::auto()))?,
-        }
+        self.output.print(&state, || text(&state, Paint::auto()))?;
         Ok(match (self.gone, state.absent()) {
             (false, _) => state.exit(),
             (true, true) => Exit::Done,

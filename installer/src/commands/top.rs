@@ -68,14 +68,9 @@ impl TopArgs {
     ///
     /// Where the maps cannot be read.
     pub fn run(&self) -> Result<Exit> {
-        let pins = self.pins.pins();
-        if !pins.dir().exists() {
-            log::error!(
-                "nothing is pinned in {}: run `sockway install`",
-                pins.root().display()
-            );
+        let Some(pins) = self.pins.installed() else {
             return Ok(Exit::NotInstalled);
-        }
+        };
         let mut before = pods::gather(&pins)?;
         let mut looked = Instant::now();
         let mut frames = 0;

@@ -18,7 +18,7 @@ use crate::node;
 use crate::node::drain;
 use crate::node::layouts::{self, Retired};
 use crate::node::off;
-use crate::options::{Output, OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
+use crate::options::{OutputArgs, PinArgs, RunDirArgs, StateDirArgs};
 use crate::sys::files;
 use crate::ui;
 
@@ -128,10 +128,7 @@ impl UninstallArgs {
             removed,
             purged,
         };
-        match self.output.output {
-            Output::Json => ui::print_json(&report)?,
-            Output::Text => ui::print(&text(&report))?,
-        }
+        self.output.print(&report, || text(&report))?;
         ensure!(
             !self.purge || report.still_named.is_empty(),
             "the plugin's binary stays: {} name it, and pods would fail; take the entry out there, then run \

@@ -97,37 +97,16 @@ impl Report {
 
     /// For a person.
     pub fn text(&self, paint: Paint) -> String {
-        let mut table = Table::new(&[
-            ("CHECK", Align::Left),
-            ("", Align::Left),
-            ("FOUND", Align::Left),
-        ]);
-        for Finding {
-            name,
-            verdict,
-            found,
-            note,
-        } in &self.facts
-        {
-            table.row([
-                name.clone(),
-                verdict.word().to_owned(),
-                with_note(found, note),
-            ]);
-        }
-        let mut text = table.render(paint, 0);
-        if let Some(proof) = &self.proof {
-            let mut table = Table::new(&[
-                ("PROOF", Align::Left),
-                ("", Align::Left),
-                ("SEEN ON THIS KERNEL", Align::Left),
-            ]);
+        let table = |head: [&'static str; 2], findings: &[Finding]| {
+            let [what, found] = head;
+            let mut table =
+                Table::new(&[(what, Align::Left), ("", Align::Left), (found, Align::Left)]);
             for Finding {
                 name,
                 verdict,
                 found,
                 note,
-            } in &proof.steps
+            } in findings
             {
                 table.row([
                     name.clone(),
@@ -135,8 +114,12 @@ impl Report {
                     with_note(found, note),
                 ]);
             }
+            table.render(paint, 0)
+        };
+        let mut text = table(["CHECK", "FOUND"], &self.facts);
+        if let Some(proof) = &self.proof {
             text.push('\n');
-            text.push_str(&table.render(paint, 0));
+            text.push_str(&table(["PROOF", "SEEN ON THIS KERNEL"], &proof.steps));
         }
         text.push('\n');
         text.push_str(&match self.verdict {
