@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use sockway_testkit::mesh::load;
 use sockway_testkit::mesh::node::Node;
 use sockway_testkit::mesh::pod::{self, Pod};
 use sockway_testkit::mesh::sidecar::{Pipe, Protocol, Service};
@@ -98,19 +99,10 @@ impl Stage {
     /// Our own echo servers in place of fortio's.
     fn start_own(&mut self, secure: bool) -> Result<()> {
         let program = own_load(&self.node)?;
-        for (base, protocol) in [(TCP, "tcp"), (HTTP, "http")] {
+        for (base, protocol) in [(TCP, Protocol::Tcp), (HTTP, Protocol::Http)] {
             let at = port(base, secure);
-            let listen = format!("[::]:{at}");
-            let args = [
-                "load",
-                "server",
-                "--protocol",
-                protocol,
-                "--listen",
-                &listen,
-            ];
             let Self { server, node, .. } = self;
-            let echo = server.start(node, &format!("echo-{at}"), &program, &args)?;
+            let echo = load::serve(node, server, &program, protocol, at)?;
             server.keep(echo, at)?;
         }
         Ok(())
@@ -173,10 +165,8 @@ impl Stage {
             });
             services.push(service);
         }
-        let http = services.iter().filter(|s| s.protocol == Protocol::Http);
-        let http: Vec<u16> = http.map(|s| s.port).collect();
         for pod in [&mut self.client, &mut self.server] {
-            pod.start_sidecar(&self.node, &services, &http, concurrency)?;
+            pod.start_sidecar(&self.node, &services, concurrency)?;
         }
         Ok(())
     }

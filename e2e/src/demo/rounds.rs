@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use sockway_testkit::hops::{Figures, Hops};
 use sockway_testkit::load::report::Report as Load;
+use sockway_testkit::mesh::load;
 
 use super::options::Options;
 use super::progress::Progress;
@@ -86,35 +87,27 @@ fn measure(
 ) -> Result<Round> {
     let to = scene::service(0, port);
     let cgroup = scene.node.scratch.cgroup();
+    let cgroup = cgroup.to_string_lossy();
     let (connections, size) = (options.connections.to_string(), options.size.to_string());
     let (duration, warm_up) = (options.duration.to_string(), WARM_UP.to_string());
     let args = [
-        "-o",
-        "json",
-        "load",
-        "client",
-        "--protocol",
-        protocol,
-        "--to",
-        &to,
-        "--connections",
-        &connections,
-        "--size",
-        &size,
-        "--duration",
-        &duration,
-        "--warm-up",
-        &warm_up,
-        "--cpu-of",
-        &cgroup.to_string_lossy(),
-    ];
-    let pins = scene.node.pins();
+        ["--connections", &connections],
+        ["--size", &size],
+        ["--duration", &duration],
+        ["--warm-up", &warm_up],
+        ["--cpu-of", &cgroup],
+    ]
+    .concat();
+    let (node, pins) = (&scene.node, scene.node.pins());
     let before = Figures::read(&pins)?;
-    let client = scene
-        .client
-        .spawn(&scene.node, &format!("client-{port}"), &args)?;
-    let text = client.finish(Duration::from_millis(options.duration + SLACK))?;
-    let load: Load = serde_json::from_str(&text).context("parse the load's report")?;
+    let client = load::ask(
+        node,
+        &scene.client,
+        &node.tools.this,
+        (protocol, &to),
+        &args,
+    )?;
+    let load = load::report(client, Duration::from_millis(options.duration + SLACK))?;
     let hops = Figures::read(&pins)?.since(&before);
     if !accelerated && hops.0.iter().any(|hop| hop.messages > 0 || hop.joined > 0) {
         bail!("a plain measurement was not plain: {hops}");

@@ -7,6 +7,7 @@ use sockway_common::addr::IpKey;
 use sockway_common::scope;
 use sockway_datapath::Registry;
 use sockway_testkit::mesh::keeper::Keeper;
+use sockway_testkit::mesh::load;
 use sockway_testkit::mesh::mode;
 use sockway_testkit::mesh::node::Node;
 use sockway_testkit::mesh::pod::{self, Pod, at};
@@ -21,8 +22,8 @@ use super::progress::Progress;
 pub(crate) struct Row {
     /// For tables.
     pub(crate) name: &'static str,
-    /// What is spoken: a name of `load --protocol`.
-    pub(crate) protocol: &'static str,
+    /// What is spoken.
+    pub(crate) protocol: Protocol,
     /// Where it is.
     pub(crate) port: u16,
     /// Whether the Envoys speak mutual TLS with each other.
@@ -31,15 +32,15 @@ pub(crate) struct Row {
 
 /// Every row, in the order of tables.
 pub(crate) const ROWS: [Row; 4] = [
-    row("tcp", "tcp", 8080, false),
-    row("http", "http", 8081, false),
-    row("tcp, mtls", "tcp", 8443, true),
-    row("http, mtls", "http", 8444, true),
+    row("tcp", Protocol::Tcp, 8080, false),
+    row("http", Protocol::Http, 8081, false),
+    row("tcp, mtls", Protocol::Tcp, 8443, true),
+    row("http, mtls", Protocol::Http, 8444, true),
 ];
 /// Ports of the traffic servers: without mutual TLS, with it.
 pub(crate) const TRAFFIC: [(u16, bool); 2] = [(9000, false), (9443, true)];
 
-const fn row(name: &'static str, protocol: &'static str, port: u16, secure: bool) -> Row {
+const fn row(name: &'static str, protocol: Protocol, port: u16, secure: bool) -> Row {
     Row {
         name,
         protocol,
@@ -100,21 +101,9 @@ impl Scene {
             });
         };
         for row in ROWS {
-            let listen = format!("[::]:{}", row.port);
-            let args = [
-                "load",
-                "server",
-                "--protocol",
-                row.protocol,
-                "--listen",
-                &listen,
-            ];
-            server.serve(&node, &format!("echo-{}", row.port), &args)?;
-            let spoken = match row.protocol {
-                "http" => Protocol::Http,
-                _ => Protocol::Tcp,
-            };
-            offers(row.port, spoken, row.secure);
+            let echo = load::serve(&node, &server, &tools.this, row.protocol, row.port)?;
+            server.keep(echo, row.port)?;
+            offers(row.port, row.protocol, row.secure);
         }
         for (port, secure) in TRAFFIC {
             let listen = format!("[::]:{port}");
@@ -122,11 +111,6 @@ impl Scene {
             server.serve(&node, &format!("traffic-{port}"), &args)?;
             offers(port, Protocol::Tcp, secure);
         }
-        let http: Vec<u16> = services
-            .iter()
-            .filter(|service| service.protocol == Protocol::Http)
-            .map(|service| service.port)
-            .collect();
         let mut scene = Self {
             client,
             server,
@@ -134,7 +118,7 @@ impl Scene {
             node,
         };
         for pod in [&mut scene.client, &mut scene.server] {
-            pod.start_sidecar(&scene.node, &services, &http, options.concurrency)?;
+            pod.start_sidecar(&scene.node, &services, options.concurrency)?;
             progress.note(&format!(
                 "{}: Envoy with {} workers, process {}",
                 pod.name,

@@ -78,7 +78,7 @@ impl World {
             ports: Ports::default(),
             node,
         };
-        let (services, http) = (world.services(), http());
+        let services = world.services();
         let Self {
             client,
             server,
@@ -86,7 +86,7 @@ impl World {
             ..
         } = &mut world;
         for pod in [client, server] {
-            pod.start_sidecar(node, &services, &http, CONCURRENCY)?;
+            pod.start_sidecar(node, &services, CONCURRENCY)?;
         }
         Ok(world)
     }
@@ -107,7 +107,7 @@ impl World {
         );
         self.client.forget_neighbours()?;
         self.server
-            .start_sidecar(&self.node, &services, &http(), CONCURRENCY)
+            .start_sidecar(&self.node, &services, CONCURRENCY)
     }
 
     /// Ends both sidecars and starts them with what they show to others now.
@@ -128,7 +128,7 @@ impl World {
         } = self;
         for pod in [client, server] {
             if pod.envoy_id().is_none() {
-                pod.start_envoy(node, &services, &http(), CONCURRENCY)?;
+                pod.start_envoy(node, &services, CONCURRENCY)?;
             }
         }
         Ok(())
@@ -217,10 +217,4 @@ impl World {
             Protocol::Http => Range::Http,
         })
     }
-}
-
-/// The ports where Envoy speaks HTTP.
-fn http() -> Vec<u16> {
-    let ranges = [Range::Http, Range::SecureHttp];
-    ranges.into_iter().flat_map(Range::ports).collect()
 }

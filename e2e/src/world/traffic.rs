@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use sockway_testkit::hops::{Figures, Hops};
 use sockway_testkit::load::report::Report as Load;
+use sockway_testkit::mesh::load;
 use sockway_testkit::mesh::pod::{Pod, at};
 use sockway_testkit::mesh::sidecar::{Protocol, vip};
 use sockway_testkit::process::Process;
@@ -267,25 +268,12 @@ impl World {
     /// An error where the server's Envoy answers somebody who speaks no TLS at a port that asks for it.
     pub(crate) fn refuses_without_tls(&self) -> Result<()> {
         let port = self.ports.next(Range::Secure)?;
-        let listen = format!("[::]:{port}");
-        let args = ["load", "server", "--protocol", "tcp", "--listen", &listen];
-        let mut server = self
-            .server
-            .spawn(&self.node, &format!("load-{port}"), &args)?;
-        server.wait_ready()?;
+        let (node, program) = (&self.node, &self.node.tools.this);
+        let _server = load::serve(node, &self.server, program, Protocol::Tcp, port)?;
         let ask = |from: &Pod, to: IpAddr| {
             let to = at(to, port);
-            let args = [
-                "load",
-                "client",
-                "--to",
-                &to,
-                "--warm-up",
-                "1",
-                "--duration",
-                "100",
-            ];
-            let client = from.spawn(&self.node, &format!("asks-{port}"), &args)?;
+            let brief = ["--warm-up", "1", "--duration", "100"];
+            let client = load::ask(node, from, program, (Protocol::Tcp, &to), &brief)?;
             client.finish(LIMIT)
         };
         ask(&self.client, vip(0, 10)).context("with TLS")?;
@@ -301,45 +289,18 @@ impl World {
         client: &[&str],
         meanwhile: impl FnOnce(&mut Process) -> Result<()>,
     ) -> Result<(Load, Hops)> {
-        let name = match range.protocol() {
-            Protocol::Tcp => "tcp",
-            Protocol::Http => "http",
-        };
-        let port = self.ports.next(range)?;
-        let listen = format!("[::]:{port}");
-        let args = ["load", "server", "--protocol", name, "--listen", &listen];
-        let mut server = self
-            .server
-            .spawn(&self.node, &format!("load-{port}"), &args)?;
-        server.wait_ready()?;
+        let (port, protocol) = (self.ports.next(range)?, range.protocol());
+        let (node, program) = (&self.node, &self.node.tools.this);
+        let _server = load::serve(node, &self.server, program, protocol, port)?;
         let to = at(vip(family, 10), port);
-        let args = [
-            &[
-                "-o",
-                "json",
-                "load",
-                "client",
-                "--protocol",
-                name,
-                "--to",
-                &to,
-                "--warm-up",
-                "4",
-            ],
-            client,
-        ]
-        .concat();
+        let args = [&["--warm-up", "4"], client].concat();
         let before = self.figures_if_installed()?.unwrap_or_default();
-        let mut process = self
-            .client
-            .spawn(&self.node, &format!("load-client-{port}"), &args)?;
+        let mut process = load::ask(node, &self.client, program, (protocol, &to), &args)?;
         meanwhile(&mut process)?;
-        let text = process.finish(LIMIT)?;
+        let load = load::report(process, LIMIT)?;
         let hops = self
             .figures_if_installed()?
             .map_or_else(Hops::default, |now| now.since(&before));
-        let load: Load =
-            serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))?;
         Ok((load, hops))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::early::{First, Series};
+pub use super::early::{First, Series};
 
 /// Figures of one run. Times in microseconds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ pub mod cpu;
 pub mod identity;
 pub mod keeper;
 pub mod kernel_memory;
+pub mod load;
 pub mod mode;
 pub mod node;
 pub mod pod;

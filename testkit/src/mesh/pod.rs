@@ -79,36 +79,24 @@ impl Pod {
     }
 
     /// Starts its Envoy behind Istio's rules.
-    pub fn start_sidecar(
-        &mut self,
-        node: &Node,
-        services: &[Service],
-        http: &[u16],
-        concurrency: u32,
-    ) -> Result<()> {
+    pub fn start_sidecar(&mut self, node: &Node, services: &[Service], workers: u32) -> Result<()> {
         rules::set(&self.place)?;
-        self.start_envoy(node, services, http, concurrency)
+        self.start_envoy(node, services, workers)
     }
 
     /// Starts its Envoy, the rules being set.
-    pub fn start_envoy(
-        &mut self,
-        node: &Node,
-        services: &[Service],
-        http: &[u16],
-        concurrency: u32,
-    ) -> Result<()> {
+    pub fn start_envoy(&mut self, node: &Node, services: &[Service], workers: u32) -> Result<()> {
         let config = node.scratch.path(&format!("{}.json", self.name));
         let owner = Owner {
             ips: self.ips(),
             identity: &self.identity,
         };
-        sidecar::write(&config, &sidecar::config(owner, services, http))?;
+        sidecar::write(&config, &sidecar::config(owner, services))?;
         let args = [
             "--config-path",
             &config.to_string_lossy(),
             "--concurrency",
-            &concurrency.to_string(),
+            &workers.to_string(),
             "--disable-hot-restart",
             "--log-level",
             "warning",
@@ -171,8 +159,7 @@ impl Pod {
         program: &Path,
         args: &[String],
     ) -> Result<Process> {
-        let logs = node.scratch.path("logs");
-        let name = format!("{}-{port}", self.name);
+        let (name, logs) = (format!("{}-{port}", self.name), node.scratch.path("logs"));
         let mut server = Process::start(&name, &logs, &self.place, program, args)?;
         server.wait_for("listens", |_| Ok(self.ports_in(LISTEN)?.contains(&port)))?;
         Ok(server)

@@ -53,6 +53,16 @@ pub enum Protocol {
     Http,
 }
 
+impl Protocol {
+    /// What [`crate::load`] calls it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http => "http",
+        }
+    }
+}
+
 /// A port of service addresses and the pod behind it.
 #[derive(Clone, Debug)]
 pub struct Service {
@@ -86,8 +96,8 @@ pub struct Owner<'a> {
     pub identity: &'a Identity,
 }
 
-/// Envoy's whole configuration: `services` it can call, `http` ports of its own application.
-pub fn config(owner: Owner<'_>, services: &[Service], http: &[u16]) -> Value {
+/// Envoy's whole configuration: `services` it can call, or has behind itself.
+pub fn config(owner: Owner<'_>, services: &[Service]) -> Value {
     let mut clusters = Vec::new();
     let mut outbound = Vec::new();
     for service in services {
@@ -109,6 +119,8 @@ pub fn config(owner: Owner<'_>, services: &[Service], http: &[u16]) -> Value {
     let original = json!({ "type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED" });
     clusters.push(cluster("passthrough", &original));
     let own = || services.iter().filter(|s| s.backend == owner.ips);
+    let http = own().filter(|s| s.protocol == Protocol::Http);
+    let http: Vec<u16> = http.map(|s| s.port).collect();
     let secure = own().filter(|s| s.secure.is_some() && s.pipe.is_none());
     let secure: Vec<u16> = secure.map(|s| s.port).collect();
     let mut inbound = Vec::new();

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use anyhow::{Result, ensure};
+use sockway_testkit::load::report::Series;
+use sockway_testkit::mesh::load;
 use sockway_testkit::mesh::pod::at;
-use sockway_testkit::mesh::sidecar::vip;
+use sockway_testkit::mesh::sidecar::{Protocol, vip};
 
 use super::SLACK;
 use crate::case::{Case, Tool};
@@ -19,75 +20,34 @@ const BIN: u64 = 100;
 /// Bins that are one moment.
 const MOMENT: usize = 5;
 
-/// The parts of the client's report that are used.
-#[derive(Deserialize)]
-struct Report {
-    requests: u64,
-    qps: f64,
-    average_us: f64,
-    p50_us: f64,
-    p99_us: f64,
-    faults: u64,
-    descriptions: Vec<String>,
-    series: Series,
-    first: First,
-}
-
-#[derive(Deserialize)]
-struct Series {
-    started: u64,
-    bin: u64,
-    answers: Vec<u64>,
-}
-
-#[derive(Deserialize)]
-struct First {
-    sent: Vec<u64>,
-    received: Vec<u64>,
-}
-
 /// Runs it once, without any connection before.
 pub(super) fn run(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
     let (protocol, base) = match case.tool {
-        Tool::PoolHttp => ("http", HTTP),
-        _ => ("tcp", TCP),
+        Tool::PoolHttp => (Protocol::Http, HTTP),
+        _ => (Protocol::Tcp, TCP),
     };
     let to = at(vip(0, 10), stage.port(base, case.secure));
-    let [connections, size, duration, bin] = [
+    let numbers = [
         u64::from(case.connections),
         u64::from(case.payload),
         millis,
         BIN,
-    ]
-    .map(|number| number.to_string());
-    let args = [
-        "-o",
-        "json",
-        "load",
-        "client",
-        "--protocol",
-        protocol,
-        "--to",
-        &to,
-        "--connections",
-        &connections,
-        "--size",
-        &size,
-        "--duration",
-        &duration,
-        "--settle",
-        "0",
-        "--series",
-        &bin,
-        "--first",
     ];
-    let (text, readings) = wire::watched(stage, || {
-        let program = stage::own_load(&stage.node)?;
-        let process = stage.client.start(&stage.node, "pool", &program, &args)?;
-        process.finish(Duration::from_millis(millis) + SLACK)
+    let [connections, size, duration, bin] = numbers.map(|number| number.to_string());
+    let args = [
+        ["--connections", &connections],
+        ["--size", &size],
+        ["--duration", &duration],
+        ["--series", &bin],
+        ["--settle", "0"],
+    ]
+    .concat();
+    let args = [args, vec!["--first"]].concat();
+    let (report, readings) = wire::watched(stage, || {
+        let (node, program) = (&stage.node, stage::own_load(&stage.node)?);
+        let client = load::ask(node, &stage.client, &program, (protocol, &to), &args)?;
+        load::report(client, Duration::from_millis(millis) + SLACK)
     })?;
-    let report: Report =
-        serde_json::from_str(text.trim()).with_context(|| format!("parse {text:?}"))?;
     ensure!(report.requests > 0, "no answer: {:?}", report.descriptions);
     Ok(Measured {
         count: report.requests,
@@ -96,8 +56,10 @@ pub(super) fn run(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
         p50_us: report.p50_us,
         p99_us: report.p99_us,
         faults: report.faults,
-        series: moments(&report.series, &readings),
-        first_us: [report.first.sent, report.first.received],
+        series: moments(&report.series.unwrap_or_default(), &readings),
+        first_us: report.first.map_or_else(Default::default, |first| {
+            [first.sent, first.received]
+        }),
         ..Measured::default()
     })
 }
