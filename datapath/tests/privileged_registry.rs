@@ -15,7 +15,7 @@ use sockway_testkit::ring::privileged;
 use sockway_testkit::rows::pin_maps;
 
 fn pinned(bpffs: &Bpffs) -> Pins {
-    pin_maps(bpffs.path()).unwrap()
+    pin_maps(&bpffs.path().join("sockway")).unwrap()
 }
 
 fn ip(text: &str) -> IpKey {

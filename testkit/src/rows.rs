@@ -46,11 +46,13 @@ impl fmt::Display for Row {
     }
 }
 
-/// Pins the maps that the plugin uses, as the installer does.
-pub fn pin_maps(bpffs: &Path) -> Result<Pins> {
-    let pins = Pins::new(bpffs.join("sockway"));
+/// Pins the maps that the plugin uses below a directory in a bpffs, as the installer does.
+pub fn pin_maps(root: &Path) -> Result<Pins> {
+    let pins = Pins::new(root);
     fs::create_dir_all(pins.dir()).context("make the pin directory")?;
-    fs::set_permissions(pins.dir(), Permissions::from_mode(0o700)).context("chmod it")?;
+    for dir in [pins.root(), &pins.dir()] {
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).context("chmod it")?;
+    }
     create_pods(&pins).context("pin pods")?;
     ensure_sandboxes(&pins).context("pin sandboxes")?;
     calls::ensure(&pins).context("pin calls")?;

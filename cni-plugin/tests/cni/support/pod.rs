@@ -45,7 +45,7 @@ impl PodNetns {
 
 /// Pins the maps that the plugin uses, as the installer does.
 pub(crate) fn pin_maps(bpffs: &Path) -> Pins {
-    rows::pin_maps(bpffs).expect("pin the maps")
+    rows::pin_maps(&bpffs.join("sockway")).expect("pin the maps")
 }
 
 /// Stands where the installer pins the link of the `sock_ops` program: STATUS

@@ -1,16 +1,13 @@
 //! What is measured: our plugin on nodes of several sizes, and three reference
 //! plugins that stand behind the one that makes the interface, as ours does.
 
-use std::fs;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sockway_common::addr::IpKey;
-use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
-use sockway_datapath::registry::{create_pods, ensure_sandboxes};
+use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
+use sockway_testkit::rows;
 
 use crate::invoke::{Invocation, result};
 use crate::node::Node;
@@ -96,22 +93,13 @@ fn subject(program: &std::path::Path, name: &str, ours: bool, mut conf: Value) -
 
 /// Maps with so many pods in them.
 fn pins(node: &Node, size: u32) -> Result<Pins> {
-    let pins = Pins::new(node.path("bpf").join(format!("of-{size}")));
-    fs::create_dir_all(pins.dir()).context("make the pin directory")?;
-    for dir in [pins.root(), &pins.dir()] {
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).context("chmod")?;
-    }
-    create_pods(&pins)?;
-    ensure_sandboxes(&pins)?;
+    let directory = node.path("bpf").join(format!("of-{size}"));
+    let pins = rows::pin_maps(&directory)?;
     let mut registry = Registry::open(&pins)?;
     for number in 0..size {
-        let owner = OwnerKey::new(&format!("filler-{number}"), "eth0");
-        let mut sandbox = SandboxRow {
-            ip_count: 1,
-            ..SandboxRow::default()
-        };
-        sandbox.ips[0] = IpKey::from_v4((0x0b00_0000 + number).to_be_bytes());
-        registry.register(owner, &sandbox, &PodRow::default())?;
+        let ip = IpAddr::from((0x0b00_0000 + number).to_be_bytes());
+        let name = format!("filler-{number}");
+        rows::register(&mut registry, &name, &[ip], scope::AUTO)?;
     }
     Ok(pins)
 }

@@ -1,15 +1,13 @@
 //! A containerd of the run's own: directories, configuration, process.
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use anyhow::{Context, Result};
 use sockway_testkit::command::Run;
+use sockway_testkit::place::Place;
+use sockway_testkit::process::Process;
 
 use super::image;
 use crate::cri::Client;
@@ -18,15 +16,12 @@ use crate::tools::on_path;
 
 /// How long it may take until it serves, or until it has ended.
 const PATIENCE: Duration = Duration::from_mins(1);
-const TICK: Duration = Duration::from_millis(20);
-/// Lines of its log that an error shows.
-const TAIL: usize = 12;
 
 /// containerd; ends with the world at the latest.
 #[derive(Debug)]
 pub(super) struct Daemon {
     dir: PathBuf,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Daemon {
@@ -35,47 +30,24 @@ impl Daemon {
         on_path("runc")?;
         let dir = node.path("containerd");
         fs::create_dir_all(dir.join("tmp")).context("create containerd's directory")?;
-        let mut daemon = Self { dir, child: None };
+        let mut daemon = Self { dir, process: None };
         fs::write(daemon.dir.join("config.toml"), daemon.config(node)).context("configure")?;
         daemon.launch()?;
         image::import(node, &daemon.dir, &daemon.socket())?;
         let client = daemon.wait()?;
-        let started = Instant::now();
-        while !client.has_image(image::NAME)? {
-            if started.elapsed() > PATIENCE {
-                bail!("the pause image was imported, but CRI does not know it");
-            }
-            thread::sleep(TICK);
-        }
+        daemon.until("knows the pause image", || client.has_image(image::NAME))?;
         Ok(daemon)
     }
 
     /// Ends it on the spot, as the kernel does when memory is short.
     pub(super) fn kill(&mut self) -> Result<()> {
-        if let Some(mut child) = self.child.take() {
-            child.kill().context("kill containerd")?;
-            child.wait().context("wait for containerd")?;
-        }
-        Ok(())
+        self.process.take().map_or(Ok(()), Process::kill)
     }
 
     /// Ends it as a service manager does; pods live on.
     pub(super) fn stop(&mut self) -> Result<()> {
-        let Some(mut child) = self.child.take() else {
-            return Ok(());
-        };
-        let pid = i32::try_from(child.id()).context("a process id")?;
-        kill(Pid::from_raw(pid), Signal::SIGTERM).context("stop containerd")?;
-        let started = Instant::now();
-        while child.try_wait().context("wait for containerd")?.is_none() {
-            if started.elapsed() > PATIENCE {
-                child.kill().context("kill containerd")?;
-                child.wait().context("wait for containerd")?;
-                bail!("containerd did not stop in {} s", PATIENCE.as_secs());
-            }
-            thread::sleep(TICK);
-        }
-        Ok(())
+        let end = |process: Process| process.end(PATIENCE).map(drop);
+        self.process.take().map_or(Ok(()), end)
     }
 
     /// Starts it again and connects.
@@ -94,58 +66,30 @@ impl Daemon {
     }
 
     fn launch(&mut self) -> Result<()> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.dir.join("log"));
-        let log = log.context("open containerd's log")?;
-        let child = Command::new(on_path("containerd")?)
-            .arg("--config")
-            .arg(self.dir.join("config.toml"))
-            .env("TMPDIR", self.dir.join("tmp"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("dup")?)
-            .stderr(log)
-            .spawn()
-            .context("start containerd")?;
-        self.child = Some(child);
-        let started = Instant::now();
-        while self.client().and_then(|client| client.version()).is_err() {
-            self.still_running(started)?;
-            thread::sleep(TICK);
-        }
-        Ok(())
+        let words = [
+            format!("TMPDIR={}", self.dir.join("tmp").display()),
+            on_path("containerd")?.display().to_string(),
+            "--config".to_owned(),
+            self.dir.join("config.toml").display().to_string(),
+        ];
+        let (here, env) = (Place::default(), Path::new("env"));
+        self.process = Some(Process::start("containerd", &self.dir, &here, env, &words)?);
+        let socket = self.socket();
+        let serves = || Client::connect(&socket).and_then(|client| client.version());
+        self.until("serves", || Ok(serves().is_ok()))
     }
 
     /// Waits until runtime and network are ready.
     fn wait(&mut self) -> Result<Client> {
         let client = self.client()?;
-        let started = Instant::now();
-        while let Some(why) = client.not_ready()? {
-            self.still_running(started).context(why)?;
-            thread::sleep(TICK);
-        }
+        self.until("is ready", || Ok(client.not_ready()?.is_none()))
+            .with_context(|| format!("{:?}", client.not_ready()))?;
         Ok(client)
     }
 
-    fn still_running(&mut self, since: Instant) -> Result<()> {
-        let ended = self
-            .child
-            .as_mut()
-            .map(Child::try_wait)
-            .transpose()
-            .context("wait")?
-            .flatten();
-        if ended.is_none() && since.elapsed() < PATIENCE {
-            return Ok(());
-        }
-        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        let tail = &lines[lines.len().saturating_sub(TAIL)..];
-        bail!(
-            "containerd does not serve ({ended:?}):\n{}",
-            tail.join("\n")
-        );
+    fn until(&mut self, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+        let process = self.process.as_mut().context("containerd does not run")?;
+        process.wait_within(PATIENCE, what, |_| holds())
     }
 
     fn config(&self, node: &Node) -> String {

@@ -1,11 +1,10 @@
 //! The pause image: this program, which under the name of `pause` does nothing.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use sockway_oci::{Image, Layer, architecture};
 use sockway_testkit::command::Run;
 
 use crate::node::Node;
@@ -21,53 +20,15 @@ pub(super) fn import(node: &Node, dir: &Path, socket: &Path) -> Result<()> {
             "this program is the pause image, which has no libc: build it static, with `cargo xtask build`"
         );
     }
-    let work = dir.join("image");
-    fs::create_dir_all(work.join("layer")).context("create the image's directory")?;
-    let pause = work.join("layer/pause");
-    fs::copy(&node.tools.this, &pause).context("copy the pause program")?;
-    fs::set_permissions(&pause, fs::Permissions::from_mode(0o755)).context("chmod")?;
-    tar(&work.join("layer.tar"), &work.join("layer"), &["pause"])?;
-    let sum = Run::new("sha256sum").arg(work.join("layer.tar")).output()?;
-    let sum = sum.split(' ').next().context("a checksum")?;
-    let config = json!({
-        "architecture": architecture(),
-        "os": "linux",
-        "config": { "Entrypoint": ["/pause"] },
-        "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{sum}")] },
-    });
-    let manifest =
-        json!([{ "Config": "config.json", "RepoTags": [NAME], "Layers": ["layer.tar"] }]);
-    fs::write(work.join("config.json"), config.to_string()).context("write the image")?;
-    fs::write(work.join("manifest.json"), manifest.to_string()).context("write the image")?;
-    let image = work.join("image.tar");
-    tar(
-        &image,
-        &work,
-        &["manifest.json", "config.json", "layer.tar"],
-    )?;
+    let layer = Layer::new().program("pause", &node.tools.this);
+    let archive = dir.join("image.tar");
+    let image = Image::new(architecture(), layer, &["/pause"]);
+    sockway_oci::write(&archive, NAME, 0, &[image])?;
     Run::new(on_path("ctr")?)
         .arg("--address")
         .arg(socket)
         .args(["--namespace", "k8s.io", "images", "import", "--no-unpack"])
-        .arg(&image)
+        .arg(&archive)
         .done()?;
-    fs::remove_dir_all(&work).context("remove the image's directory")
-}
-
-fn tar(to: &Path, from: &Path, names: &[&str]) -> Result<()> {
-    let run = Run::new("tar")
-        .args(["--owner=0", "--group=0", "-cf"])
-        .arg(to)
-        .arg("-C")
-        .arg(from);
-    run.args(names).done()
-}
-
-/// As images name it.
-const fn architecture() -> &'static str {
-    if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "amd64"
-    }
+    fs::remove_file(&archive).context("remove the image's archive")
 }
