@@ -82,11 +82,7 @@ fn add_del(stage: &Stage) -> Result<()> {
         "prevResult was not passed on whole: {}",
         pod.result
     );
-    node.del(&pod.netns)?;
-    ensure!(
-        registered(&node, &pod)? == 0,
-        "addresses are left after DEL"
-    );
+    del(&node, &pod)?;
     Ok(())
 }
 
@@ -126,9 +122,15 @@ fn late_del(stage: &Stage) -> Result<()> {
         registered(&node, &second)? == 2,
         "the late DEL took the second pod's rows"
     );
-    node.del(&second.netns)?;
+    del(&node, &second)?;
+    Ok(())
+}
+
+/// DEL, after which nothing is registered.
+fn del(node: &Node, pod: &Attachment) -> Result<()> {
+    node.del(&pod.netns)?;
     ensure!(
-        registered(&node, &second)? == 0,
+        registered(node, pod)? == 0,
         "addresses are left after DEL"
     );
     Ok(())
@@ -142,11 +144,7 @@ fn older_pods(stage: &Stage) -> Result<()> {
         registered(&node, &pod)? == 2,
         "a pod older than the install is not registered: {said}"
     );
-    node.del(&pod.netns)?;
-    ensure!(
-        registered(&node, &pod)? == 0,
-        "addresses are left after DEL"
-    );
+    del(&node, &pod)?;
     Ok(())
 }
 

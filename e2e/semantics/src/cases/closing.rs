@@ -74,6 +74,13 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
+/// A connection that is in use; the application's end first.
+pub(super) fn warmed(t: &mut Scene) -> Result<(End, End)> {
+    let (app, envoy) = t.connect()?;
+    warm(t, &app, &envoy)?;
+    Ok((app, envoy))
+}
+
 /// Some traffic both ways, so that the connection is in use.
 pub(super) fn warm(t: &mut Scene, app: &End, envoy: &End) -> Result<()> {
     for round in 0..3 {
@@ -162,8 +169,7 @@ fn end_after_data(t: &mut Scene) -> Result<()> {
 }
 
 fn end_again(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     envoy.shutdown(Write)?;
     for _ in 0..5 {
         t.is("recv", app.recv(&mut [0; 10], 0), Ok(0));
@@ -185,8 +191,7 @@ pub(super) fn waiting_read(app: &End, act: impl FnOnce() + Send) -> Result<Got<u
 }
 
 fn end_wakes(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     t.is("recv", waiting_read(&app, || drop(envoy))?, Ok(0));
     Ok(())
 }
@@ -214,8 +219,7 @@ fn orders(t: &mut Scene) -> Result<()> {
 }
 
 fn shut_read(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     envoy.put(b"there")?;
     pause(50);
     app.shutdown(Read)?;
@@ -228,8 +232,7 @@ fn shut_read(t: &mut Scene) -> Result<()> {
 }
 
 fn shut_both_wakes(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let other = app.dup()?;
     let shut = || other.socket().shutdown(Both).unwrap_or_default();
     t.is("recv", waiting_read(&app, shut)?, Ok(0));
@@ -238,8 +241,7 @@ fn shut_both_wakes(t: &mut Scene) -> Result<()> {
 }
 
 fn send_after_shutdown(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     app.shutdown(Write)?;
     t.is("send", sys::send(&app, b"x", 0), Err(Errno::EPIPE));
     envoy.put(b"back")?;

@@ -7,7 +7,7 @@ use nix::Error as Errno;
 use nix::poll::PollFlags;
 use sockway_testkit::pattern;
 
-use super::closing::warm;
+use super::closing::{warm, warmed};
 use super::readiness::socket_error;
 use crate::case::Case;
 use crate::end::End;
@@ -97,8 +97,7 @@ fn told(t: &mut Scene, app: &End) -> Result<()> {
 }
 
 fn destroyed(t: &mut Scene, waiting: bool, peer: bool) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     if waiting {
         envoy.put(&pattern::bytes(9, 1000))?;
         pause(150);
@@ -116,8 +115,7 @@ fn destroyed(t: &mut Scene, waiting: bool, peer: bool) -> Result<()> {
 }
 
 fn reset(t: &mut Scene, waiting: bool) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     if waiting {
         envoy.put(&pattern::bytes(9, 1000))?;
         pause(150);
@@ -134,8 +132,7 @@ const SOON: u64 = 50;
 const LATE: u64 = 2500;
 
 fn soft(t: &mut Scene, report: bool, waiting: bool, after: u64) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     if report {
         sys::set(&app, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
     }

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use sockway_testkit::pattern;
 
-use super::closing::warm;
+use super::closing::{warm, warmed};
 use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, pause};
@@ -55,8 +55,7 @@ fn child_takes(app: &End, want: &[u8]) -> Got<sys::Forked> {
 }
 
 fn fork_reads(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let sent = pattern::bytes(1, 3000);
     for part in sent.chunks(1000) {
         envoy.put(&part[..500])?;
@@ -70,8 +69,7 @@ fn fork_reads(t: &mut Scene) -> Result<()> {
 }
 
 fn fork_writes(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let child = sys::fork(|| {
         let sends = (0..50).map(|_| app.put(&[b'c'; 100]));
         i32::from(sends.collect::<Got<Vec<()>>>().is_ok())
@@ -93,8 +91,7 @@ fn fork_writes(t: &mut Scene) -> Result<()> {
 }
 
 fn fork_closes(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let child = sys::fork(|| {
         pause(150);
         i32::from(app.put(b"from the child").is_ok())
@@ -107,8 +104,7 @@ fn fork_closes(t: &mut Scene) -> Result<()> {
 }
 
 fn passed(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let sent = pattern::bytes(2, 2000);
     envoy.put(&sent[..1500])?;
     t.bytes("the first process reads", &app.take(1000)?, &sent[..1000]);
@@ -153,8 +149,7 @@ fn duplicated(t: &mut Scene) -> Result<()> {
 }
 
 fn killed(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let sent = pattern::bytes(3, 16 << 20);
     let child = sys::fork(|| i32::from(app.put(&sent).is_ok()))?;
     drop(app);
@@ -172,8 +167,7 @@ fn killed(t: &mut Scene) -> Result<()> {
 }
 
 fn killed_unread(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let child = sys::fork(|| {
         pause(5000);
         0

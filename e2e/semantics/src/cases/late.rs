@@ -10,7 +10,8 @@ use nix::poll::PollFlags;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use sockway_testkit::pattern;
 
-use super::closing::warm;
+use super::closing::{warm, warmed};
+use super::queues::peek_on;
 use super::vectors::controls;
 use super::{sending, splicing};
 use crate::case::Case;
@@ -85,8 +86,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn low_water(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     t.is(
         "set",
         sys::set(&app, libc::SOL_SOCKET, libc::SO_RCVLOWAT, 100),
@@ -112,29 +112,12 @@ fn low_water(t: &mut Scene) -> Result<()> {
 }
 
 fn peek_offset(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
-    t.see(
-        "set",
-        sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
-    );
-    pause(200);
-    let sent = pattern::bytes(3, 90);
-    envoy.put(&sent)?;
-    pause(50);
-    for _ in 0..2 {
-        let mut buffer = [0; 30];
-        let got = app.recv(&mut buffer, libc::MSG_PEEK)?;
-        let at = sent.windows(got).position(|part| part == &buffer[..got]);
-        t.see("peek: bytes, offset", (got, at));
-    }
-    t.bytes("read", &app.take(90)?, &sent);
-    Ok(())
+    let ends = warmed(t)?;
+    peek_on(t, &ends, 200)
 }
 
 fn timestamps(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     pause(200);
     for _ in 0..3 {
@@ -151,24 +134,21 @@ fn timestamps(t: &mut Scene) -> Result<()> {
 }
 
 fn zero_copy(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)?;
     pause(200);
     sending::complete(t, &app, &envoy)
 }
 
 fn zero_copy_peer(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     sys::set(&envoy, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)?;
     pause(200);
     sending::complete(t, &envoy, &app)
 }
 
 fn unread(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     for total in [1000, 2000] {
         envoy.put(&pattern::bytes(7, 1000))?;
         pause(50);
@@ -182,8 +162,7 @@ fn unread(t: &mut Scene) -> Result<()> {
 }
 
 fn send_file(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     splicing::send_a_file(t, &app, &envoy)?;
     warm(t, &app, &envoy)
 }

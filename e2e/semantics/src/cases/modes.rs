@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use nix::poll::PollFlags;
 use sockway_testkit::pattern;
 
-use super::closing::warm;
+use super::closing::{warm, warmed};
 use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, pause};
@@ -34,8 +34,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn nonblocking_late(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (mut app, envoy) = warmed(t)?;
     app.change(Style::NonBlocking)?;
     t.is(
         "nothing there",
@@ -63,8 +62,7 @@ fn waits_for_all(app: &End, envoy: &End, bytes: &[u8]) -> Result<Vec<u8>> {
 }
 
 pub(super) fn waitall_late(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (mut app, envoy) = warmed(t)?;
     app.change(Style::Blocking)?;
     for round in 0..3 {
         let sent = pattern::bytes(round, 800);
@@ -76,8 +74,7 @@ pub(super) fn waitall_late(t: &mut Scene) -> Result<()> {
 }
 
 pub(super) fn blocking_late(t: &mut Scene) -> Result<()> {
-    let (mut app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (mut app, envoy) = warmed(t)?;
     app.change(Style::Blocking)?;
     for round in 0..5 {
         let sent = pattern::bytes(round, 800);

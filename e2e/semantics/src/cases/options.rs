@@ -3,7 +3,7 @@
 use anyhow::Result;
 use nix::Error as Errno;
 
-use super::closing::warm;
+use super::closing::{warm, warmed};
 use crate::case::Case;
 use crate::scene::{Scene, Setup, Unavailable, pause};
 use crate::sys;
@@ -53,8 +53,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn addresses(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let own = app.socket().local_addr()?.as_socket();
     let peer = app.socket().peer_addr()?.as_socket();
     let plain = |address: Option<std::net::SocketAddr>| {
@@ -78,8 +77,7 @@ fn addresses(t: &mut Scene) -> Result<()> {
 const TCP: i32 = libc::IPPROTO_TCP;
 
 fn info(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     pause(300);
     let info = sys::tcp_info(&app)?;
     // TCP_ESTABLISHED of net/tcp_states.h.
@@ -123,8 +121,7 @@ fn info_bytes(t: &mut Scene) -> Result<()> {
 }
 
 fn read_back(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     for (what, level, option, value) in [
         ("SO_KEEPALIVE", libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
         ("SO_PRIORITY", libc::SOL_SOCKET, libc::SO_PRIORITY, 3),
@@ -170,8 +167,7 @@ fn quick_ack(t: &mut Scene) -> Result<()> {
 }
 
 fn congestion(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     t.is(
         "set",
         sys::set_bytes(&app, TCP, libc::TCP_CONGESTION, b"reno"),

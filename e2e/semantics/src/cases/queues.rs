@@ -36,11 +36,14 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn peek_offset(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    t.see(
-        "set",
-        sys::set(&app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0),
-    );
+    let ends = t.connect()?;
+    peek_on(t, &ends, 0)
+}
+
+/// `SO_PEEK_OFF` of the first end, so many milliseconds before bytes come.
+pub(super) fn peek_on(t: &mut Scene, (app, envoy): &(End, End), before: u64) -> Result<()> {
+    t.see("set", sys::set(app, libc::SOL_SOCKET, libc::SO_PEEK_OFF, 0));
+    pause(before);
     let sent = pattern::bytes(3, 90);
     envoy.put(&sent)?;
     pause(50);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use nix::Error as Errno;
 use sockway_testkit::pattern;
 
-use super::closing::{waiting_read, warm};
+use super::closing::{waiting_read, warmed};
 use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, Setup, pause};
@@ -57,8 +57,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn reset_wakes(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     envoy.socket().set_linger(Some(Duration::ZERO))?;
     t.is(
         "recv",
@@ -79,8 +78,7 @@ fn send_until_error(app: &End) -> Got<usize> {
 }
 
 fn send_after_close(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     drop(envoy);
     pause(50);
     t.is("the first send", sys::send(&app, b"x", 0), Ok(1));
@@ -89,58 +87,43 @@ fn send_after_close(t: &mut Scene) -> Result<()> {
     Ok(())
 }
 
+/// A connection that the other end reset, with nothing to read before that.
+fn is_reset(t: &mut Scene, who: &str, end: &End) {
+    let nothing = (vec![], Err(Errno::ECONNRESET));
+    t.is(&format!("{who} reads"), end.rest(), nothing);
+    let sent = sys::send(end, b"x", 0);
+    t.is(&format!("{who} sends"), sent, Err(Errno::EPIPE));
+}
+
 fn unread_at_close(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     envoy.put(b"never read")?;
     pause(150);
     drop(app);
-    t.is(
-        "Envoy reads",
-        envoy.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
+    is_reset(t, "Envoy", &envoy);
     Ok(())
 }
 
 fn unread_at_peer_close(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     app.put(b"never read")?;
     // Longer than a delayed acknowledgement, which may hold the bytes back (RFC 896).
     pause(150);
     drop(envoy);
-    t.is(
-        "the application reads",
-        app.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is(
-        "the application sends",
-        sys::send(&app, b"x", 0),
-        Err(Errno::EPIPE),
-    );
+    is_reset(t, "the application", &app);
     Ok(())
 }
 
 fn abort(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     app.socket().set_linger(Some(Duration::ZERO))?;
     drop(app);
-    t.is(
-        "Envoy reads",
-        envoy.rest(),
-        (vec![], Err(Errno::ECONNRESET)),
-    );
-    t.is("Envoy sends", sys::send(&envoy, b"x", 0), Err(Errno::EPIPE));
+    is_reset(t, "Envoy", &envoy);
     Ok(())
 }
 
 fn peer_aborts(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     envoy.socket().set_linger(Some(Duration::ZERO))?;
     drop(envoy);
     pause(50);
@@ -151,8 +134,7 @@ fn peer_aborts(t: &mut Scene) -> Result<()> {
 }
 
 fn reset_behind_data(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let sent = pattern::bytes(4, 1000);
     envoy.put(&sent)?;
     pause(50);

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use sockway_testkit::pattern;
 
-use super::closing::warm;
+use super::closing::{warm, warmed};
 use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, pause};
@@ -92,8 +92,7 @@ fn later(envoy: &End, bytes: &[u8]) -> sys::Got<()> {
 }
 
 fn restarted(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let got = thread::scope(|scope| -> Result<_> {
         let sender = scope.spawn(|| later(&envoy, b"data"));
         let got = signalled(true, || app.recv(&mut [0; 10], 0))?;
@@ -105,8 +104,7 @@ fn restarted(t: &mut Scene) -> Result<()> {
 }
 
 fn timed(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, _envoy) = warmed(t)?;
     app.socket()
         .set_read_timeout(Some(Duration::from_secs(3)))?;
     let got = signalled(true, || app.recv(&mut [0; 10], 0))?;
@@ -115,8 +113,7 @@ fn timed(t: &mut Scene) -> Result<()> {
 }
 
 fn part_interrupted(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     envoy.put(b"1234")?;
     let mut buffer = [0; 8];
     let got = signalled(false, || app.recv(&mut buffer, libc::MSG_WAITALL))?;

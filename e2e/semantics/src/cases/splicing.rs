@@ -14,7 +14,7 @@ use nix::sys::sendfile::sendfile64;
 use nix::unistd::pipe;
 use sockway_testkit::pattern;
 
-use super::closing::warm;
+use super::closing::warmed;
 use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, pause};
@@ -198,8 +198,7 @@ fn splice_end(t: &mut Scene) -> Result<()> {
 }
 
 pub(super) fn recv_then_splice(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     let sent = pattern::bytes(4, 50_000);
     envoy.put(&sent[..100])?;
     t.bytes("recv", &app.take(50)?, &sent[..50]);

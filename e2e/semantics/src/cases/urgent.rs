@@ -3,7 +3,7 @@
 use anyhow::Result;
 use nix::poll::PollFlags;
 
-use super::closing::warm;
+use super::closing::warmed;
 use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, pause};
@@ -68,22 +68,19 @@ fn send_urgent(t: &mut Scene, writer: &End) -> Result<()> {
 }
 
 fn urgent(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     send_urgent(t, &envoy)?;
     around(t, &app)
 }
 
 pub(super) fn urgent_sent(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     send_urgent(t, &app)?;
     around(t, &envoy)
 }
 
 fn urgent_inline(t: &mut Scene) -> Result<()> {
-    let (app, envoy) = t.connect()?;
-    warm(t, &app, &envoy)?;
+    let (app, envoy) = warmed(t)?;
     sys::set(&app, libc::SOL_SOCKET, libc::SO_OOBINLINE, 1)?;
     send_urgent(t, &envoy)?;
     t.bytes("up to the mark", &app.take_by(6, 6)?, b"before");
