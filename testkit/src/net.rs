@@ -50,6 +50,17 @@ pub fn listen(at: SocketAddr) -> Result<Socket> {
     Ok(socket)
 }
 
+/// Waits until one of the sockets has something to tell, or the time is over, or a signal comes.
+#[cfg(feature = "mesh")]
+pub(crate) fn told(poll: &mut mio::Poll, events: &mut mio::Events, time: Duration) -> Result<()> {
+    match poll.poll(events, Some(time)) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+            Err(error).context("epoll_wait")
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Sets a socket option whose value is an int.
 pub fn set_option(socket: &Socket, level: i32, option: i32, value: libc::c_int) -> io::Result<()> {
     let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(0);

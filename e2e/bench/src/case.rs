@@ -127,6 +127,20 @@ impl Tool {
 }
 
 impl Case {
+    /// As fast as it can, with nothing beside it and without mutual TLS.
+    pub(crate) const fn new(topic: Topic, tool: Tool, connections: u32, payload: u32) -> Self {
+        Self {
+            topic,
+            tool,
+            connections,
+            payload,
+            limit: 0,
+            idle: 0,
+            pods: 0,
+            secure: false,
+        }
+    }
+
     /// For a table.
     pub(crate) fn name(&self) -> String {
         let Self {

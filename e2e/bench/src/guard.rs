@@ -45,25 +45,12 @@ pub(crate) struct Options {
     fresh_millis: u64,
 }
 
-const fn case(topic: Topic, tool: Tool, connections: u32, payload: u32) -> Case {
-    Case {
-        topic,
-        tool,
-        connections,
-        payload,
-        limit: 0,
-        idle: 0,
-        pods: 0,
-        secure: false,
-    }
-}
-
 /// A ping-pong on one CPU.
-const HOP: Case = case(Topic::Hop, Tool::Pair, 1, 1024);
+const HOP: Case = Case::new(Topic::Hop, Tool::Pair, 1, 1024);
 /// A pool whose connections are all opened at once.
-const COLD: Case = case(Topic::Cold, Tool::PoolTcp, 16, 1024);
+const COLD: Case = Case::new(Topic::Cold, Tool::PoolTcp, 16, 1024);
 /// One stream.
-const STREAM: Case = case(Topic::Bulk, Tool::Bulk, 1, 256 << 10);
+const STREAM: Case = Case::new(Topic::Bulk, Tool::Bulk, 1, 256 << 10);
 /// Worker threads of each Envoy.
 const CONCURRENCY: u32 = 2;
 

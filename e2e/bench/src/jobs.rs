@@ -98,16 +98,7 @@ fn of(topic: Topic, full: bool) -> Vec<Job> {
         Bulk, Channel, Dial, Files, FortioGrpc, FortioHttp, FortioTcp, Held, Http1, Http2, Knock,
         Mirror, Pair, PoolHttp, PoolTcp, Reach,
     };
-    let case = |tool, connections, payload| Case {
-        topic,
-        tool,
-        connections,
-        payload,
-        limit: 0,
-        idle: 0,
-        pods: 0,
-        secure: false,
-    };
+    let case = |tool, connections, payload| Case::new(topic, tool, connections, payload);
     let secure = |case| Case {
         secure: true,
         ..case

@@ -129,10 +129,7 @@ fn late_del(stage: &Stage) -> Result<()> {
 /// DEL, after which nothing is registered.
 fn del(node: &Node, pod: &Attachment) -> Result<()> {
     node.del(&pod.netns)?;
-    ensure!(
-        registered(node, pod)? == 0,
-        "addresses are left after DEL"
-    );
+    ensure!(registered(node, pod)? == 0, "addresses are left after DEL");
     Ok(())
 }
 

@@ -74,8 +74,7 @@ impl DoctorArgs {
             return Ok(Exit::Done);
         }
         let report = Report::gather(&self.pins, &self.cgroup, &self.run_dir, self.backlog_limit);
-        self.output
-            .print(&report, || report.text(Paint::auto()))?;
+        self.output.print(&report, || report.text(Paint::auto()))?;
         Ok(report.exit())
     }
 }

@@ -13,6 +13,7 @@ use super::early::{First, Series, Watch};
 use super::options::{Client, Protocol};
 use super::report::Report;
 use crate::mesh::cpu;
+use crate::net::told;
 use crate::pattern::{Direction, Pattern};
 use crate::stop;
 
@@ -149,12 +150,7 @@ pub(crate) fn run(options: &Client) -> Result<Report> {
     let mut scanned = Instant::now();
     // A signal ends the measured time early.
     while Instant::now() < end && !stop::requested() && connections.iter().any(Option::is_some) {
-        match poll.poll(&mut events, Some(TICK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("epoll_wait");
-            }
-            _ => {}
-        }
+        told(&mut poll, &mut events, TICK)?;
         if begun.is_none() && Instant::now() >= settled {
             begun = Some((Instant::now(), used(options)?));
         }
@@ -240,12 +236,7 @@ fn warm_up(options: &Client, index: u64) -> Result<()> {
                 asker.answered
             );
         }
-        match poll.poll(&mut events, Some(TICK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("epoll_wait");
-            }
-            _ => {}
-        }
+        told(&mut poll, &mut events, TICK)?;
         if !events.is_empty() {
             asker
                 .pump(options.protocol, &mut buffer, |_| {})

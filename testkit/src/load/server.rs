@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::codec;
 use super::options::{Protocol, Server};
+use crate::net::told;
 use crate::{net, stop};
 
 const READ_SIZE: usize = 64 * 1024;
@@ -36,12 +37,7 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<()> {
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; READ_SIZE];
     while !stop::requested() {
-        match poll.poll(&mut events, Some(TICK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("epoll_wait");
-            }
-            _ => {}
-        }
+        told(&mut poll, &mut events, TICK)?;
         for event in &events {
             if event.token() == LISTENER {
                 while let Ok((mut stream, _)) = listener.accept() {

@@ -1,6 +1,5 @@
 //! The connecting side on non-blocking sockets.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +13,7 @@ use super::options::Client;
 use super::plan::Plan;
 use super::report::Report;
 use super::table::{Entry, Table};
+use crate::net::told;
 use crate::stop;
 
 /// How long a wait for events lasts at most.
@@ -63,12 +63,7 @@ pub(crate) fn run(client: &Client) -> Result<Report> {
             break;
         }
         stop::check()?;
-        match poll.poll(&mut events, Some(TICK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("epoll_wait");
-            }
-            _ => {}
-        }
+        told(&mut poll, &mut events, TICK)?;
         for event in &events {
             let writable = event.is_writable();
             open.drive(event.token(), writable, &poll, &mut report, &mut buffers);

@@ -6,6 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::options::{Client, Listen};
@@ -21,7 +23,7 @@ const PAUSE_EVERY: u64 = 100;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A listening socket.
-pub(crate) fn listen(listen: &Listen, nonblocking: bool) -> Result<TcpListener> {
+fn listen(listen: &Listen) -> Result<TcpListener> {
     let Listen {
         address,
         greet: _,
@@ -32,10 +34,35 @@ pub(crate) fn listen(listen: &Listen, nonblocking: bool) -> Result<TcpListener> 
         set_option(&socket, libc::IPPROTO_TCP, libc::TCP_DEFER_ACCEPT, DEFER)
             .context("setsockopt TCP_DEFER_ACCEPT")?;
     }
-    socket
-        .set_nonblocking(nonblocking)
-        .context("set O_NONBLOCK")?;
     Ok(socket.into())
+}
+
+/// All of them, each told of under its number.
+pub(crate) fn listen_all(all: &[Listen], poll: &Poll) -> Result<Vec<(TcpListener, Listen)>> {
+    let open = |(number, at): (usize, &Listen)| {
+        // Accepting must not block after a reset of what waited to be accepted; accepted sockets do
+        // not inherit this.
+        let listener = listen(at)?;
+        let fd = std::os::fd::AsRawFd::as_raw_fd(&listener);
+        poll.registry()
+            .register(&mut SourceFd(&fd), Token(number), Interest::READABLE)
+            .context("epoll_ctl")?;
+        Ok((listener, at.clone()))
+    };
+    all.iter().enumerate().map(open).collect()
+}
+
+/// The next connection of a listener, if one waits.
+pub(crate) fn accept(listener: &TcpListener) -> Result<Option<TcpStream>> {
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => return Ok(Some(stream)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            // Reset before it was accepted: nothing was promised on it yet.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => return Err(error).context("accept"),
+        }
+    }
 }
 
 /// The connection of number `index`: where to, and from which port.

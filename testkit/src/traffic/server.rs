@@ -1,18 +1,19 @@
 //! The accepting side on non-blocking sockets.
 
-use std::io;
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use fastrand::Rng;
-use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::net::TcpStream;
+use mio::{Events, Poll, Token};
 
 use super::dial;
 use super::end::{Buffers, End};
 use super::options::{Listen, Server};
 use super::report::Report;
 use super::table::{Entry, Table};
+use crate::net::told;
 use crate::stop;
 
 /// How long a wait for events lasts at most.
@@ -21,13 +22,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Serves until SIGTERM, then gives open connections as long as a stall to end.
 pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<Report> {
     let mut poll = Poll::new().context("epoll_create")?;
-    let mut listeners = Vec::new();
-    for (token, listen) in options.listen.iter().enumerate() {
-        let mut listener = TcpListener::from_std(dial::listen(listen, true)?);
-        poll.registry()
-            .register(&mut listener, Token(token), Interest::READABLE)?;
-        listeners.push((listener, listen.clone()));
-    }
+    let listeners = dial::listen_all(&options.listen, &poll)?;
     ready();
 
     let mut server = Running {
@@ -40,12 +35,7 @@ pub(crate) fn run(options: &Server, ready: impl FnOnce()) -> Result<Report> {
     let mut events = Events::with_capacity(1024);
     let mut stopping: Option<Instant> = None;
     loop {
-        match poll.poll(&mut events, Some(TICK)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("epoll_wait");
-            }
-            _ => {}
-        }
+        told(&mut poll, &mut events, TICK)?;
         for event in &events {
             match listeners.get(event.token().0) {
                 Some((listener, listen)) => server.accept(listener, listen, &poll)?,
@@ -74,24 +64,16 @@ struct Running {
 
 impl Running {
     fn accept(&mut self, listener: &TcpListener, listen: &Listen, poll: &Poll) -> Result<()> {
-        loop {
-            let stream = match listener.accept() {
-                Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // Reset before it was accepted: nothing was promised on it yet.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(error) => return Err(error).context("accept"),
-            };
+        while let Some(stream) = dial::accept(listener)? {
+            stream.set_nonblocking(true).context("set O_NONBLOCK")?;
             self.report.connections += 1;
             let said = listen.greet.then(|| self.rng.u64(1..));
-            let label = format!("at {}", listen.address);
-            let token = self.add(stream, End::server(said), label, poll)?;
+            let (end, label) = (End::server(said), format!("at {}", listen.address));
+            let entry = Entry::new(TcpStream::from_std(stream), end, label);
+            let token = self.table.add(entry, poll)?;
             self.serve(token, true, poll);
         }
-    }
-
-    fn add(&mut self, stream: TcpStream, end: End, label: String, poll: &Poll) -> Result<Token> {
-        self.table.add(Entry::new(stream, end, label), poll)
+        Ok(())
     }
 
     fn serve(&mut self, token: Token, writable: bool, poll: &Poll) {

@@ -1,6 +1,5 @@
 //! Client and server made of blocking sockets and threads.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -9,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use fastrand::Rng;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 
 use super::blocking::{Connection, Outcome, STACK};
 use super::dial;
 use super::options::{Client, Listen, Server};
 use super::plan::{Plan, Shapes};
 use super::report::Report;
+use crate::net::told;
 use crate::stop;
 
 /// How often waiting loops look around.
@@ -93,16 +92,7 @@ impl Crew {
 /// Accepts until SIGTERM, then gives open connections as long as a stall to end.
 pub(crate) fn serve(options: &Server, ready: impl FnOnce()) -> Result<Report> {
     let mut poll = Poll::new().context("epoll_create")?;
-    let mut listeners = Vec::new();
-    for (token, listen) in options.listen.iter().enumerate() {
-        // The listener itself must not block after a reset of what waited to
-        // be accepted; accepted sockets do not inherit this.
-        let listener = dial::listen(listen, true)?;
-        let fd = std::os::fd::AsRawFd::as_raw_fd(&listener);
-        poll.registry()
-            .register(&mut SourceFd(&fd), Token(token), Interest::READABLE)?;
-        listeners.push((listener, listen.clone()));
-    }
+    let listeners = dial::listen_all(&options.listen, &poll)?;
     ready();
 
     let crew = Crew::new("server", options.stall);
@@ -110,12 +100,7 @@ pub(crate) fn serve(options: &Server, ready: impl FnOnce()) -> Result<Report> {
     let mut events = Events::with_capacity(64);
     let mut rng = Rng::new();
     while !stop::requested() {
-        match poll.poll(&mut events, Some(TICK * 5)) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                return Err(error).context("epoll_wait");
-            }
-            _ => {}
-        }
+        told(&mut poll, &mut events, TICK * 5)?;
         for event in &events {
             if let Some((listener, listen)) = listeners.get(event.token().0) {
                 accept(listener, listen, &crew, &mut rng)?;
@@ -131,14 +116,7 @@ pub(crate) fn serve(options: &Server, ready: impl FnOnce()) -> Result<Report> {
 }
 
 fn accept(listener: &TcpListener, listen: &Listen, crew: &Arc<Crew>, rng: &mut Rng) -> Result<()> {
-    loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            // Reset before it was accepted: nothing was promised on it yet.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            Err(error) => return Err(error).context("accept"),
-        };
+    while let Some(stream) = dial::accept(listener)? {
         let said = listen.greet.then(|| rng.u64(1..));
         let (crew, address) = (Arc::clone(crew), listen.address);
         crew.report(|report| report.connections += 1);
@@ -148,6 +126,7 @@ fn accept(listener: &TcpListener, listen: &Listen, crew: &Arc<Crew>, rng: &mut R
             .spawn(part)
             .context("start a thread")?;
     }
+    Ok(())
 }
 
 fn served(crew: &Crew, stream: TcpStream, address: SocketAddr, said: Option<u64>) {

@@ -54,17 +54,23 @@ fn range(series: &[Series], of: impl Fn(&(f64, f64)) -> f64) -> (f64, f64) {
     })
 }
 
+fn builder<'a, 'b>(area: &'a Area<'b>, title: &str) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut builder = ChartBuilder::on(area);
+    builder
+        .caption(title, ("sans-serif", CAPTION))
+        .margin(12)
+        .margin_right(34)
+        .x_label_area_size(28)
+        .y_label_area_size(64);
+    builder
+}
+
 /// Over percentiles, both axes as people look at latency.
 pub(super) fn quantiles(area: &Area<'_>, title: &str, series: &[Series]) -> Result<()> {
     let (least, most) = range(series, |(_, y)| *y);
     #[expect(clippy::cast_precision_loss, reason = "a dozen points")]
     let end = (POINTS - 1) as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", CAPTION))
-        .margin(12)
-        .margin_right(34)
-        .x_label_area_size(28)
-        .y_label_area_size(64)
+    let mut chart = builder(area, title)
         .build_cartesian_2d(0.0..end, (least * 0.8..most * 1.3).log_scale())
         .map_err(wrong)?;
     chart
@@ -87,22 +93,14 @@ pub(super) fn quantiles(area: &Area<'_>, title: &str, series: &[Series]) -> Resu
         .label_style(("sans-serif", LABEL).into_font())
         .draw()
         .map_err(wrong)?;
-    for (name, colour, points) in series {
-        draw_line(&mut chart, name, *colour, points)?;
-    }
-    legend(&mut chart)
+    draw_lines(&mut chart, series)
 }
 
 /// Over a logarithmic axis, from 0.
 pub(super) fn over_log(area: &Area<'_>, title: &str, series: &[Series]) -> Result<()> {
     let (from, to) = range(series, |(x, _)| *x);
     let (_, most) = range(series, |(_, y)| *y);
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", CAPTION))
-        .margin(12)
-        .margin_right(34)
-        .x_label_area_size(28)
-        .y_label_area_size(64)
+    let mut chart = builder(area, title)
         .build_cartesian_2d((from * 0.9..to * 1.1).log_scale(), 0.0..most * 1.15)
         .map_err(wrong)?;
     chart
@@ -118,10 +116,7 @@ pub(super) fn over_log(area: &Area<'_>, title: &str, series: &[Series]) -> Resul
         .label_style(("sans-serif", LABEL).into_font())
         .draw()
         .map_err(wrong)?;
-    for (name, colour, points) in series {
-        draw_line(&mut chart, name, *colour, points)?;
-    }
-    legend(&mut chart)
+    draw_lines(&mut chart, series)
 }
 
 /// Over seconds, from 0.
@@ -133,12 +128,7 @@ pub(super) fn over_time(
 ) -> Result<()> {
     let (_, end) = range(series, |(x, _)| *x);
     let (_, most) = range(series, |(_, y)| *y);
-    let mut chart = ChartBuilder::on(area)
-        .caption(title, ("sans-serif", CAPTION))
-        .margin(12)
-        .margin_right(34)
-        .x_label_area_size(28)
-        .y_label_area_size(64)
+    let mut chart = builder(area, title)
         .build_cartesian_2d(0.0..end, 0.0..most * 1.25)
         .map_err(wrong)?;
     chart
@@ -148,44 +138,31 @@ pub(super) fn over_time(
         .label_style(("sans-serif", LABEL).into_font())
         .draw()
         .map_err(wrong)?;
-    for (name, colour, points) in series {
-        draw_line(&mut chart, name, *colour, points)?;
-    }
-    legend(&mut chart)
+    draw_lines(&mut chart, series)
 }
 
 type Chart<'a, 'b, X, Y> =
     plotters::chart::ChartContext<'a, SVGBackend<'b>, plotters::prelude::Cartesian2d<X, Y>>;
 
-fn draw_line<'b, X, Y>(
-    chart: &mut Chart<'_, 'b, X, Y>,
-    name: &str,
-    colour: RGBColor,
-    points: &[(f64, f64)],
-) -> Result<()>
+fn draw_lines<'a, 'b: 'a, X, Y>(chart: &mut Chart<'a, 'b, X, Y>, series: &[Series]) -> Result<()>
 where
     X: plotters::prelude::Ranged<ValueType = f64>,
     Y: plotters::prelude::Ranged<ValueType = f64>,
     SVGBackend<'b>: plotters::prelude::DrawingBackend,
 {
-    let line = LineSeries::new(points.iter().copied(), colour.stroke_width(2));
-    chart
-        .draw_series(line)
-        .map_err(wrong)?
-        .label(name)
-        .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
-    let dots = points
-        .iter()
-        .map(|point| Circle::new(*point, 3, colour.filled()));
-    chart.draw_series(dots).map_err(wrong)?;
-    Ok(())
-}
-
-fn legend<'a, 'b: 'a, X, Y>(chart: &mut Chart<'a, 'b, X, Y>) -> Result<()>
-where
-    X: plotters::prelude::Ranged<ValueType = f64>,
-    Y: plotters::prelude::Ranged<ValueType = f64>,
-{
+    for (name, colour, points) in series {
+        let style = colour.stroke_width(2);
+        let line = LineSeries::new(points.iter().copied(), style);
+        chart
+            .draw_series(line)
+            .map_err(wrong)?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        let dots = points
+            .iter()
+            .map(|point| Circle::new(*point, 3, colour.filled()));
+        chart.draw_series(dots).map_err(wrong)?;
+    }
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::UpperLeft)

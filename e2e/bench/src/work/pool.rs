@@ -57,9 +57,9 @@ pub(super) fn run(stage: &Stage, case: &Case, millis: u64) -> Result<Measured> {
         p99_us: report.p99_us,
         faults: report.faults,
         series: moments(&report.series.unwrap_or_default(), &readings),
-        first_us: report.first.map_or_else(Default::default, |first| {
-            [first.sent, first.received]
-        }),
+        first_us: report
+            .first
+            .map_or_else(Default::default, |first| [first.sent, first.received]),
         ..Measured::default()
     })
 }
