@@ -90,6 +90,26 @@ impl Case {
         }
     }
 
+    /// Only on IPv4.
+    pub(crate) const fn only_v4(self) -> Self {
+        Self {
+            families: &[Family::V4],
+            ..self
+        }
+    }
+
+    /// An application that was found fit changes its ways. Only non-blocking ones are ever found fit. None of
+    /// these cases takes long, and one hangs.
+    pub(crate) const fn changes(self) -> Self {
+        Self {
+            limit: Duration::from_secs(10),
+            ..self
+                .only(Kind::NONBLOCKING)
+                .may_be_left()
+                .for_the_first_time()
+        }
+    }
+
     /// Takes seconds: one warm-up run is enough.
     pub(crate) const fn slow(self) -> Self {
         Self {

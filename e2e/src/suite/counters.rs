@@ -14,24 +14,12 @@ const SIZE: u64 = 4096;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "counters/interfaces_see_nothing_of_accelerated_traffic",
-            run: interfaces,
-        },
-        Case {
-            name: "counters/every_message_is_counted",
-            run: messages,
-        },
-        Case {
-            name: "counters/nothing_stays_in_the_maps",
-            run: maps,
-        },
-        Case {
-            name: "counters/status_agrees_with_the_maps",
-            run: status,
-        },
-    ]
+    cases! {
+        "counters/interfaces_see_nothing_of_accelerated_traffic": interfaces;
+        "counters/every_message_is_counted": messages;
+        "counters/nothing_stays_in_the_maps": maps;
+        "counters/status_agrees_with_the_maps": status;
+    }
 }
 
 /// In a world of its own: in the shared one a case before may have shown an application that

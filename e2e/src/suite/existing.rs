@@ -35,32 +35,14 @@ const PLAIN: Duration = Duration::from_millis(500);
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "existing/come_in_under_load",
-            run: |stage| under_load(stage, "all", 0),
-        },
-        Case {
-            name: "existing/watched_first_in_scope_auto",
-            run: |stage| under_load(stage, "auto", 1),
-        },
-        Case {
-            name: "existing/no_byte_wrong_in_mid_stream",
-            run: in_mid_stream,
-        },
-        Case {
-            name: "existing/uninstall_with_them",
-            run: uninstall,
-        },
-        Case {
-            name: "existing/of_pods_that_are_registered_later",
-            run: registered_later,
-        },
-        Case {
-            name: "existing/left_alone_where_not_wanted",
-            run: not_wanted,
-        },
-    ]
+    cases! {
+        "existing/come_in_under_load": |stage| under_load(stage, "all", 0);
+        "existing/watched_first_in_scope_auto": |stage| under_load(stage, "auto", 1);
+        "existing/no_byte_wrong_in_mid_stream": in_mid_stream;
+        "existing/uninstall_with_them": uninstall;
+        "existing/of_pods_that_are_registered_later": registered_later;
+        "existing/left_alone_where_not_wanted": not_wanted;
+    }
 }
 
 /// How many ends are in the sockhash and redirected to.

@@ -11,16 +11,10 @@ const SIZES: [&str; 4] = ["0", "100", "16384", "300000"];
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "http/echo_v4",
-            run: |stage| echo(stage, 0),
-        },
-        Case {
-            name: "http/echo_v6",
-            run: |stage| echo(stage, 1),
-        },
-    ]
+    cases! {
+        "http/echo_v4": |stage| echo(stage, 0);
+        "http/echo_v6": |stage| echo(stage, 1);
+    }
 }
 
 fn echo(stage: &Stage, family: usize) -> Result<()> {

@@ -12,9 +12,6 @@ const MOST: f64 = 0.9;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    macro_rules! cases {
-        ($($name:literal: $run:expr;)+) => { vec![$(Case { name: $name, run: $run }),+] };
-    }
     cases! {
         "integrity/direct_v4_is_left_alone": |s| direct(s, 0);
         "integrity/direct_v6_is_left_alone": |s| direct(s, 1);

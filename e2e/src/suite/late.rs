@@ -27,16 +27,10 @@ const GOES: u32 = 3;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "late/a_cold_pool_is_redirected_from_the_third_second_on",
-            run: cold,
-        },
-        Case {
-            name: "late/keeper_killed_in_mid_stream",
-            run: killed,
-        },
-    ]
+    cases! {
+        "late/a_cold_pool_is_redirected_from_the_third_second_on": cold;
+        "late/keeper_killed_in_mid_stream": killed;
+    }
 }
 
 /// Bytes that the interfaces of both pods received, and bytes that were redirected.

@@ -27,28 +27,13 @@ pub(crate) fn nothing_is_left(node: &Node) -> Result<()> {
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "lifecycle/install_and_uninstall_leave_the_node_as_it_was",
-            run: round_trip,
-        },
-        Case {
-            name: "lifecycle/everything_works_twice",
-            run: twice,
-        },
-        Case {
-            name: "lifecycle/install_again_changes_nothing",
-            run: idempotent,
-        },
-        Case {
-            name: "lifecycle/status_before_and_after",
-            run: status,
-        },
-        Case {
-            name: "lifecycle/plain_after_detach",
-            run: detached,
-        },
-    ]
+    cases! {
+        "lifecycle/install_and_uninstall_leave_the_node_as_it_was": round_trip;
+        "lifecycle/everything_works_twice": twice;
+        "lifecycle/install_again_changes_nothing": idempotent;
+        "lifecycle/status_before_and_after": status;
+        "lifecycle/plain_after_detach": detached;
+    }
 }
 
 fn round_trip(stage: &Stage) -> Result<()> {

@@ -25,20 +25,11 @@ const MANY: u32 = 90_000;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "live/upgrades_in_mid_stream",
-            run: upgrades,
-        },
-        Case {
-            name: "live/detached_and_attached_in_mid_stream",
-            run: detached,
-        },
-        Case {
-            name: "live/uninstall_in_mid_stream",
-            run: uninstall,
-        },
-    ]
+    cases! {
+        "live/upgrades_in_mid_stream": upgrades;
+        "live/detached_and_attached_in_mid_stream": detached;
+        "live/uninstall_in_mid_stream": uninstall;
+    }
 }
 
 /// Traffic that lasts as long as what is done meanwhile.

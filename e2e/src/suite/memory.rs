@@ -46,28 +46,13 @@ const FILL: Duration = Duration::from_mins(2);
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "memory/readers_that_stop_large_sends",
-            run: |stage| stopped(stage, "65536"),
-        },
-        Case {
-            name: "memory/readers_that_stop_sends_of_1_kib",
-            run: |stage| stopped(stage, "1024"),
-        },
-        Case {
-            name: "memory/readers_that_stop_sends_of_256_bytes",
-            run: |stage| stopped(stage, "256"),
-        },
-        Case {
-            name: "memory/connections_that_idle",
-            run: idle,
-        },
-        Case {
-            name: "memory/slow_reader_gets_every_byte",
-            run: slow,
-        },
-    ]
+    cases! {
+        "memory/readers_that_stop_large_sends": |stage| stopped(stage, "65536");
+        "memory/readers_that_stop_sends_of_1_kib": |stage| stopped(stage, "1024");
+        "memory/readers_that_stop_sends_of_256_bytes": |stage| stopped(stage, "256");
+        "memory/connections_that_idle": idle;
+        "memory/slow_reader_gets_every_byte": slow;
+    }
 }
 
 /// Two pods without sidecars; this program, as Envoy's user, on Envoy's port.

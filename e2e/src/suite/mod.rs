@@ -1,5 +1,12 @@
 //! `sockway-e2e test`: end-to-end cases on real pods.
 
+/// A table of cases: `"topic/what_holds": function;`.
+macro_rules! cases {
+    ($($name:literal: $run:expr;)+) => {
+        vec![$($crate::suite::Case { name: $name, run: $run }),+]
+    };
+}
+
 mod check;
 mod counters;
 mod existing;

@@ -33,20 +33,11 @@ const SEVERAL: &[&str] = &["--connections", "100", "--duration", "20000"];
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "off/a_hundred_times_in_mid_stream",
-            run: a_hundred_times,
-        },
-        Case {
-            name: "off/uninstall_while_connections_live_on",
-            run: uninstall,
-        },
-        Case {
-            name: "off/who_is_off_leaves_the_sockhash_by_the_keeper",
-            run: by_the_keeper,
-        },
-    ]
+    cases! {
+        "off/a_hundred_times_in_mid_stream": a_hundred_times;
+        "off/uninstall_while_connections_live_on": uninstall;
+        "off/who_is_off_leaves_the_sockhash_by_the_keeper": by_the_keeper;
+    }
 }
 
 fn switch(world: &World, verb: &str) -> Result<Value> {

@@ -18,40 +18,16 @@ const USAGE: i32 = 2;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "refusals/no_bpf_file_system",
-            run: no_bpffs,
-        },
-        Case {
-            name: "refusals/not_a_cgroup2",
-            run: no_cgroup2,
-        },
-        Case {
-            name: "refusals/no_conflist",
-            run: no_conflist,
-        },
-        Case {
-            name: "refusals/conflist_is_not_json",
-            run: not_json,
-        },
-        Case {
-            name: "refusals/unknown_key_in_our_section",
-            run: unknown_key,
-        },
-        Case {
-            name: "refusals/wrong_value_in_our_section",
-            run: wrong_value,
-        },
-        Case {
-            name: "refusals/wrong_scope_on_the_command_line",
-            run: wrong_scope,
-        },
-        Case {
-            name: "refusals/not_root",
-            run: not_root,
-        },
-    ]
+    cases! {
+        "refusals/no_bpf_file_system": no_bpffs;
+        "refusals/not_a_cgroup2": no_cgroup2;
+        "refusals/no_conflist": no_conflist;
+        "refusals/conflist_is_not_json": not_json;
+        "refusals/unknown_key_in_our_section": unknown_key;
+        "refusals/wrong_value_in_our_section": wrong_value;
+        "refusals/wrong_scope_on_the_command_line": wrong_scope;
+        "refusals/not_root": not_root;
+    }
 }
 
 /// Runs install with one variable changed; whatever comes of it, nothing may have changed.

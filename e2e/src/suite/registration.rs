@@ -12,32 +12,14 @@ use super::{Case, Stage};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "registration/add_registers_and_del_takes_out",
-            run: add_del,
-        },
-        Case {
-            name: "registration/del_twice_and_without_a_namespace",
-            run: del_twice,
-        },
-        Case {
-            name: "registration/del_after_uninstall",
-            run: del_after_uninstall,
-        },
-        Case {
-            name: "registration/late_del_leaves_the_addresses_next_owner",
-            run: late_del,
-        },
-        Case {
-            name: "registration/pods_older_than_the_install",
-            run: older_pods,
-        },
-        Case {
-            name: "registration/check_holds",
-            run: check_verb,
-        },
-    ]
+    cases! {
+        "registration/add_registers_and_del_takes_out": add_del;
+        "registration/del_twice_and_without_a_namespace": del_twice;
+        "registration/del_after_uninstall": del_after_uninstall;
+        "registration/late_del_leaves_the_addresses_next_owner": late_del;
+        "registration/pods_older_than_the_install": older_pods;
+        "registration/check_holds": check_verb;
+    }
 }
 
 /// What is registered of a pod's addresses.

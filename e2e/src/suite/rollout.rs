@@ -15,16 +15,10 @@ const POOL: &[&str] = &["--connections", "16", "--duration", "4000"];
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "rollout/changed_settings_reach_pods_that_live",
-            run: changed,
-        },
-        Case {
-            name: "rollout/new_connections_only",
-            run: new_only,
-        },
-    ]
+    cases! {
+        "rollout/changed_settings_reach_pods_that_live": changed;
+        "rollout/new_connections_only": new_only;
+    }
 }
 
 /// What `sockway pods` says of every pod: its scope, and why.

@@ -10,20 +10,11 @@ const HOPS: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "scopes/off_touches_nothing",
-            run: |stage| scope(stage, "off", &[]),
-        },
-        Case {
-            name: "scopes/proxy_only_between_envoys",
-            run: |stage| scope(stage, "proxy", &[hop::INBOUND]),
-        },
-        Case {
-            name: "scopes/all_takes_every_hop",
-            run: |stage| scope(stage, "all", &HOPS),
-        },
-    ]
+    cases! {
+        "scopes/off_touches_nothing": |stage| scope(stage, "off", &[]);
+        "scopes/proxy_only_between_envoys": |stage| scope(stage, "proxy", &[hop::INBOUND]);
+        "scopes/all_takes_every_hop": |stage| scope(stage, "all", &HOPS);
+    }
 }
 
 /// Verified traffic of which these hops, and no others, are redirected.

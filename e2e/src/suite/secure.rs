@@ -30,9 +30,6 @@ const RECORD: &[u8] = &[0x17, 3, 3];
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    macro_rules! cases {
-        ($($name:literal: $run:expr;)+) => { vec![$(Case { name: $name, run: $run }),+] };
-    }
     cases! {
         "mtls/integrity_v4": |s| integrity(s, Path::ThroughBoth, 0, WHOLE);
         "mtls/integrity_v6": |s| integrity(s, Path::ThroughBoth, 1, WHOLE);

@@ -11,10 +11,9 @@ const CONNECTIONS: u32 = 30_000;
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case {
-        name: "soak/thirty_thousand_connections",
-        run,
-    }]
+    cases! {
+        "soak/thirty_thousand_connections": run;
+    }
 }
 
 fn run(stage: &Stage) -> Result<()> {

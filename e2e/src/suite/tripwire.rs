@@ -32,28 +32,13 @@ const SLOW: [&str; 2] = ["60000", "2000"];
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "tripwire/who_stands_still_goes_by_tcp_until_switched_on",
-            run: stands_still,
-        },
-        Case {
-            name: "tripwire/who_is_paused_is_left_alone",
-            run: paused,
-        },
-        Case {
-            name: "tripwire/who_is_slow_is_left_alone",
-            run: slow,
-        },
-        Case {
-            name: "tripwire/envoys_with_a_full_other_side_are_left_alone",
-            run: full,
-        },
-        Case {
-            name: "tripwire/traffic_trips_nothing",
-            run: traffic,
-        },
-    ]
+    cases! {
+        "tripwire/who_stands_still_goes_by_tcp_until_switched_on": stands_still;
+        "tripwire/who_is_paused_is_left_alone": paused;
+        "tripwire/who_is_slow_is_left_alone": slow;
+        "tripwire/envoys_with_a_full_other_side_are_left_alone": full;
+        "tripwire/traffic_trips_nothing": traffic;
+    }
 }
 
 fn pods(world: &World) -> Result<Vec<Value>> {

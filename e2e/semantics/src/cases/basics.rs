@@ -12,56 +12,19 @@ use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, Got};
 use crate::variant::Kind;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new("echo", "RFC 9293: a stream arrives as it was sent", echo).every_family(),
-    Case::new(
-        "echo 1 MiB",
-        "RFC 9293: also when both ends send at once",
-        large,
-    ),
-    Case::new(
-        "speaks first",
-        "RFC 9293: either end may send first",
-        speaks_first,
-    ),
-    Case::new(
-        "burst after connect",
-        "RFC 9293: also before accept(2)",
-        burst,
-    ),
-    Case::new(
-        "many sends, one read",
-        "recv(2): returns what is there, up to the buffer's size",
-        gather,
-    ),
-    Case::new(
-        "one send, many reads",
-        "recv(2): what does not fit the buffer stays for the next read",
-        one_byte_reads,
-    ),
-    Case::new(
-        "zero length",
-        "send(2), read(2): no bytes, no effect, no end of stream",
-        zero_length,
-    ),
-    Case::new(
-        "reader and writer",
-        "a socket may be read and written by two threads at once",
-        full_duplex,
-    ),
-    Case::new(
-        "two readers",
-        "two threads that read one socket share its bytes",
-        two_readers,
-    ),
-    Case::new(
-        "deferred accept",
-        "tcp(7) TCP_DEFER_ACCEPT: accept(2) with the first data",
-        deferred,
-    )
-    .only(Kind::SERVERS),
-    Case::new("idle", "RFC 9293: an idle connection stays", idle).slow(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "echo": "RFC 9293: a stream arrives as it was sent" => echo, every_family();
+    "echo 1 MiB": "RFC 9293: also when both ends send at once" => large;
+    "speaks first": "RFC 9293: either end may send first" => speaks_first;
+    "burst after connect": "RFC 9293: also before accept(2)" => burst;
+    "many sends, one read": "recv(2): returns what is there, up to the buffer's size" => gather;
+    "one send, many reads": "recv(2): what does not fit the buffer stays for the next read" => one_byte_reads;
+    "zero length": "send(2), read(2): no bytes, no effect, no end of stream" => zero_length;
+    "reader and writer": "a socket may be read and written by two threads at once" => full_duplex;
+    "two readers": "two threads that read one socket share its bytes" => two_readers;
+    "deferred accept": "tcp(7) TCP_DEFER_ACCEPT: accept(2) with the first data" => deferred, only(Kind::SERVERS);
+    "idle": "RFC 9293: an idle connection stays" => idle, slow();
+};
 
 fn echo(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;

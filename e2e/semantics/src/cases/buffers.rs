@@ -14,61 +14,18 @@ use crate::scene::{Scene, Setup, pause};
 use crate::sys;
 use crate::variant::Kind;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "a reader that does not read",
-        "RFC 9293 3.8.6: the receive window stops the sender",
-        unread_app,
-    ),
-    Case::new(
-        "a peer that does not read",
-        "RFC 9293 3.8.6: the application's sends stop being taken",
-        unread_envoy,
-    ),
-    Case::new(
-        "single bytes not read",
-        "RFC 9293 3.8.6: also many small sends stop",
-        unread_bytes,
-    ),
-    Case::new(
-        "SO_SNDTIMEO",
-        "socket(7): a send that waited so long gives up",
-        send_timeout,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "full, then drained",
-        "send(2): a waiting send goes on when the peer reads",
-        drained,
-    ),
-    Case::new(
-        "EAGAIN when full",
-        "send(2): EAGAIN or a part, then poll says when there is room",
-        full,
-    ),
-    Case::new(
-        "slow reader",
-        "RFC 9293: a slow reader gets every byte",
-        slow_reader,
-    ),
-    Case::new(
-        "slow peer",
-        "RFC 9293: a slow peer gets every byte",
-        slow_peer,
-    ),
-    Case::new(
-        "small SO_RCVBUF",
-        "socket(7): bounds what waits at the reader",
-        small_receive,
-    )
-    .may_be_left(),
-    Case::new(
-        "small SO_SNDBUF",
-        "socket(7): bounds what a send takes ahead of the peer",
-        small_send,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "a reader that does not read": "RFC 9293 3.8.6: the receive window stops the sender" => unread_app;
+    "a peer that does not read": "RFC 9293 3.8.6: the application's sends stop being taken" => unread_envoy;
+    "single bytes not read": "RFC 9293 3.8.6: also many small sends stop" => unread_bytes;
+    "SO_SNDTIMEO": "socket(7): a send that waited so long gives up" => send_timeout, only(Kind::BLOCKING);
+    "full, then drained": "send(2): a waiting send goes on when the peer reads" => drained;
+    "EAGAIN when full": "send(2): EAGAIN or a part, then poll says when there is room" => full;
+    "slow reader": "RFC 9293: a slow reader gets every byte" => slow_reader;
+    "slow peer": "RFC 9293: a slow peer gets every byte" => slow_peer;
+    "small SO_RCVBUF": "socket(7): bounds what waits at the reader" => small_receive, may_be_left();
+    "small SO_SNDBUF": "socket(7): bounds what a send takes ahead of the peer" => small_send, may_be_left();
+};
 
 /// More than any buffer takes.
 const TOO_MUCH: usize = 256 << 20;

@@ -14,65 +14,21 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "half-close, then read",
-        "shutdown(2): after SHUT_WR the other direction goes on",
-        half_close_read,
-    )
-    .every_family(),
-    Case::new(
-        "half-close of the peer",
-        "shutdown(2): after the peer's end of stream writing goes on",
-        half_close_write,
-    ),
-    Case::new(
-        "half-close while waiting",
-        "recv(2): a waiting read returns what comes after SHUT_WR",
-        half_close_waiting,
-    ),
-    Case::new(
-        "end after data",
-        "close(2): everything sent before arrives, then the end",
-        end_after_data,
-    ),
-    Case::new(
-        "end again",
-        "recv(2): 0 at the end of the stream, every time",
-        end_again,
-    ),
-    Case::new(
-        "end wakes the reader",
-        "recv(2): a waiting read returns 0 when the peer closes",
-        end_wakes,
-    ),
-    Case::new(
-        "shutdown in every order",
-        "shutdown(2): both halves, either first",
-        orders,
-    ),
-    Case::new(
-        "SHUT_RD",
-        "shutdown(2): reads return what is there, then 0",
-        shut_read,
-    ),
-    Case::new(
-        "SHUT_RDWR wakes the reader",
-        "shutdown(2): a read waiting in another thread returns 0",
-        shut_both_wakes,
-    ),
-    Case::new("send after SHUT_WR", "send(2): EPIPE", send_after_shutdown),
-    Case::new(
-        "SO_LINGER 2",
-        "socket(7): close returns once all is acknowledged, and all arrives",
-        lingers,
-    ),
-    Case::new(
-        "close and echo again",
-        "a closed connection leaves nothing to the next",
-        reconnect,
-    ),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "half-close, then read": "shutdown(2): after SHUT_WR the other direction goes on"
+        => half_close_read, every_family();
+    "half-close of the peer": "shutdown(2): after the peer's end of stream writing goes on" => half_close_write;
+    "half-close while waiting": "recv(2): a waiting read returns what comes after SHUT_WR" => half_close_waiting;
+    "end after data": "close(2): everything sent before arrives, then the end" => end_after_data;
+    "end again": "recv(2): 0 at the end of the stream, every time" => end_again;
+    "end wakes the reader": "recv(2): a waiting read returns 0 when the peer closes" => end_wakes;
+    "shutdown in every order": "shutdown(2): both halves, either first" => orders;
+    "SHUT_RD": "shutdown(2): reads return what is there, then 0" => shut_read;
+    "SHUT_RDWR wakes the reader": "shutdown(2): a read waiting in another thread returns 0" => shut_both_wakes;
+    "send after SHUT_WR": "send(2): EPIPE" => send_after_shutdown;
+    "SO_LINGER 2": "socket(7): close returns once all is acknowledged, and all arrives" => lingers;
+    "close and echo again": "a closed connection leaves nothing to the next" => reconnect;
+};
 
 /// A connection that is in use; the application's end first.
 pub(super) fn warmed(t: &mut Scene) -> Result<(End, End)> {

@@ -15,66 +15,24 @@ use crate::scene::{Scene, Unavailable, pause};
 use crate::sys;
 use crate::variant::Family;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "SOCK_DESTROY",
-        "linux/sock_diag.h: ECONNABORTED, once",
-        |t| destroyed(t, false, false),
-    ),
-    Case::new(
-        "SOCK_DESTROY with bytes waiting",
-        "linux/sock_diag.h: ECONNABORTED, once, with what came before",
-        |t| destroyed(t, true, false),
-    ),
-    Case::new(
-        "SOCK_DESTROY of the peer",
-        "linux/sock_diag.h: the peer sees a reset, once",
-        |t| destroyed(t, false, true),
-    ),
-    Case::new(
-        "SOCK_DESTROY of the peer with bytes waiting",
-        "linux/sock_diag.h: the peer sees a reset behind what came before, once",
-        |t| destroyed(t, true, true),
-    ),
-    Case::new(
-        "reset once",
-        "recv(2): ECONNRESET behind what came before, then the end",
-        |t| reset(t, true),
-    ),
-    Case::new(
-        "reset once, nothing waiting",
-        "recv(2): ECONNRESET, then the end",
-        |t| reset(t, false),
-    ),
-    icmp(Case::new(
-        "ICMP unreachable",
-        "RFC 1122 4.2.3.9: a soft error does not end an established connection",
-        |t| soft(t, false, false, SOON),
-    )),
-    icmp(Case::new(
-        "ICMP unreachable with IP_RECVERR",
-        "ip(7): told at once, once; the connection goes on",
-        |t| soft(t, true, false, SOON),
-    )),
-    icmp(Case::new(
-        "ICMP unreachable with IP_RECVERR, looked at late",
-        "ip(7): told until it is taken; the connection goes on",
-        |t| soft(t, true, false, LATE),
-    )),
-    icmp(Case::new(
-        "ICMP unreachable with IP_RECVERR and bytes waiting",
-        "ip(7): told once; nothing is lost",
-        |t| soft(t, true, true, SOON),
-    )),
-];
-
-/// ICMP of IPv4 only.
-const fn icmp(case: Case) -> Case {
-    Case {
-        families: &[Family::V4],
-        ..case.may_be_left()
-    }
-}
+pub(super) const CASES: &[Case] = cases! {
+    "SOCK_DESTROY": "linux/sock_diag.h: ECONNABORTED, once" => |t| destroyed(t, false, false);
+    "SOCK_DESTROY with bytes waiting": "linux/sock_diag.h: ECONNABORTED, once, with what came before"
+        => |t| destroyed(t, true, false);
+    "SOCK_DESTROY of the peer": "linux/sock_diag.h: the peer sees a reset, once" => |t| destroyed(t, false, true);
+    "SOCK_DESTROY of the peer with bytes waiting": "linux/sock_diag.h: the peer sees a reset behind what came before, once"
+        => |t| destroyed(t, true, true);
+    "reset once": "recv(2): ECONNRESET behind what came before, then the end" => |t| reset(t, true);
+    "reset once, nothing waiting": "recv(2): ECONNRESET, then the end" => |t| reset(t, false);
+    "ICMP unreachable": "RFC 1122 4.2.3.9: a soft error does not end an established connection"
+        => |t| soft(t, false, false, SOON), only_v4(), may_be_left();
+    "ICMP unreachable with IP_RECVERR": "ip(7): told at once, once; the connection goes on"
+        => |t| soft(t, true, false, SOON), only_v4(), may_be_left();
+    "ICMP unreachable with IP_RECVERR, looked at late": "ip(7): told until it is taken; the connection goes on"
+        => |t| soft(t, true, false, LATE), only_v4(), may_be_left();
+    "ICMP unreachable with IP_RECVERR and bytes waiting": "ip(7): told once; nothing is lost"
+        => |t| soft(t, true, true, SOON), only_v4(), may_be_left();
+};
 
 fn addresses(end: &End) -> Result<[SocketAddr; 2]> {
     let local = end.socket().local_addr()?.as_socket();

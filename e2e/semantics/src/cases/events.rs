@@ -14,51 +14,18 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "epoll level",
-        "epoll(7): an event as long as bytes wait",
-        epoll_level,
-    ),
-    Case::new(
-        "epoll edge",
-        "epoll(7) EPOLLET: one event for each arrival",
-        epoll_edge,
-    )
+pub(super) const CASES: &[Case] = cases! {
+    "epoll level": "epoll(7): an event as long as bytes wait" => epoll_level;
     // It does not read until EAGAIN.
-    .may_be_left(),
-    Case::new(
-        "epoll edge, short reads",
-        "epoll(7) EPOLLET: a read of less than was asked for is the end of what is there",
-        epoll_short,
-    )
-    .may_be_left(),
-    Case::new(
-        "epoll edge drained",
-        "epoll(7) EPOLLET: reading to EAGAIN never loses the next event",
-        epoll_drain,
-    ),
-    Case::new(
-        "EPOLLONESHOT",
-        "epoll_ctl(2): one event, then none until armed again",
-        epoll_oneshot,
-    ),
-    Case::new(
-        "EPOLLEXCLUSIVE",
-        "epoll_ctl(2): at least one of two waiting sets wakes",
-        epoll_exclusive,
-    ),
-    Case::new(
-        "EPOLLRDHUP",
-        "epoll_ctl(2): the other end has shut down its writing half",
-        epoll_rdhup,
-    ),
-    Case::new(
-        "epoll writable",
-        "epoll(7) EPOLLET: an event when a full socket has room again",
-        epoll_out,
-    ),
-];
+    "epoll edge": "epoll(7) EPOLLET: one event for each arrival" => epoll_edge, may_be_left();
+    "epoll edge, short reads": "epoll(7) EPOLLET: a read of less than was asked for is the end of what is there"
+        => epoll_short, may_be_left();
+    "epoll edge drained": "epoll(7) EPOLLET: reading to EAGAIN never loses the next event" => epoll_drain;
+    "EPOLLONESHOT": "epoll_ctl(2): one event, then none until armed again" => epoll_oneshot;
+    "EPOLLEXCLUSIVE": "epoll_ctl(2): at least one of two waiting sets wakes" => epoll_exclusive;
+    "EPOLLRDHUP": "epoll_ctl(2): the other end has shut down its writing half" => epoll_rdhup;
+    "epoll writable": "epoll(7) EPOLLET: an event when a full socket has room again" => epoll_out;
+};
 
 /// One set with one socket.
 struct Set(Epoll);

@@ -11,43 +11,15 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "fork, both read",
-        "fork(2): both processes share the stream",
-        fork_reads,
-    ),
-    Case::new(
-        "fork, both write",
-        "fork(2): whole sends of both arrive",
-        fork_writes,
-    ),
-    Case::new(
-        "fork, the parent closes",
-        "close(2): the connection ends with the last descriptor",
-        fork_closes,
-    ),
-    Case::new(
-        "SCM_RIGHTS",
-        "unix(7): another process goes on where the first stopped",
-        passed,
-    ),
-    Case::new(
-        "dup",
-        "dup(2): all descriptors are the same socket",
-        duplicated,
-    ),
-    Case::new(
-        "killed in mid-stream",
-        "exit(3): the kernel closes; what was sent arrives, then the end",
-        killed,
-    ),
-    Case::new(
-        "killed with unread data",
-        "RFC 1122 4.2.2.13: the kernel closes, the peer sees a reset",
-        killed_unread,
-    ),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "fork, both read": "fork(2): both processes share the stream" => fork_reads;
+    "fork, both write": "fork(2): whole sends of both arrive" => fork_writes;
+    "fork, the parent closes": "close(2): the connection ends with the last descriptor" => fork_closes;
+    "SCM_RIGHTS": "unix(7): another process goes on where the first stopped" => passed;
+    "dup": "dup(2): all descriptors are the same socket" => duplicated;
+    "killed in mid-stream": "exit(3): the kernel closes; what was sent arrives, then the end" => killed;
+    "killed with unread data": "RFC 1122 4.2.2.13: the kernel closes, the peer sees a reset" => killed_unread;
+};
 
 /// The next `count` bytes of a pattern, read by another process that shares `app`.
 fn child_takes(app: &End, want: &[u8]) -> Got<sys::Forked> {

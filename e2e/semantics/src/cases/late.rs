@@ -21,69 +21,23 @@ use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, Got};
 use crate::variant::{Kind, Style};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "SO_RCVLOWAT late",
-        "socket(7): poll waits for so many bytes from then on",
-        low_water,
-    )
-    .may_be_left(),
-    Case::new(
-        "SO_PEEK_OFF late",
-        "socket(7): each peek goes on behind the last, where TCP has it",
-        peek_offset,
-    )
-    .may_be_left(),
-    Case::new(
-        "SO_TIMESTAMPNS late",
-        "socket(7): recvmsg tells when the bytes came",
-        timestamps,
-    )
-    .may_be_left(),
-    Case::new(
-        "SO_ZEROCOPY late",
-        "kernel networking/msg_zerocopy: every send is completed on the error queue",
-        zero_copy,
-    )
-    .may_be_left(),
-    Case::new(
-        "SO_ZEROCOPY late at the peer",
-        "kernel networking/msg_zerocopy: every send is completed on the error queue",
-        zero_copy_peer,
-    )
-    .may_be_left(),
-    Case::new(
-        "FIONREAD late",
-        "tcp(7) SIOCINQ: how many bytes wait to be read",
-        unread,
-    )
-    .may_be_left(),
-    Case::new(
-        "sendfile late",
-        "sendfile(2): a file's bytes arrive behind what was sent before",
-        send_file,
-    ),
-    Case::new(
-        "busy reader",
-        "recv(2): a thread that never waits gets every byte in order",
-        busy,
-    )
-    .only(Kind::NONBLOCKING),
-    Case::new(
-        "epoll edge, short reads, slowly",
-        "epoll(7) EPOLLET: a reader that stops short gets a large upload whole",
-        short_and_slow,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left(),
-    Case::new(
-        "exec with the listener",
-        "execve(2): another program goes on to accept, and may block",
-        inherited,
-    )
-    .only(Kind::SERVERS)
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "SO_RCVLOWAT late": "socket(7): poll waits for so many bytes from then on" => low_water, may_be_left();
+    "SO_PEEK_OFF late": "socket(7): each peek goes on behind the last, where TCP has it"
+        => peek_offset, may_be_left();
+    "SO_TIMESTAMPNS late": "socket(7): recvmsg tells when the bytes came" => timestamps, may_be_left();
+    "SO_ZEROCOPY late": "kernel networking/msg_zerocopy: every send is completed on the error queue"
+        => zero_copy, may_be_left();
+    "SO_ZEROCOPY late at the peer": "kernel networking/msg_zerocopy: every send is completed on the error queue"
+        => zero_copy_peer, may_be_left();
+    "FIONREAD late": "tcp(7) SIOCINQ: how many bytes wait to be read" => unread, may_be_left();
+    "sendfile late": "sendfile(2): a file's bytes arrive behind what was sent before" => send_file;
+    "busy reader": "recv(2): a thread that never waits gets every byte in order" => busy, only(Kind::NONBLOCKING);
+    "epoll edge, short reads, slowly": "epoll(7) EPOLLET: a reader that stops short gets a large upload whole"
+        => short_and_slow, only(Kind::NONBLOCKING), may_be_left();
+    "exec with the listener": "execve(2): another program goes on to accept, and may block"
+        => inherited, only(Kind::SERVERS), may_be_left();
+};
 
 fn low_water(t: &mut Scene) -> Result<()> {
     let (app, envoy) = warmed(t)?;

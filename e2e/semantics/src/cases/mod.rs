@@ -1,5 +1,12 @@
 //! The cases, by topic.
 
+/// A table of cases: `"name": "promise" => function;`, with what is special about one behind its function.
+macro_rules! cases {
+    ($($name:literal: $promise:literal => $run:expr $(, $special:ident($($value:expr),*))*;)+) => {
+        &[$(Case::new($name, $promise, $run)$(.$special($($value),*))*),+]
+    };
+}
+
 mod basics;
 mod buffers;
 mod changing;

@@ -11,27 +11,12 @@ use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 use crate::variant::{Kind, Style};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "O_NONBLOCK after a read",
-        "fcntl(2): reads stop waiting from then on",
-        nonblocking_late,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "O_NONBLOCK cleared",
-        "fcntl(2): reads wait from then on",
-        blocking_late,
-    )
-    .only(Kind::NONBLOCKING)
-    .may_be_left(),
-    Case::new(
-        "a child that blocks",
-        "fork(2), dup2(2): a child reads its standard input",
-        child_blocks,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "O_NONBLOCK after a read": "fcntl(2): reads stop waiting from then on" => nonblocking_late, only(Kind::BLOCKING);
+    "O_NONBLOCK cleared": "fcntl(2): reads wait from then on"
+        => blocking_late, only(Kind::NONBLOCKING), may_be_left();
+    "a child that blocks": "fork(2), dup2(2): a child reads its standard input" => child_blocks, may_be_left();
+};
 
 fn nonblocking_late(t: &mut Scene) -> Result<()> {
     let (mut app, envoy) = warmed(t)?;

@@ -15,26 +15,11 @@ use crate::place::sysctl;
 use crate::scene::{Scene, Setup, Unavailable};
 use crate::sys::{self, errno};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "SYN cookies",
-        "tcp(7) tcp_syncookies: connections are as others",
-        cookies,
-    )
-    .may_be_left(),
-    Case::new(
-        "TCP fast open",
-        "tcp(7) TCP_FASTOPEN: bytes that came with the SYN come first",
-        fast_open,
-    )
-    .may_be_left(),
-    Case::new(
-        "MPTCP",
-        "mptcp(7): the application's socket talks to a TCP peer",
-        multipath,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "SYN cookies": "tcp(7) tcp_syncookies: connections are as others" => cookies, may_be_left();
+    "TCP fast open": "tcp(7) TCP_FASTOPEN: bytes that came with the SYN come first" => fast_open, may_be_left();
+    "MPTCP": "mptcp(7): the application's socket talks to a TCP peer" => multipath, may_be_left();
+};
 
 fn cookies(t: &mut Scene) -> Result<()> {
     sysctl("ipv4/tcp_syncookies", "2")?;

@@ -9,48 +9,16 @@ use crate::scene::{Scene, Setup, Unavailable, pause};
 use crate::sys;
 use crate::variant::{Kind, Role};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "addresses",
-        "getsockname(2), getpeername(2): the two ends agree",
-        addresses,
-    )
-    .every_family(),
-    Case::new(
-        "TCP_INFO",
-        "tcp(7): state, options and queues of the connection",
-        info,
-    ),
-    Case::new(
-        "TCP_INFO bytes",
-        "tcp(7): bytes sent and received are counted",
-        info_bytes,
-    )
-    .may_be_left(),
-    Case::new(
-        "options read back",
-        "getsockopt(2): what setsockopt(2) set",
-        read_back,
-    ),
-    Case::new("TCP_QUICKACK", "tcp(7): can be set; bytes go on", quick_ack),
-    Case::new(
-        "TCP_CONGESTION",
-        "tcp(7): can be changed in mid-stream; bytes go on",
-        congestion,
-    ),
-    Case::new(
-        "listener's options",
-        "socket(7): accepted sockets inherit them",
-        inherited,
-    )
-    .only(Kind::SERVERS),
-    Case::new(
-        "kTLS",
-        "kernel networking/tls: after the set-up records, not bytes, are sent",
-        tls,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "addresses": "getsockname(2), getpeername(2): the two ends agree" => addresses, every_family();
+    "TCP_INFO": "tcp(7): state, options and queues of the connection" => info;
+    "TCP_INFO bytes": "tcp(7): bytes sent and received are counted" => info_bytes, may_be_left();
+    "options read back": "getsockopt(2): what setsockopt(2) set" => read_back;
+    "TCP_QUICKACK": "tcp(7): can be set; bytes go on" => quick_ack;
+    "TCP_CONGESTION": "tcp(7): can be changed in mid-stream; bytes go on" => congestion;
+    "listener's options": "socket(7): accepted sockets inherit them" => inherited, only(Kind::SERVERS);
+    "kTLS": "kernel networking/tls: after the set-up records, not bytes, are sent" => tls, may_be_left();
+};
 
 fn addresses(t: &mut Scene) -> Result<()> {
     let (app, envoy) = warmed(t)?;

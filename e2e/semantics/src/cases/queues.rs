@@ -9,31 +9,12 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "SO_PEEK_OFF",
-        "socket(7): each peek goes on behind the last, where TCP has it",
-        peek_offset,
-    )
-    .may_be_left(),
-    Case::new(
-        "FIONREAD",
-        "tcp(7) SIOCINQ: how many bytes wait to be read",
-        unread,
-    )
-    .may_be_left(),
-    Case::new(
-        "SIOCOUTQ",
-        "tcp(7): nothing waits to be sent once all is acknowledged",
-        unsent,
-    ),
-    Case::new(
-        "TCP_INQ",
-        "linux/tcp.h: recvmsg tells how many bytes are left",
-        inquire,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "SO_PEEK_OFF": "socket(7): each peek goes on behind the last, where TCP has it" => peek_offset, may_be_left();
+    "FIONREAD": "tcp(7) SIOCINQ: how many bytes wait to be read" => unread, may_be_left();
+    "SIOCOUTQ": "tcp(7): nothing waits to be sent once all is acknowledged" => unsent;
+    "TCP_INQ": "linux/tcp.h: recvmsg tells how many bytes are left" => inquire, may_be_left();
+};
 
 fn peek_offset(t: &mut Scene) -> Result<()> {
     let ends = t.connect()?;

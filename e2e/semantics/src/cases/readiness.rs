@@ -17,29 +17,13 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "poll",
-        "poll(2): readable while bytes wait, writable while there is room",
-        poll_level,
-    ),
-    Case::new(
-        "poll wakes",
-        "poll(2): returns when bytes come, or after the time",
-        poll_wakes,
-    ),
-    Case::new("select", "select(2): as poll", select_level),
-    Case::new(
-        "POLLHUP",
-        "poll(2): both directions are shut down",
-        poll_hup,
-    ),
-    Case::new(
-        "POLLERR",
-        "poll(2): the connection was reset; SO_ERROR says how, once",
-        poll_error,
-    ),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "poll": "poll(2): readable while bytes wait, writable while there is room" => poll_level;
+    "poll wakes": "poll(2): returns when bytes come, or after the time" => poll_wakes;
+    "select": "select(2): as poll" => select_level;
+    "POLLHUP": "poll(2): both directions are shut down" => poll_hup;
+    "POLLERR": "poll(2): the connection was reset; SO_ERROR says how, once" => poll_error;
+};
 
 const BOTH: PollFlags = PollFlags::POLLIN.union(PollFlags::POLLOUT);
 

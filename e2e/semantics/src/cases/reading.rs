@@ -13,55 +13,17 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "MSG_PEEK",
-        "recv(2): shows bytes and leaves them to be read",
-        peek,
-    ),
-    Case::new(
-        "MSG_PEEK more",
-        "recv(2): shows later bytes too, once they are there",
-        peek_more,
-    ),
-    Case::new(
-        "MSG_WAITALL",
-        "recv(2): waits for the full request, unless the socket is non-blocking",
-        waitall,
-    ),
-    Case::new(
-        "MSG_WAITALL and end",
-        "recv(2): less at the stream's end",
-        waitall_end,
-    ),
-    Case::new(
-        "MSG_DONTWAIT",
-        "recv(2): EAGAIN instead of waiting, for this call only",
-        dontwait,
-    ),
-    Case::new(
-        "MSG_TRUNC",
-        "tcp(7): throws bytes away instead of copying them",
-        trunc,
-    )
-    .shown_first(),
-    Case::new(
-        "SO_RCVTIMEO",
-        "socket(7): EAGAIN after the time, not before",
-        receive_timeout,
-    ),
-    Case::new(
-        "SO_RCVTIMEO and data",
-        "socket(7): data within the time is returned",
-        receive_timeout_data,
-    ),
-    Case::new(
-        "SO_RCVLOWAT",
-        "socket(7): poll and blocking reads wait for so many bytes",
-        low_water,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "MSG_PEEK": "recv(2): shows bytes and leaves them to be read" => peek;
+    "MSG_PEEK more": "recv(2): shows later bytes too, once they are there" => peek_more;
+    "MSG_WAITALL": "recv(2): waits for the full request, unless the socket is non-blocking" => waitall;
+    "MSG_WAITALL and end": "recv(2): less at the stream's end" => waitall_end;
+    "MSG_DONTWAIT": "recv(2): EAGAIN instead of waiting, for this call only" => dontwait;
+    "MSG_TRUNC": "tcp(7): throws bytes away instead of copying them" => trunc, shown_first();
+    "SO_RCVTIMEO": "socket(7): EAGAIN after the time, not before" => receive_timeout;
+    "SO_RCVTIMEO and data": "socket(7): data within the time is returned" => receive_timeout_data;
+    "SO_RCVLOWAT": "socket(7): poll and blocking reads wait for so many bytes" => low_water, may_be_left();
+};
 
 fn peek(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;

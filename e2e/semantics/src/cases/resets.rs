@@ -12,49 +12,16 @@ use crate::end::End;
 use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "reset wakes the reader",
-        "recv(2): a waiting read returns ECONNRESET when the peer aborts",
-        reset_wakes,
-    ),
-    Case::new(
-        "send after the peer closed",
-        "RFC 9293: reset, then EPIPE",
-        send_after_close,
-    ),
-    Case::new(
-        "unread data at close",
-        "RFC 1122 4.2.2.13: closing with unread data resets",
-        unread_at_close,
-    ),
-    Case::new(
-        "unread data at Envoy's close",
-        "RFC 1122 4.2.2.13: the application sees ECONNRESET",
-        unread_at_peer_close,
-    ),
-    Case::new(
-        "SO_LINGER 0",
-        "socket(7): close resets, the peer sees ECONNRESET",
-        abort,
-    ),
-    Case::new(
-        "SO_LINGER 0 of the peer",
-        "send(2), recv(2): ECONNRESET, then EPIPE",
-        peer_aborts,
-    ),
-    Case::new(
-        "reset behind data",
-        "RFC 9293: data that arrived is read before the reset",
-        reset_behind_data,
-    ),
-    Case::new(
-        "listener closed",
-        "listen(2): connections not accepted are reset",
-        listener_closed,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "reset wakes the reader": "recv(2): a waiting read returns ECONNRESET when the peer aborts" => reset_wakes;
+    "send after the peer closed": "RFC 9293: reset, then EPIPE" => send_after_close;
+    "unread data at close": "RFC 1122 4.2.2.13: closing with unread data resets" => unread_at_close;
+    "unread data at Envoy's close": "RFC 1122 4.2.2.13: the application sees ECONNRESET" => unread_at_peer_close;
+    "SO_LINGER 0": "socket(7): close resets, the peer sees ECONNRESET" => abort;
+    "SO_LINGER 0 of the peer": "send(2), recv(2): ECONNRESET, then EPIPE" => peer_aborts;
+    "reset behind data": "RFC 9293: data that arrived is read before the reset" => reset_behind_data;
+    "listener closed": "listen(2): connections not accepted are reset" => listener_closed, may_be_left();
+};
 
 fn reset_wakes(t: &mut Scene) -> Result<()> {
     let (app, envoy) = warmed(t)?;

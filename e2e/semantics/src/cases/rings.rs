@@ -13,44 +13,14 @@ use crate::scene::{Scene, Unavailable, pause};
 use crate::sys::{self, Got, Ring};
 use crate::variant::Style;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "io_uring recv",
-        "io_uring_enter(2) IORING_OP_RECV: as recv(2)",
-        receive,
-    )
-    .may_be_left(),
-    Case::new(
-        "io_uring recv waits",
-        "io_uring_enter(2): completes when bytes come",
-        waits,
-    )
-    .may_be_left(),
-    Case::new(
-        "io_uring read",
-        "io_uring_enter(2) IORING_OP_READ: as read(2)",
-        read,
-    )
-    .may_be_left(),
-    Case::new(
-        "io_uring send",
-        "io_uring_enter(2) IORING_OP_SEND: as send(2)",
-        send,
-    )
-    .may_be_left(),
-    Case::new(
-        "io_uring MSG_WAITALL",
-        "io_uring_enter(2): completes when all is there",
-        all,
-    )
-    .may_be_left(),
-    Case::new(
-        "io_uring poll",
-        "io_uring_enter(2) IORING_OP_POLL_ADD: completes when bytes come",
-        polls,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "io_uring recv": "io_uring_enter(2) IORING_OP_RECV: as recv(2)" => receive, may_be_left();
+    "io_uring recv waits": "io_uring_enter(2): completes when bytes come" => waits, may_be_left();
+    "io_uring read": "io_uring_enter(2) IORING_OP_READ: as read(2)" => read, may_be_left();
+    "io_uring send": "io_uring_enter(2) IORING_OP_SEND: as send(2)" => send, may_be_left();
+    "io_uring MSG_WAITALL": "io_uring_enter(2): completes when all is there" => all, may_be_left();
+    "io_uring poll": "io_uring_enter(2) IORING_OP_POLL_ADD: completes when bytes come" => polls, may_be_left();
+};
 
 fn ring() -> Result<Ring> {
     match Ring::new() {

@@ -14,46 +14,18 @@ use crate::end::End;
 use crate::scene::Scene;
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "MSG_MORE",
-        "send(2): pieces arrive in order, at the latest with the next send",
-        more,
-    ),
-    Case::new(
-        "TCP_CORK",
-        "tcp(7): held back, sent when taken out or after 200 ms",
-        cork,
-    ),
-    Case::new(
-        "TCP_NODELAY",
-        "tcp(7): can be set and read back; bytes arrive at once",
-        no_delay,
-    ),
-    Case::new("writev", "writev(2): one buffer after another", gathered),
-    Case::new("sendmsg", "sendmsg(2): several buffers", message),
-    Case::new(
-        "sendmmsg",
-        "sendmmsg(2): several writes in one call",
-        many_messages,
-    ),
-    Case::new(
-        "MSG_ZEROCOPY",
-        "kernel networking/msg_zerocopy: every send is completed on the error queue",
-        zero_copy,
-    )
-    .may_be_left(),
-    Case::new(
-        "MSG_EOR",
-        "send(2): of no effect on a stream",
-        end_of_record,
-    ),
-    Case::new(
-        "TCP_NOTSENT_LOWAT",
-        "tcp(7): can be set; everything arrives",
-        not_sent,
-    ),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "MSG_MORE": "send(2): pieces arrive in order, at the latest with the next send" => more;
+    "TCP_CORK": "tcp(7): held back, sent when taken out or after 200 ms" => cork;
+    "TCP_NODELAY": "tcp(7): can be set and read back; bytes arrive at once" => no_delay;
+    "writev": "writev(2): one buffer after another" => gathered;
+    "sendmsg": "sendmsg(2): several buffers" => message;
+    "sendmmsg": "sendmmsg(2): several writes in one call" => many_messages;
+    "MSG_ZEROCOPY": "kernel networking/msg_zerocopy: every send is completed on the error queue"
+        => zero_copy, may_be_left();
+    "MSG_EOR": "send(2): of no effect on a stream" => end_of_record;
+    "TCP_NOTSENT_LOWAT": "tcp(7): can be set; everything arrives" => not_sent;
+};
 
 fn more(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;

@@ -13,45 +13,17 @@ use crate::scene::{Scene, Setup, pause};
 use crate::sys::{self, errno};
 use crate::variant::Kind;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "connect",
-        "connect(2): waits, or EINPROGRESS and then writable",
-        connects,
-    )
-    .only(Kind::CLIENTS),
-    Case::new(
-        "refused",
-        "connect(2): ECONNREFUSED where nobody listens",
-        refused,
-    )
-    .only(Kind::CLIENTS)
-    .may_be_left(),
-    Case::new(
-        "not connected",
-        "recv(2), send(2): ENOTCONN, EPIPE",
-        unconnected,
-    )
-    .may_be_left(),
-    Case::new(
-        "accepted later",
-        "listen(2): what was sent before accept(2) is there",
-        accepted_later,
-    ),
-    Case::new(
-        "ended before accept",
-        "accept(2): a connection that ended is handed out with its bytes",
-        ended_before,
-    )
-    .may_be_left(),
-    Case::new(
-        "aborted before accept",
-        "accept(2): one that was reset is handed out, then ECONNRESET",
-        aborted_before,
-    )
-    .may_be_left(),
-    Case::new("many at once", "listen(2): 64 connections keep apart", many),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "connect": "connect(2): waits, or EINPROGRESS and then writable" => connects, only(Kind::CLIENTS);
+    "refused": "connect(2): ECONNREFUSED where nobody listens" => refused, only(Kind::CLIENTS), may_be_left();
+    "not connected": "recv(2), send(2): ENOTCONN, EPIPE" => unconnected, may_be_left();
+    "accepted later": "listen(2): what was sent before accept(2) is there" => accepted_later;
+    "ended before accept": "accept(2): a connection that ended is handed out with its bytes"
+        => ended_before, may_be_left();
+    "aborted before accept": "accept(2): one that was reset is handed out, then ECONNRESET"
+        => aborted_before, may_be_left();
+    "many at once": "listen(2): 64 connections keep apart" => many;
+};
 
 fn connects(t: &mut Scene) -> Result<()> {
     let listener = t.listen(&Setup::default())?;

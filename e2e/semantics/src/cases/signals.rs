@@ -18,47 +18,17 @@ use crate::scene::{Scene, pause};
 use crate::sys;
 use crate::variant::Kind;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "EINTR",
-        "signal(7): a handler without SA_RESTART ends a waiting call",
-        interrupted,
-    ),
-    Case::new(
-        "SA_RESTART",
-        "signal(7): recv(2) goes on waiting after the handler",
-        restarted,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "SA_RESTART and SO_RCVTIMEO",
-        "signal(7): with a time-out recv(2) is not restarted",
-        timed,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "EINTR in MSG_WAITALL",
-        "recv(2): what came before the signal is returned",
-        part_interrupted,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "EINTR in send",
-        "send(2): a part, or EINTR",
-        send_interrupted,
-    )
-    .only(Kind::BLOCKING),
-    Case::new(
-        "SIGPIPE",
-        "send(2): raised by a write to a reset connection, not with MSG_NOSIGNAL",
-        pipe_signal,
-    ),
-    Case::new(
-        "SIGIO",
-        "fcntl(2) O_ASYNC: raised when bytes arrive",
-        io_signal,
-    ),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "EINTR": "signal(7): a handler without SA_RESTART ends a waiting call" => interrupted;
+    "SA_RESTART": "signal(7): recv(2) goes on waiting after the handler" => restarted, only(Kind::BLOCKING);
+    "SA_RESTART and SO_RCVTIMEO": "signal(7): with a time-out recv(2) is not restarted"
+        => timed, only(Kind::BLOCKING);
+    "EINTR in MSG_WAITALL": "recv(2): what came before the signal is returned"
+        => part_interrupted, only(Kind::BLOCKING);
+    "EINTR in send": "send(2): a part, or EINTR" => send_interrupted, only(Kind::BLOCKING);
+    "SIGPIPE": "send(2): raised by a write to a reset connection, not with MSG_NOSIGNAL" => pipe_signal;
+    "SIGIO": "fcntl(2) O_ASYNC: raised when bytes arrive" => io_signal;
+};
 
 /// Runs `call` in this thread and sends this thread a signal after a while.
 fn signalled<T>(restart: bool, call: impl FnOnce() -> T) -> Result<T> {

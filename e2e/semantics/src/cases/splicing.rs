@@ -20,51 +20,16 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new("sendfile", "sendfile(2): a file's bytes arrive", send_file),
-    Case::new(
-        "splice to the socket",
-        "splice(2): what is in a pipe arrives",
-        splice_out,
-    )
-    .may_be_left(),
-    Case::new(
-        "splice from the socket",
-        "splice(2): what arrived moves to a pipe",
-        splice_in,
-    )
-    .shown_first(),
-    Case::new(
-        "splice waits",
-        "splice(2): waits for bytes, or EAGAIN",
-        splice_waits,
-    )
-    .may_be_left(),
-    Case::new(
-        "splice at the end",
-        "splice(2): 0 at the end of the stream",
-        splice_end,
-    )
-    .may_be_left(),
-    Case::new(
-        "recv, then splice",
-        "splice(2): goes on where recv(2) stopped",
-        recv_then_splice,
-    )
-    .shown_first(),
-    Case::new(
-        "vmsplice and tee",
-        "tee(2): one pipe's bytes to two sockets",
-        tee_out,
-    )
-    .may_be_left(),
-    Case::new(
-        "splice through",
-        "splice(2): from one connection to another, as a proxy does",
-        proxy,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "sendfile": "sendfile(2): a file's bytes arrive" => send_file;
+    "splice to the socket": "splice(2): what is in a pipe arrives" => splice_out, may_be_left();
+    "splice from the socket": "splice(2): what arrived moves to a pipe" => splice_in, shown_first();
+    "splice waits": "splice(2): waits for bytes, or EAGAIN" => splice_waits, may_be_left();
+    "splice at the end": "splice(2): 0 at the end of the stream" => splice_end, may_be_left();
+    "recv, then splice": "splice(2): goes on where recv(2) stopped" => recv_then_splice, shown_first();
+    "vmsplice and tee": "tee(2): one pipe's bytes to two sockets" => tee_out, may_be_left();
+    "splice through": "splice(2): from one connection to another, as a proxy does" => proxy, may_be_left();
+};
 
 /// A file of no name with these bytes.
 fn file(bytes: &[u8]) -> Result<File> {

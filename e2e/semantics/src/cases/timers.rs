@@ -13,26 +13,11 @@ use crate::case::Case;
 use crate::scene::Scene;
 use crate::sys;
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "SO_KEEPALIVE",
-        "tcp(7): probes over an idle connection find it alive",
-        keepalive,
-    )
-    .slow(),
-    Case::new(
-        "TCP_USER_TIMEOUT",
-        "tcp(7): a live connection outlasts it",
-        user_timeout,
-    )
-    .slow(),
-    Case::new(
-        "TCP_USER_TIMEOUT and no reader",
-        "tcp(7): data that is not taken in time ends it",
-        user_timeout_full,
-    )
-    .slow(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "SO_KEEPALIVE": "tcp(7): probes over an idle connection find it alive" => keepalive, slow();
+    "TCP_USER_TIMEOUT": "tcp(7): a live connection outlasts it" => user_timeout, slow();
+    "TCP_USER_TIMEOUT and no reader": "tcp(7): data that is not taken in time ends it" => user_timeout_full, slow();
+};
 
 const TCP: i32 = libc::IPPROTO_TCP;
 

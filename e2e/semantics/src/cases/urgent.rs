@@ -9,26 +9,11 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "MSG_OOB received",
-        "tcp(7): one urgent byte beside the stream, SIOCATMARK",
-        urgent,
-    )
-    .may_be_left(),
-    Case::new(
-        "MSG_OOB sent",
-        "tcp(7): the peer gets one urgent byte beside the stream",
-        urgent_sent,
-    )
-    .may_be_left(),
-    Case::new(
-        "SO_OOBINLINE",
-        "socket(7): the urgent byte stays in the stream",
-        urgent_inline,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "MSG_OOB received": "tcp(7): one urgent byte beside the stream, SIOCATMARK" => urgent, may_be_left();
+    "MSG_OOB sent": "tcp(7): the peer gets one urgent byte beside the stream" => urgent_sent, may_be_left();
+    "SO_OOBINLINE": "socket(7): the urgent byte stays in the stream" => urgent_inline, may_be_left();
+};
 
 /// Reads the bytes around an urgent one, which both ends' kernels agree on.
 fn around(t: &mut Scene, reader: &End) -> Result<()> {

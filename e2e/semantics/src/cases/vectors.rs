@@ -12,34 +12,13 @@ use crate::end::End;
 use crate::scene::{Scene, pause};
 use crate::sys::{self, Got};
 
-pub(super) const CASES: &[Case] = &[
-    Case::new(
-        "readv",
-        "readv(2): fills the buffers one after another",
-        scattered,
-    ),
-    Case::new(
-        "recvmsg",
-        "recvmsg(2): several buffers, no control messages, no flags",
-        message,
-    ),
-    Case::new(
-        "recvmmsg",
-        "recvmmsg(2): several reads in one call",
-        many_messages,
-    ),
-    Case::new(
-        "MSG_ERRQUEUE",
-        "recv(2): EAGAIN while no error is queued",
-        error_queue,
-    ),
-    Case::new(
-        "SO_TIMESTAMPNS",
-        "socket(7): recvmsg tells when the bytes came",
-        timestamps,
-    )
-    .may_be_left(),
-];
+pub(super) const CASES: &[Case] = cases! {
+    "readv": "readv(2): fills the buffers one after another" => scattered;
+    "recvmsg": "recvmsg(2): several buffers, no control messages, no flags" => message;
+    "recvmmsg": "recvmmsg(2): several reads in one call" => many_messages;
+    "MSG_ERRQUEUE": "recv(2): EAGAIN while no error is queued" => error_queue;
+    "SO_TIMESTAMPNS": "socket(7): recvmsg tells when the bytes came" => timestamps, may_be_left();
+};
 
 fn scattered(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;

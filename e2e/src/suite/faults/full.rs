@@ -18,16 +18,10 @@ const FEW: &str = "16";
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "faults/full_maps_of_connections",
-            run: connections,
-        },
-        Case {
-            name: "faults/full_map_of_pods",
-            run: pods,
-        },
-    ]
+    cases! {
+        "faults/full_maps_of_connections": connections;
+        "faults/full_map_of_pods": pods;
+    }
 }
 
 /// `sockets` is full most of the time; rows of `pending` and `watched`

@@ -21,24 +21,12 @@ const RUN_KILLED_AFTER: [u64; 3] = [100, 400, 900];
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "faults/sigkill_of_install",
-            run: install,
-        },
-        Case {
-            name: "faults/sigkill_of_run",
-            run: keeper,
-        },
-        Case {
-            name: "faults/twenty_upgrades",
-            run: upgrades,
-        },
-        Case {
-            name: "faults/detached_in_mid_stream_leaves_no_rows",
-            run: detached,
-        },
-    ]
+    cases! {
+        "faults/sigkill_of_install": install;
+        "faults/sigkill_of_run": keeper;
+        "faults/twenty_upgrades": upgrades;
+        "faults/detached_in_mid_stream_leaves_no_rows": detached;
+    }
 }
 
 /// Traffic that lasts as long as what is done meanwhile.

@@ -41,24 +41,12 @@ const SLACK: Duration = Duration::from_secs(1);
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
-    vec![
-        Case {
-            name: "faults/sigkill_of_the_client",
-            run: |stage| both(stage, Victim::Client),
-        },
-        Case {
-            name: "faults/sigkill_of_the_server",
-            run: |stage| both(stage, Victim::Server),
-        },
-        Case {
-            name: "faults/sigkill_of_the_clients_envoy",
-            run: |stage| both(stage, Victim::ClientsEnvoy),
-        },
-        Case {
-            name: "faults/sigkill_of_the_servers_envoy",
-            run: |stage| both(stage, Victim::ServersEnvoy),
-        },
-    ]
+    cases! {
+        "faults/sigkill_of_the_client": |stage| both(stage, Victim::Client);
+        "faults/sigkill_of_the_server": |stage| both(stage, Victim::Server);
+        "faults/sigkill_of_the_clients_envoy": |stage| both(stage, Victim::ClientsEnvoy);
+        "faults/sigkill_of_the_servers_envoy": |stage| both(stage, Victim::ServersEnvoy);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,10 +17,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case {
-        name: "faults/pod_deleted_and_its_address_reused",
-        run: reused,
-    }]
+    cases! {
+        "faults/pod_deleted_and_its_address_reused": reused;
+    }
 }
 
 /// Connections that may be told nothing: whoever is killed with redirected bytes unread ends with a FIN, not

@@ -19,10 +19,9 @@ const CONNECTIONS: u64 = 3000;
 
 /// The cases.
 pub(super) fn cases() -> Vec<Case> {
-    vec![Case {
-        name: "faults/connections_reset_in_their_handshake",
-        run: storm,
-    }]
+    cases! {
+        "faults/connections_reset_in_their_handshake": storm;
+    }
 }
 
 /// Beside verified traffic: rows of half-made connections must neither stay nor
