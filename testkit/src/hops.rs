@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use sockway_common::counters::Stats;
 use sockway_common::pair::hop;
@@ -11,6 +11,9 @@ use sockway_datapath::{Pins, stats};
 /// The hops of a request through two sidecars, in its order, then the detour of
 /// a pod that calls itself.
 const HOPS: [u32; 4] = [hop::OUTBOUND, hop::INBOUND, hop::APP, hop::SELF_INBOUND];
+
+/// The hops of a request through two sidecars.
+pub const MESH: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
 
 /// Sums of one moment.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +79,23 @@ impl Figures {
 }
 
 impl Hops {
+    /// Messages that were redirected on one of them.
+    pub fn messages(&self, kind: u32) -> u64 {
+        self.get(kind).map_or(0, |hop| hop.messages)
+    }
+
+    /// An error where nothing was redirected on some of them.
+    pub fn redirected_on(&self, kinds: &[u32]) -> Result<()> {
+        for kind in kinds {
+            let name = hop::name(*kind);
+            ensure!(
+                self.messages(*kind) > 0,
+                "nothing was redirected on hop {name}: {self}"
+            );
+        }
+        Ok(())
+    }
+
     /// One of them.
     pub fn get(&self, kind: u32) -> Option<&Hop> {
         self.0.iter().find(|hop| hop.name == hop::name(kind))

@@ -10,6 +10,7 @@ pub mod command;
 pub mod median;
 pub mod net;
 pub mod netns;
+pub mod patience;
 pub mod pattern;
 pub mod place;
 pub mod process;

@@ -9,11 +9,11 @@ mod terway;
 mod traffic;
 
 use std::cell::RefCell;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use sockway_testkit::patience::until;
 
 use crate::cri::{Client, Wanted};
 use crate::filter::Filter;
@@ -27,7 +27,6 @@ use daemon::Daemon;
 const FILE: &str = "20-pods.conflist";
 /// How long the runtime may take to notice a new conflist.
 const PATIENCE: Duration = Duration::from_secs(20);
-const TICK: Duration = Duration::from_millis(20);
 
 /// A node with a runtime.
 struct Bed {
@@ -190,12 +189,9 @@ impl Bed {
 
 /// Waits until something holds.
 fn eventually(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    while !holds()? {
-        if started.elapsed() > PATIENCE {
-            bail!("not in {} s: {what}", PATIENCE.as_secs());
-        }
-        thread::sleep(TICK);
-    }
-    Ok(())
+    until(PATIENCE, || {
+        Ok(holds()?
+            .then_some(())
+            .ok_or_else(|| format!("not so: {what}")))
+    })
 }

@@ -2,15 +2,16 @@
 
 use std::os::unix::fs::symlink;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use sockway_common::pair::hop;
 use sockway_datapath::{Datapath, stats};
-use sockway_testkit::hops::Hops;
+use sockway_testkit::hops::{Hops, MESH};
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::scratch::LIBCNI_RESULTS;
 use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::patience::until;
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
@@ -63,26 +64,18 @@ fn open_ends(world: &World) -> Result<usize> {
 
 /// Waits until all ends of the load have come in.
 fn all_in(world: &World, patience: Duration) -> Result<()> {
-    let started = Instant::now();
-    loop {
+    until(patience, || {
         let open = open_ends(world)?;
-        if open >= ENDS {
-            return Ok(());
-        }
-        ensure!(
-            started.elapsed() < patience,
-            "{open} of {ENDS} ends have come in"
-        );
-        sleep(Duration::from_millis(20));
-    }
+        let seen = || format!("{open} of {ENDS} ends have come in");
+        Ok((open >= ENDS).then_some(()).ok_or_else(seen))
+    })
 }
 
 /// Bytes went by redirection on all hops.
 fn all_redirected(hops: &Hops) -> Result<()> {
-    for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
-        let hop = hops.get(kind).context("no such hop")?;
+    for kind in MESH {
         ensure!(
-            hop.messages > 1000,
+            hops.messages(kind) > 1000,
             "hardly anything was redirected: {hops}"
         );
     }
@@ -106,20 +99,13 @@ fn under_load(stage: &Stage, scope: &str, family: usize) -> Result<()> {
 /// Connections end, and nothing is left of them; a keeper runs.
 fn ended(world: &World) -> Result<()> {
     world.quiet()?;
-    let started = Instant::now();
-    loop {
+    // No callback tells of the end of what is older than the programs.
+    until(Duration::from_mins(1), || {
         let left = stats::ends(&world.node.pins())?.len();
         let sockets = stats::sockets(&world.node.pins())?;
-        if left + sockets == 0 {
-            return Ok(());
-        }
-        // No callback tells of the end of what is older than the programs.
-        ensure!(
-            started.elapsed() < Duration::from_mins(1),
-            "{left} rows and {sockets} sockets are left"
-        );
-        sleep(Duration::from_millis(100));
-    }
+        let seen = || format!("{left} rows and {sockets} sockets are left");
+        Ok((left + sockets == 0).then_some(()).ok_or_else(seen))
+    })
 }
 
 /// Streams of every shape, among them such as close and reset while they are brought in, and
@@ -167,7 +153,7 @@ fn in_mid_stream(stage: &Stage) -> Result<()> {
         ensure!(looks >= LEAST_LOOKS, "all ended after {looks} looks");
         Ok(())
     })?;
-    let messages = outcome.hops.get(hop::INBOUND).map_or(0, |hop| hop.messages);
+    let messages = outcome.hops.messages(hop::INBOUND);
     ensure!(messages > 0, "nothing was redirected: {}", outcome.hops);
     ensure!(most > 0, "no connection came in: {}", outcome.hops);
     ended(&world)

@@ -1,7 +1,7 @@
 //! HTTP through both Envoys: every answer compared.
 
-use anyhow::{Result, ensure};
-use sockway_common::pair::hop;
+use anyhow::{Context as _, Result, ensure};
+use sockway_testkit::hops::MESH;
 use sockway_testkit::mesh::sidecar::Protocol;
 
 use super::{Case, Stage};
@@ -34,14 +34,8 @@ fn echo(stage: &Stage, family: usize) -> Result<()> {
             load.faults == 0 && load.requests > 0,
             "{size} bytes: {load}"
         );
-        for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
-            let redirected = hops.get(kind).map_or(0, |hop| hop.messages);
-            let name = hop::name(kind);
-            ensure!(
-                redirected > 0,
-                "{size} bytes: nothing was redirected on hop {name}: {hops}"
-            );
-        }
+        hops.redirected_on(&MESH)
+            .with_context(|| format!("{size} bytes"))?;
     }
     Ok(())
 }

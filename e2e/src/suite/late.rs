@@ -1,12 +1,14 @@
 //! Ends that come in late, under Envoys and verified traffic.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use sockway_common::end::EndRow;
 use sockway_datapath::stats;
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::patience::until;
 
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, World};
@@ -105,18 +107,12 @@ fn killed(stage: &Stage) -> Result<()> {
             }
         }
         let _keeper = Keeper::start(&world.node, &[])?;
-        let start = Instant::now();
-        loop {
+        until(PATIENCE, || {
             let ends = stats::ends(&world.node.pins())?;
-            let old = ends
-                .iter()
-                .filter(|(_, row)| row.joined != 0 && row.open == 0);
-            if old.count() == 0 {
-                return Ok(());
-            }
-            ensure!(start.elapsed() < PATIENCE, "ends stay joined and closed");
-            sleep(STEP);
-        }
+            let old = |(_, row): &(u64, EndRow)| row.joined != 0 && row.open == 0;
+            let seen = || "ends stay joined and closed".to_owned();
+            Ok((!ends.iter().any(old)).then_some(()).ok_or_else(seen))
+        })
     })?;
     Ok(())
 }

@@ -4,14 +4,14 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use sockway_common::pair::hop;
+use anyhow::{Context, Result};
 use sockway_datapath::Datapath;
+use sockway_testkit::hops::MESH;
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
 use super::{Case, Stage};
-use crate::world::{Outcome, Path, Traffic, World};
+use crate::world::{Path, Traffic, World};
 
 /// How often something is done during one case's traffic.
 const TIMES: u32 = 5;
@@ -42,18 +42,6 @@ fn traffic() -> Traffic<'static> {
     }
 }
 
-fn redirected(outcome: &Outcome) -> Result<()> {
-    for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
-        let messages = outcome.hops.get(kind).map_or(0, |hop| hop.messages);
-        ensure!(
-            messages > 0,
-            "nothing was redirected on hop {}",
-            hop::name(kind)
-        );
-    }
-    Ok(())
-}
-
 /// `sockway install` again puts the programs anew behind the same maps.
 fn upgrades(stage: &Stage) -> Result<()> {
     let world = stage.world()?;
@@ -71,7 +59,7 @@ fn upgrades(stage: &Stage) -> Result<()> {
         }
         Ok(())
     })?;
-    redirected(&outcome)
+    outcome.hops.redirected_on(&MESH)
 }
 
 /// Connections that are accelerated go on; new ones are plain, then accelerated again.
@@ -86,7 +74,7 @@ fn detached(stage: &Stage) -> Result<()> {
         }
         Ok(())
     })?;
-    redirected(&outcome)
+    outcome.hops.redirected_on(&MESH)
 }
 
 fn uninstall(stage: &Stage) -> Result<()> {

@@ -136,7 +136,7 @@ impl<'a> Ends<'a> {
                 joined == u64::from(connections) + 1,
                 "{joined} of {connections} connections were found: {hops}"
             );
-            let redirected = hops.get(hop::INBOUND).map_or(0, |hop| hop.messages);
+            let redirected = hops.messages(hop::INBOUND);
             // A first send may come before the other end is found, and goes by TCP; so do the rest then, for
             // nobody reads.
             ensure!(

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use sockway_common::pair::hop;
 use sockway_datapath::stats;
+use sockway_testkit::hops::MESH;
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::sidecar::Protocol;
+use sockway_testkit::patience::until;
 
 use super::check::succeeded;
 use super::lifecycle::nothing_is_left;
@@ -41,9 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn switch(world: &World, verb: &str) -> Result<Value> {
-    let ended = world.node.sockway(&[verb, "-o", "json"]).ended()?;
-    let text = succeeded(&ended).with_context(|| format!("sockway {verb}"))?;
-    serde_json::from_str(text).with_context(|| format!("sockway {verb} said {text:?}"))
+    world.node.json(&[verb])
 }
 
 fn a_hundred_times(stage: &Stage) -> Result<()> {
@@ -72,14 +71,7 @@ fn a_hundred_times(stage: &Stage) -> Result<()> {
         }
         Ok(())
     })?;
-    for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
-        let messages = outcome.hops.get(kind).map_or(0, |hop| hop.messages);
-        ensure!(
-            messages > 0,
-            "nothing redirected on hop {}",
-            hop::name(kind)
-        );
-    }
+    outcome.hops.redirected_on(&MESH)?;
     keeper.end()?;
     Ok(())
 }
@@ -103,18 +95,11 @@ fn uninstall(stage: &Stage) -> Result<()> {
 
 /// Waits until as many sockets are in the sockhash as is wanted.
 fn sockets(world: &World, what: &str, wanted: impl Fn(usize) -> bool) -> Result<usize> {
-    let start = Instant::now();
-    loop {
+    until(GONE, || {
         let sockets = stats::sockets(&world.node.pins())?;
-        if wanted(sockets) {
-            return Ok(sockets);
-        }
-        ensure!(
-            start.elapsed() < GONE,
-            "{sockets} sockets in the sockhash while {what}"
-        );
-        sleep(Duration::from_millis(50));
-    }
+        let seen = || format!("{sockets} sockets in the sockhash while {what}");
+        Ok(wanted(sockets).then_some(sockets).ok_or_else(seen))
+    })
 }
 
 /// `off --pod`, and a keeper that was told to keep the node off, as by a label: nobody asks sockets to leave

@@ -23,13 +23,11 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// What `sockway pods` says of every pod: its scope, and why.
 fn said(world: &World) -> Result<Vec<(String, String)>> {
-    let ended = world.node.sockway(&["pods", "-o", "json"]).ended()?;
-    let text = succeeded(&ended).context("sockway pods")?;
-    let pods: Vec<Value> =
-        serde_json::from_str(text).with_context(|| format!("sockway pods said {text:?}"))?;
+    let pods = world.node.json(&["pods"])?;
     let text_of = |pod: &Value, key: &str| pod[key].as_str().unwrap_or_default().to_owned();
-    let pods = pods.iter();
+    let pods = pods.as_array().context("no list")?;
     Ok(pods
+        .iter()
         .map(|pod| (text_of(pod, "scope"), text_of(pod, "why")))
         .collect())
 }

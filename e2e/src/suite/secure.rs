@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use sockway_common::pair::hop;
+use sockway_testkit::hops::MESH;
 use sockway_testkit::mesh::capture::Capture;
 use sockway_testkit::mesh::identity::Authority;
 use sockway_testkit::mesh::sidecar::Protocol;
@@ -9,7 +10,6 @@ use sockway_testkit::mesh::sidecar::Protocol;
 use super::{Case, Stage};
 use crate::world::{Path, Traffic, WHOLE, World};
 
-const ALL: [u32; 3] = [hop::OUTBOUND, hop::INBOUND, hop::APP];
 /// The same of large streams.
 const LARGE: &[&str] = &[
     "--kinds",
@@ -52,18 +52,9 @@ fn integrity(stage: &Stage, path: Path, family: usize, client: &[&str]) -> Resul
     })?;
     let hops = match path {
         Path::ToItself => [hop::OUTBOUND, hop::SELF_INBOUND, hop::APP],
-        _ => ALL,
+        _ => MESH,
     };
-    for kind in hops {
-        let messages = outcome.hops.get(kind).map_or(0, |hop| hop.messages);
-        let name = hop::name(kind);
-        ensure!(
-            messages > 0,
-            "nothing was redirected on hop {name}: {}",
-            outcome.hops
-        );
-    }
-    Ok(())
+    outcome.hops.redirected_on(&hops)
 }
 
 /// Envoy loses the end of a TLS stream when the record that says so finds no room in the send
@@ -100,11 +91,7 @@ fn http(stage: &Stage) -> Result<()> {
             load.faults == 0 && load.requests > 0,
             "{size} bytes: {load}"
         );
-        for kind in ALL {
-            let redirected = hops.get(kind).map_or(0, |hop| hop.messages);
-            let name = hop::name(kind);
-            ensure!(redirected > 0, "nothing redirected on hop {name}: {hops}");
-        }
+        hops.redirected_on(&MESH)?;
     }
     Ok(())
 }

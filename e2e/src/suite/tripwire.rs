@@ -9,6 +9,7 @@ use serde_json::Value;
 use sockway_testkit::mesh::keeper::Keeper;
 use sockway_testkit::mesh::pod::at;
 use sockway_testkit::mesh::sidecar::{INBOUND, Protocol, vip};
+use sockway_testkit::patience::until;
 use sockway_testkit::process::Process;
 use sockway_testkit::stop;
 
@@ -42,9 +43,8 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn pods(world: &World) -> Result<Vec<Value>> {
-    let ended = world.node.sockway(&["pods", "-o", "json"]).ended()?;
-    let text = succeeded(&ended).context("sockway pods")?;
-    serde_json::from_str(text).with_context(|| format!("sockway pods said {text:?}"))
+    let pods = world.node.json(&["pods"])?;
+    serde_json::from_value(pods).context("sockway pods")
 }
 
 /// Container ids of pods that have tripped.
@@ -81,17 +81,11 @@ fn stays_quiet(world: &World, why: &str) -> Result<()> {
 
 /// The one pod that trips.
 fn trips(world: &World) -> Result<String> {
-    let start = Instant::now();
-    loop {
-        stop::check()?;
+    until(TRIPS, || {
         let mut tripped = tripped(world)?;
         ensure!(tripped.len() <= 1, "{tripped:?} tripped");
-        if let Some(pod) = tripped.pop() {
-            return Ok(pod);
-        }
-        ensure!(start.elapsed() < TRIPS, "nobody tripped");
-        sleep(Duration::from_millis(200));
-    }
+        Ok(tripped.pop().ok_or_else(|| "nobody tripped".to_owned()))
+    })
 }
 
 fn keeper(world: &World) -> Result<Keeper> {

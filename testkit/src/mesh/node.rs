@@ -157,8 +157,13 @@ impl Node {
 
     /// `sockway status -o json`.
     pub fn status(&self) -> Result<Value> {
-        let text = self.sockway(&["status", "--output", "json"]).output()?;
-        serde_json::from_str(&text).with_context(|| format!("parse the status {text:?}"))
+        self.json(&["status"])
+    }
+
+    /// What a `sockway` command says with `-o json`.
+    pub fn json(&self, args: &[&str]) -> Result<Value> {
+        let text = self.sockway(args).args(["-o", "json"]).output()?;
+        serde_json::from_str(&text).with_context(|| format!("sockway {args:?} said {text:?}"))
     }
 
     /// One CNI verb on a pod's network namespace, whatever comes of it.

@@ -4,19 +4,18 @@ use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::identity::{Authority, Identity};
 use super::node::{Attachment, Node};
 use super::rules;
 use super::sidecar::{self, INBOUND, OUTBOUND, Owner, Service, USER};
 use crate::command::Run;
+use crate::patience::until;
 use crate::place::Place;
 use crate::process::Process;
-use crate::stop;
 
 /// State of a listening socket in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
@@ -26,7 +25,6 @@ const ESTABLISHED: &str = "01";
 const TIME_WAIT: &str = "06";
 /// How long connections may take to end.
 const QUIET: Duration = Duration::from_secs(20);
-const TICK: Duration = Duration::from_millis(50);
 
 /// A pod. Its processes end on drop; its namespace goes with the node.
 #[derive(Debug)]
@@ -290,21 +288,12 @@ fn read(path: &Path) -> Result<String> {
 /// Waits until no connection is left in the pods, so that what follows is not
 /// served by connections that Envoy keeps from before.
 pub fn quiet(pods: &[&Pod]) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        stop::check()?;
-        let open = pods
-            .iter()
-            .map(|pod| pod.established())
-            .sum::<Result<usize>>()?;
-        if open == 0 {
-            return Ok(());
-        }
-        if started.elapsed() > QUIET {
-            bail!("{open} connections still open after {} s", QUIET.as_secs());
-        }
-        thread::sleep(TICK);
-    }
+    until(QUIET, || {
+        let open = pods.iter().map(|pod| pod.established());
+        let open = open.sum::<Result<usize>>()?;
+        let seen = || format!("{open} connections still open");
+        Ok((open == 0).then_some(()).ok_or_else(seen))
+    })
 }
 
 /// Address and port in words.

@@ -2,11 +2,8 @@
 //!
 //! Calls and options of the other topics, new to the address they are used at.
 
-use std::time::Duration;
-
 use super::{modes, options, queues, reading, sending, splicing, urgent, vectors};
 use crate::case::Case;
-use crate::variant::Kind;
 
 pub(super) const CASES: &[Case] = cases! {
     "O_NONBLOCK cleared, once": "fcntl(2): reads wait from then on" => modes::blocking_late, changes();

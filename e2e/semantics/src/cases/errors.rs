@@ -13,7 +13,6 @@ use crate::case::Case;
 use crate::end::End;
 use crate::scene::{Scene, Unavailable, pause};
 use crate::sys;
-use crate::variant::Family;
 
 pub(super) const CASES: &[Case] = cases! {
     "SOCK_DESTROY": "linux/sock_diag.h: ECONNABORTED, once" => |t| destroyed(t, false, false);

@@ -1,20 +1,19 @@
 //! What is left of connections that have ended.
 
 use std::fmt;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use sockway_common::layout::{ENDS, PENDING, SOCKETS};
 use sockway_datapath::{Registry, stats};
-use sockway_testkit::stop;
+use sockway_testkit::mesh::pod::Pod;
+use sockway_testkit::patience::until;
 
 use crate::world::World;
 
 /// How long the kernel may take to take the last of it apart: as long as an
 /// orphan waits for the other end's FIN (`tcp_fin_timeout` of the pods), and some.
 const PATIENCE: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_millis(20);
 
 /// Counts of everything that a connection or a pod takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,35 +76,21 @@ impl fmt::Display for Census {
 
 /// Waits until nothing is left of any connection and only living pods are registered.
 pub(super) fn nothing_left(world: &World) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        stop::check()?;
+    until(PATIENCE, || {
         let census = Census::take(world)?;
-        if census.nothing_left(world.all_pods().len()) {
-            return Ok(());
-        }
-        if started.elapsed() > PATIENCE {
-            bail!("left after {} s: {census}", PATIENCE.as_secs());
-        }
-        sleep(TICK);
-    }
+        let gone = census.nothing_left(world.all_pods().len());
+        Ok(gone.then_some(()).ok_or_else(|| format!("left: {census}")))
+    })
 }
 
 /// Waits until every connection has ended on both sides; how long that took.
 pub(super) fn ended(world: &World, limit: Duration) -> Result<Duration> {
     let started = Instant::now();
-    loop {
-        stop::check()?;
-        let open = world
-            .all_pods()
-            .map(sockway_testkit::mesh::pod::Pod::unended);
+    until(limit, || {
+        let open = world.all_pods().map(Pod::unended);
         let open: usize = open.into_iter().sum::<Result<_>>()?;
-        if open == 0 {
-            return Ok(started.elapsed());
-        }
-        if started.elapsed() > limit {
-            bail!("{open} connections have not ended in {} s", limit.as_secs());
-        }
-        sleep(TICK);
-    }
+        let seen = || format!("{open} connections have not ended");
+        let ended = (open == 0).then(|| started.elapsed());
+        Ok(ended.ok_or_else(seen))
+    })
 }

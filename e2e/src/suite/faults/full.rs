@@ -43,10 +43,7 @@ fn connections(stage: &Stage) -> Result<()> {
             outcome.hops
         );
         ensure!(
-            outcome
-                .hops
-                .get(hop::INBOUND)
-                .is_some_and(|hop| hop.messages > 0),
+            outcome.hops.messages(hop::INBOUND) > 0,
             "none was accelerated where there was room: {}",
             outcome.hops
         );

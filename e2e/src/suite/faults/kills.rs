@@ -1,11 +1,12 @@
 //! SIGKILL of either end and of either Envoy, with bytes under way.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use sockway_datapath::Datapath;
-use sockway_testkit::stop;
+use sockway_testkit::mesh::pod::Pod;
+use sockway_testkit::patience::until;
 use sockway_testkit::traffic::report::Report;
 
 use super::super::{Case, Stage};
@@ -33,7 +34,6 @@ const STALL: &str = "6";
 const LIMIT: Duration = Duration::from_secs(20);
 /// How long it may take until all connections are open.
 const START: Duration = Duration::from_secs(20);
-const TICK: Duration = Duration::from_millis(10);
 /// How long bytes flow before it happens.
 const FLOW: Duration = Duration::from_millis(300);
 /// By how much the two may differ for reasons of scheduling alone.
@@ -175,23 +175,14 @@ pub(super) fn flowing(world: &World, accelerated: bool) -> Result<Running> {
     };
     let running = world.begin(&traffic)?;
     let before = world.figures()?;
-    let started = Instant::now();
     // Three hops, both ends of the first and the last in the same pod.
     let wanted = 6 * CONNECTIONS as usize;
-    loop {
-        stop::check()?;
-        let pods = [&world.client, &world.server];
-        let open = pods.map(sockway_testkit::mesh::pod::Pod::established);
+    until(START, || {
+        let open = [&world.client, &world.server].map(Pod::established);
         let open: usize = open.into_iter().sum::<Result<_>>()?;
-        if open >= wanted {
-            break;
-        }
-        ensure!(
-            started.elapsed() < START,
-            "only {open} of {wanted} ends established"
-        );
-        sleep(TICK);
-    }
+        let seen = || format!("only {open} of {wanted} ends established");
+        Ok((open >= wanted).then_some(()).ok_or_else(seen))
+    })?;
     sleep(FLOW);
     let hops = world.figures()?.since(&before);
     let redirected: u64 = hops.0.iter().map(|hop| hop.messages).sum();

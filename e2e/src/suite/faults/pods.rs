@@ -60,7 +60,7 @@ fn once(world: &mut World, accelerated: bool) -> Result<Seen> {
         connections: 300,
         ..Traffic::new(Path::ThroughBoth, 0)
     })?;
-    let redirected = |kind| outcome.hops.get(kind).map_or(0, |hop| hop.messages);
+    let redirected = |kind| outcome.hops.messages(kind);
     ensure!(
         redirected(hop::APP) == 0,
         "the new pod's application was taken for the old one's: {}",
