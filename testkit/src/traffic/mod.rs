@@ -1,6 +1,6 @@
 //! Verified traffic: a client and a server that agree on every byte.
 //!
-//! Each connection plays a random [plan](plan::Plan). Both ends check every
+//! Each connection plays a random plan. Both ends check every
 //! byte they read against a pattern that depends on the connection, the
 //! direction and the position, and check that the stream ends as planned.
 

@@ -26,7 +26,7 @@ pub struct Report {
     pub hangs: u64,
     /// Everything that was wrong, hangs included.
     pub faults: u64,
-    /// Faults by what was wrong: see [`Fault::kind`].
+    /// Faults by what was wrong, in a word.
     pub by_fault: BTreeMap<String, u64>,
     /// Local ports that were taken, so that another was tried.
     pub port_retries: u64,

@@ -14,7 +14,7 @@ use crate::{cargo, command};
 /// See [`Verb`].
 pub const VERB: Verb = Verb {
     name: "lint",
-    help: "rustfmt --check, clippy with warnings denied, check-tree, conf/check",
+    help: "rustfmt --check, clippy with warnings denied, check-tree, spelling, conf/check",
     run,
 };
 
@@ -34,7 +34,8 @@ pub fn ring(workspace: &Workspace) -> Ring {
         report("clippy", &clippy(workspace), count);
         report("clippy of ebpf/", &clippy_ebpf(workspace), count);
         report("check-tree", &check_tree::check(workspace), count);
-        report("conf/check", &conf(workspace), count);
+        report("spelling", &script(workspace, "scripts/spelling"), count);
+        report("conf/check", &script(workspace, "conf/check"), count);
         Ok(())
     })
 }
@@ -62,9 +63,9 @@ fn clippy_ebpf(workspace: &Workspace) -> Result<()> {
     command::run(clippy.args(level(toolchain.minor())))
 }
 
-/// Chart, manifests, alert rules and dashboard.
-fn conf(workspace: &Workspace) -> Result<()> {
-    let mut check = Command::new(workspace.root().join("conf/check"));
+/// Of words; of chart, manifests, alert rules and dashboard.
+fn script(workspace: &Workspace, name: &str) -> Result<()> {
+    let mut check = Command::new(workspace.root().join(name));
     check.env("PATH", workspace.tools().path_with(CONF_TOOLS)?);
     command::run(&mut check)
 }
