@@ -39,6 +39,7 @@ use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::kernel::{self, Found};
 use sockway_datapath::{Datapath, Error};
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 use support::measure::{defer_accept, fill, lo_bytes};
 use support::node::{Node, connect, dial, listen, message, receive, receive_all, send};
@@ -58,9 +59,7 @@ const ADDRESSES: [&str; 6] = [
 ];
 
 fn node(test: &str) -> Option<Node> {
-    if !privileged(test) {
-        return None;
-    }
+    privileged(test)?;
     Some(Node::new(&ADDRESSES))
 }
 
@@ -85,9 +84,7 @@ fn ping_pong(client: &socket2::Socket, server: &socket2::Socket, rounds: usize) 
 
 #[test]
 fn every_family_is_joined_and_leaves_nothing() {
-    let Some(node) = node("every_family") else {
-        return;
-    };
+    let node = needs!(node("every_family"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     node.pod("fd00::1", scope::ALL);
@@ -137,9 +134,7 @@ fn every_family_is_joined_and_leaves_nothing() {
 
 #[test]
 fn everything_else_is_left_alone() {
-    let Some(node) = node("everything_else") else {
-        return;
-    };
+    let node = needs!(node("everything_else"));
     node.install();
     node.pod("10.9.0.1", scope::OFF);
     node.pod("10.9.0.2", scope::PROXY);
@@ -162,9 +157,7 @@ fn everything_else_is_left_alone() {
 
 #[test]
 fn deferred_accept_keeps_its_order() {
-    let Some(node) = node("deferred_accept") else {
-        return;
-    };
+    let node = needs!(node("deferred_accept"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
@@ -193,9 +186,7 @@ fn deferred_accept_keeps_its_order() {
 
 #[test]
 fn a_reader_that_stops_stops_its_sender() {
-    let Some(node) = node("back_pressure") else {
-        return;
-    };
+    let node = needs!(node("back_pressure"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
@@ -329,9 +320,7 @@ fn blocking_applications_stay_on_tcp() {
 
 #[test]
 fn programs_are_replaced_and_taken_off_under_traffic() {
-    let Some(node) = node("life_cycle") else {
-        return;
-    };
+    let node = needs!(node("life_cycle"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
@@ -367,9 +356,7 @@ fn programs_are_replaced_and_taken_off_under_traffic() {
 
 #[test]
 fn a_kernel_without_btf_loses_speed_only() {
-    let Some(node) = node("without_btf") else {
-        return;
-    };
+    let node = needs!(node("without_btf"));
     let mut options = node.options();
     options.found = Some(Found::NONE);
     let report = Datapath::install(&options).expect("install");
@@ -382,9 +369,7 @@ fn a_kernel_without_btf_loses_speed_only() {
 
 #[test]
 fn kernels_without_msg_tot_len_count_the_queue() {
-    let Some(node) = node("without_msg_tot_len") else {
-        return;
-    };
+    let node = needs!(node("without_msg_tot_len"));
     let mut options = node.options();
     let mut found = kernel::read(None).expect("BTF");
     found.offsets.psock_msg_tot_len = UNKNOWN;

@@ -11,6 +11,7 @@ use sockway_common::pod::{MAX_IPS, OwnerKey, PodRow, SandboxRow, text_field};
 use sockway_datapath::registry::ensure_sandboxes;
 use sockway_datapath::{Error, Pins, Registry};
 use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 use sockway_testkit::rows::pin_maps;
 
@@ -55,9 +56,7 @@ fn add(registry: &mut Registry, id: &str, addresses: &[&str]) {
 
 #[test]
 fn rows_come_and_go_with_their_owner() {
-    if !privileged("rows_come_and_go_with_their_owner") {
-        return;
-    }
+    needs!(privileged("rows_come_and_go_with_their_owner"));
     let bpffs = Bpffs::mount();
     let pins = pinned(&bpffs);
     let mut registry = Registry::open(&pins).unwrap();
@@ -96,9 +95,7 @@ fn rows_come_and_go_with_their_owner() {
 
 #[test]
 fn retain_takes_out_the_rest_and_orphans() {
-    if !privileged("retain_takes_out_the_rest_and_orphans") {
-        return;
-    }
+    needs!(privileged("retain_takes_out_the_rest_and_orphans"));
     let bpffs = Bpffs::mount();
     let pins = pinned(&bpffs);
     let mut registry = Registry::open(&pins).unwrap();
@@ -133,9 +130,7 @@ fn retain_takes_out_the_rest_and_orphans() {
 
 #[test]
 fn a_full_map_leaves_nothing_of_the_newcomer() {
-    if !privileged("a_full_map_leaves_nothing_of_the_newcomer") {
-        return;
-    }
+    needs!(privileged("a_full_map_leaves_nothing_of_the_newcomer"));
     let bpffs = Bpffs::mount();
     let pins = pinned(&bpffs);
     let mut registry = Registry::open(&pins).unwrap();
@@ -172,9 +167,7 @@ fn a_full_map_leaves_nothing_of_the_newcomer() {
 
 #[test]
 fn a_held_lock_is_waited_for_but_not_for_ever() {
-    if !privileged("a_held_lock_is_waited_for_but_not_for_ever") {
-        return;
-    }
+    needs!(privileged("a_held_lock_is_waited_for_but_not_for_ever"));
     let bpffs = Bpffs::mount();
     let pins = pinned(&bpffs);
     let mut registry = Registry::open(&pins).unwrap();
@@ -196,9 +189,7 @@ fn a_held_lock_is_waited_for_but_not_for_ever() {
 
 #[test]
 fn what_is_missing_or_not_to_be_trusted_is_named() {
-    if !privileged("what_is_missing_or_not_to_be_trusted_is_named") {
-        return;
-    }
+    needs!(privileged("what_is_missing_or_not_to_be_trusted_is_named"));
     let bpffs = Bpffs::mount();
     let pins = Pins::new(bpffs.path().join("sockway"));
     let open = || Registry::open(&pins).unwrap_err();
@@ -244,9 +235,7 @@ fn what_is_missing_or_not_to_be_trusted_is_named() {
 
 #[test]
 fn writers_in_parallel_leave_the_right_rows() {
-    if !privileged("writers_in_parallel_leave_the_right_rows") {
-        return;
-    }
+    needs!(privileged("writers_in_parallel_leave_the_right_rows"));
     let bpffs = Bpffs::mount();
     let pins = pinned(&bpffs);
     let mut registries: Vec<_> = (0..4).map(|_| Registry::open(&pins).unwrap()).collect();

@@ -29,6 +29,7 @@ use sockway_common::program::{ProgramKey, ProgramRow};
 use sockway_common::scope;
 use sockway_datapath::sweep::Handshakes;
 use sockway_datapath::{Datapath, stats};
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 use support::measure::defer_accept;
 use support::node::{Node, causes, connect, dial, listen, message, receive, send};
@@ -42,7 +43,7 @@ const ENVOY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 15006)
 const FEW: u32 = 16;
 
 fn node(test: &str) -> Option<Node> {
-    privileged(test).then(|| Node::new(&ADDRESSES))
+    privileged(test).map(|()| Node::new(&ADDRESSES))
 }
 
 fn exchange(ends: &(Socket, Socket), number: usize) {
@@ -56,9 +57,7 @@ fn exchange(ends: &(Socket, Socket), number: usize) {
 
 #[test]
 fn a_full_sockhash_means_tcp_and_a_counter() {
-    let Some(node) = node("a_full_sockhash") else {
-        return;
-    };
+    let node = needs!(node("a_full_sockhash"));
     let mut options = node.options();
     options.max_connections = FEW;
     Datapath::install(&options).unwrap_or_else(|e| panic!("install: {}", causes(&e)));
@@ -93,9 +92,7 @@ fn a_full_sockhash_means_tcp_and_a_counter() {
 /// A pod that shows ever new programs: `programs` makes room by use, and those of others are in use.
 #[test]
 fn a_flood_of_programs_leaves_those_that_read() {
-    let Some(node) = node("flood_of_programs") else {
-        return;
-    };
+    let node = needs!(node("flood_of_programs"));
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
     let listener = listen("10.9.0.1:15006");
@@ -133,9 +130,7 @@ fn a_flood_of_programs_leaves_those_that_read() {
 
 #[test]
 fn rows_of_what_ended_while_detached_go_with_the_next_install() {
-    let Some(node) = node("ended_while_detached") else {
-        return;
-    };
+    let node = needs!(node("ended_while_detached"));
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
     let (envoy, app) = (listen("10.9.0.1:15006"), listen("10.9.0.1:8080"));
@@ -161,9 +156,7 @@ fn rows_of_what_ended_while_detached_go_with_the_next_install() {
 
 #[test]
 fn a_joined_connection_outlives_a_detachment() {
-    let Some(node) = node("outlives_a_detachment") else {
-        return;
-    };
+    let node = needs!(node("outlives_a_detachment"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
@@ -189,9 +182,7 @@ fn redirected(node: &Node) -> [u64; 2] {
 
 #[test]
 fn handshakes_that_never_end_are_swept() {
-    let Some(node) = node("handshakes") else {
-        return;
-    };
+    let node = needs!(node("handshakes"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
@@ -212,9 +203,7 @@ fn handshakes_that_never_end_are_swept() {
 /// still holds the old row could write its socket into the new one.
 #[test]
 fn a_row_that_names_another_connections_end_is_not_believed() {
-    let Some(node) = node("another_connections_end") else {
-        return;
-    };
+    let node = needs!(node("another_connections_end"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");
@@ -255,9 +244,7 @@ fn rows_are_listed_once_under_churn() {
     const STAY: u64 = 200;
     const WRITERS: u64 = 3;
     const LISTS: usize = 200;
-    let Some(node) = node("churn") else {
-        return;
-    };
+    let node = needs!(node("churn"));
     node.install();
     let open = || -> HashMap<MapData, u64, EndRow> {
         let pinned = MapData::from_pin(node.pins.map(ENDS)).unwrap();

@@ -23,6 +23,7 @@ use sockway_common::signal;
 use sockway_common::state::SockState;
 use sockway_datapath::{Datapath, InstallOptions, Pins, cast, host, kernel};
 use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 /// What a program is to be verified with at most: a quarter of the kernel's limit of a million.
@@ -152,9 +153,7 @@ fn kernels() -> Vec<(String, (Offsets, u32))> {
 
 #[test]
 fn every_program_by_itself_on_every_kernel() {
-    if !privileged("every_program_by_itself") {
-        return;
-    }
+    needs!(privileged("every_program_by_itself"));
     let functions = kernel::read(None).expect("read the BTF").functions;
     let (object, btf) = (object(), functions.btf().expect("a BTF for aya"));
     let names = programs(&object);
@@ -218,9 +217,7 @@ fn every_program_by_itself_on_every_kernel() {
 #[test]
 fn every_map_is_as_declared() {
     use MapType::{Array, Hash, LruHash, LruPerCpuHash, PerCpuArray, RingBuf, SkStorage, SockHash};
-    if !privileged("every_map_is_as_declared") {
-        return;
-    }
+    needs!(privileged("every_map_is_as_declared"));
     let bpffs = Bpffs::mount();
     let pins = Pins::new(bpffs.path().join("sockway"));
     let root = host::find_cgroup2()

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use sockway_common::calls as counters;
 use sockway_datapath::{Pins, Registry, calls};
 use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use crate::support::call::{Call, conf, result, set};
@@ -38,9 +39,7 @@ fn assert_counted(pins: &Pins, expected: &[(&str, usize)]) {
 
 #[test]
 fn two_hundred_pods_come_and_go_at_once() {
-    if !privileged("two_hundred_pods_come_and_go_at_once") {
-        return;
-    }
+    needs!(privileged("two_hundred_pods_come_and_go_at_once"));
     let bpffs = Bpffs::mount();
     let pins = pin_maps(bpffs.path());
     let netns = PodNetns::with(&[]);
@@ -85,9 +84,9 @@ fn two_hundred_pods_come_and_go_at_once() {
 
 #[test]
 fn addresses_go_round_and_end_with_the_last_holder() {
-    if !privileged("addresses_go_round_and_end_with_the_last_holder") {
-        return;
-    }
+    needs!(privileged(
+        "addresses_go_round_and_end_with_the_last_holder"
+    ));
     let bpffs = Bpffs::mount();
     let pins = pin_maps(bpffs.path());
     let netns = PodNetns::with(&[]);

@@ -13,6 +13,7 @@ use sockway_common::addr::IpKey;
 use sockway_common::pod::{OwnerKey, PodRow, SandboxRow};
 use sockway_datapath::{Pins, Registry};
 use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use crate::support::call::conf;
@@ -68,9 +69,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 #[test]
 fn add_and_del_do_not_depend_on_the_nodes_size() {
-    if !privileged("add_and_del_do_not_depend_on_the_nodes_size") {
-        return;
-    }
+    needs!(privileged("add_and_del_do_not_depend_on_the_nodes_size"));
     let plugin = std::env::var_os("SOCKWAY_CNI")
         .map_or_else(|| env!("CARGO_BIN_EXE_sockway-cni").into(), PathBuf::from);
     let bars = std::env::var("SOCKWAY_BENCH").as_deref() == Ok("1");

@@ -11,6 +11,7 @@ use sockway_common::pod::{OwnerKey, field_text};
 use sockway_common::scope;
 use sockway_datapath::{Pins, Registry};
 use sockway_testkit::bpffs::Bpffs;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use crate::support::call::{Answer, Call, conf, result, set, unset};
@@ -24,14 +25,15 @@ struct Node {
 }
 
 impl Node {
-    fn new() -> Self {
+    fn new(test: &str) -> Option<Self> {
+        privileged(test)?;
         let bpffs = Bpffs::mount();
         let netns = PodNetns::with(&["10.0.0.7/24", "fd00::7/64"]);
-        Self {
+        Some(Self {
             pins: pin_maps(bpffs.path()),
             netns,
             _bpffs: bpffs,
-        }
+        })
     }
 
     fn conf(&self, version: &str) -> Value {
@@ -51,10 +53,7 @@ const BOTH: [&str; 2] = [
 
 #[test]
 fn add_check_del_in_every_version() {
-    if !privileged("add_check_del_in_every_version") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("add_check_del_in_every_version"));
     for version in ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         let conf = node.conf(version);
         for _ in 0..2 {
@@ -83,10 +82,7 @@ fn add_check_del_in_every_version() {
 
 #[test]
 fn the_sandbox_row_tells_who_and_since_when() {
-    if !privileged("the_sandbox_row_tells_who_and_since_when") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("the_sandbox_row_tells_who_and_since_when"));
     node.call("ADD", "c1", &node.conf("1.0.0"));
     let registry = Registry::open(&node.pins).unwrap();
     let row = registry
@@ -111,10 +107,9 @@ fn the_sandbox_row_tells_who_and_since_when() {
 
 #[test]
 fn addresses_come_from_the_netns_where_prev_result_has_none() {
-    if !privileged("addresses_come_from_the_netns_where_prev_result_has_none") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new(
+        "addresses_come_from_the_netns_where_prev_result_has_none"
+    ));
     // Nothing, one family, and a result without ips at all.
     for prev in [
         result("1.0.0", &[]),
@@ -141,10 +136,7 @@ fn addresses_come_from_the_netns_where_prev_result_has_none() {
 
 #[test]
 fn a_late_del_leaves_the_next_pod_alone() {
-    if !privileged("a_late_del_leaves_the_next_pod_alone") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("a_late_del_leaves_the_next_pod_alone"));
     let conf = node.conf("1.0.0");
     node.call("ADD", "c0", &conf);
     node.call("ADD", "c1", &conf);
@@ -163,10 +155,7 @@ fn a_late_del_leaves_the_next_pod_alone() {
 
 #[test]
 fn add_again_with_other_addresses_replaces() {
-    if !privileged("add_again_with_other_addresses_replaces") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("add_again_with_other_addresses_replaces"));
     let old = node.conf("1.0.0");
     let new = set(
         old.clone(),
@@ -190,10 +179,9 @@ fn add_again_with_other_addresses_replaces() {
 
 #[test]
 fn scope_comes_from_namespace_annotation_and_section() {
-    if !privileged("scope_comes_from_namespace_annotation_and_section") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new(
+        "scope_comes_from_namespace_annotation_and_section"
+    ));
     let annotated =
         |word: &str| json!({"io.kubernetes.cri.pod-annotations": {"sockway.io/scope": word}});
     let base = set(node.conf("1.0.0"), "scope", json!("proxy"));
@@ -213,10 +201,7 @@ fn scope_comes_from_namespace_annotation_and_section() {
 
 #[test]
 fn stages_of_a_rollout_leave_pods_out() {
-    if !privileged("stages_of_a_rollout_leave_pods_out") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("stages_of_a_rollout_leave_pods_out"));
     let annotations = json!({"io.kubernetes.cri.pod-annotations": {"sockway.io/scope": "all"}});
     let with = |key: &str, value: Value| {
         // A pod cannot widen a stage.
@@ -259,10 +244,7 @@ fn stages_of_a_rollout_leave_pods_out() {
 
 #[test]
 fn the_share_goes_by_the_uid() {
-    if !privileged("the_share_goes_by_the_uid") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("the_share_goes_by_the_uid"));
     let conf = set(node.conf("1.0.0"), "percent", json!(50));
     let scope = |container: &str, uid: usize| {
         let args = format!("K8S_POD_NAMESPACE=ns;K8S_POD_NAME=web-0;K8S_POD_UID=u{uid}");
@@ -284,10 +266,9 @@ fn the_share_goes_by_the_uid() {
 
 #[test]
 fn who_was_switched_off_stays_off_when_registered_again() {
-    if !privileged("who_was_switched_off_stays_off_when_registered_again") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new(
+        "who_was_switched_off_stays_off_when_registered_again"
+    ));
     let (conf, owner) = (node.conf("1.0.0"), OwnerKey::new("c1", "eth0"));
     node.call("ADD", "c1", &conf);
     let mut registry = Registry::open(&node.pins).unwrap();
@@ -311,10 +292,9 @@ fn who_was_switched_off_stays_off_when_registered_again() {
 
 #[test]
 fn a_section_that_is_not_understood_registers_nothing() {
-    if !privileged("a_section_that_is_not_understood_registers_nothing") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new(
+        "a_section_that_is_not_understood_registers_nothing"
+    ));
     pin_link(&node.pins);
     let good = node.conf("1.1.0");
     node.call("STATUS", "c1", &good).silent();
@@ -340,10 +320,7 @@ fn a_section_that_is_not_understood_registers_nothing() {
 
 #[test]
 fn gc_keeps_what_is_valid_and_other_networks() {
-    if !privileged("gc_keeps_what_is_valid_and_other_networks") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("gc_keeps_what_is_valid_and_other_networks"));
     let add = |id: &str, network: &str, ip: &str| {
         let conf = set(node.conf("1.1.0"), "name", json!(network));
         let prev = result("1.1.0", &[ip, &format!("fd00::{id}/64")]);
@@ -384,10 +361,9 @@ fn gc_keeps_what_is_valid_and_other_networks() {
 
 #[test]
 fn an_address_that_two_pods_had_is_given_back_by_gc() {
-    if !privileged("an_address_that_two_pods_had_is_given_back_by_gc") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new(
+        "an_address_that_two_pods_had_is_given_back_by_gc"
+    ));
     let conf = node.conf("1.1.0");
     node.call("ADD", "c0", &conf);
     node.call("ADD", "c1", &conf);
@@ -405,10 +381,9 @@ fn an_address_that_two_pods_had_is_given_back_by_gc() {
 
 #[test]
 fn check_after_the_kernel_added_addresses_of_its_own() {
-    if !privileged("check_after_the_kernel_added_addresses_of_its_own") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new(
+        "check_after_the_kernel_added_addresses_of_its_own"
+    ));
     let conf = set(
         node.conf("1.0.0"),
         "prevResult",
@@ -428,10 +403,7 @@ fn check_after_the_kernel_added_addresses_of_its_own() {
 
 #[test]
 fn the_nodes_own_namespace_is_never_a_pods() {
-    if !privileged("the_nodes_own_namespace_is_never_a_pods") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("the_nodes_own_namespace_is_never_a_pods"));
     let conf = node.conf("1.0.0");
     let strict = set(conf.clone(), "strict", json!(true));
     for netns in ["/proc/self/ns/net", "/proc/thread-self/ns/net"] {
@@ -446,10 +418,7 @@ fn the_nodes_own_namespace_is_never_a_pods() {
 
 #[test]
 fn status_tells_what_is_there() {
-    if !privileged("status_tells_what_is_there") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("status_tells_what_is_there"));
     let conf = node.conf("1.1.0");
     let status = || Call::new("STATUS", &conf).run();
     status().fails(51, "1.1.0", "no connection is joined");
@@ -469,10 +438,7 @@ fn status_tells_what_is_there() {
 
 #[test]
 fn another_layout_or_open_pins_register_nothing() {
-    if !privileged("another_layout_or_open_pins_register_nothing") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("another_layout_or_open_pins_register_nothing"));
     let conf = node.conf("1.0.0");
     let strict = set(conf.clone(), "strict", json!(true));
     let passes = |code: i32, part: &str| {
@@ -495,10 +461,7 @@ fn another_layout_or_open_pins_register_nothing() {
 
 #[test]
 fn a_lock_that_stays_held_is_try_again() {
-    if !privileged("a_lock_that_stays_held_is_try_again") {
-        return;
-    }
-    let node = Node::new();
+    let node = needs!(Node::new("a_lock_that_stays_held_is_try_again"));
     let conf = node.conf("1.0.0");
     let dir = fs::File::open(node.pins.dir()).unwrap();
     dir.lock().unwrap();

@@ -10,6 +10,7 @@ use sockway_common::counters::Reason;
 use sockway_common::pair::hop;
 use sockway_common::scope;
 use sockway_datapath::Datapath;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use crate::support::measure::lo_bytes;
@@ -80,9 +81,7 @@ fn checked(node: &Node) -> u64 {
 }
 
 fn node(test: &str, tcp_every: u32) -> Option<Node> {
-    if !privileged(test) {
-        return None;
-    }
+    privileged(test)?;
     let node = Node::new(&["10.9.0.1/32"]);
     let mut options = node.options();
     options.tcp_every = tcp_every;
@@ -92,9 +91,7 @@ fn node(test: &str, tcp_every: u32) -> Option<Node> {
 
 #[test]
 fn a_message_by_tcp_from_time_to_time_keeps_the_row() {
-    let Some(node) = node("keeps_the_row", 1) else {
-        return;
-    };
+    let node = needs!(node("keeps_the_row", 1));
     assert!(the_end_arrives(&node), "the client never saw the end");
     // Two directions, five seconds, and the first of each second.
     let checked = checked(&node);
@@ -103,9 +100,7 @@ fn a_message_by_tcp_from_time_to_time_keeps_the_row() {
 
 #[test]
 fn without_it_the_end_does_not_arrive() {
-    let Some(node) = node("without_it_the_end_does_not_arrive", 0) else {
-        return;
-    };
+    let node = needs!(node("without_it_the_end_does_not_arrive", 0));
     assert!(
         !the_end_arrives(&node),
         "conntrack's row outlives its timeout on this kernel: the messages by TCP may go"

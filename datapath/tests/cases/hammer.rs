@@ -11,6 +11,7 @@ use socket2::Socket;
 use sockway_common::program::{SERVER, sign};
 use sockway_common::scope;
 use sockway_datapath::stats;
+use sockway_testkit::needs;
 
 use crate::support::measure::{set_option, until};
 use crate::support::node::{connect, listen, message, receive, receive_all, send};
@@ -83,9 +84,7 @@ fn no_sign_of_a_program_is_lost() {
     const THREADS: usize = 4;
     const ROUNDS: usize = 150;
     const READS: usize = 50;
-    let Some(node) = node("hammer_program") else {
-        return;
-    };
+    let node = needs!(node("hammer_program"));
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
     for round in 0..ROUNDS {
@@ -143,9 +142,7 @@ fn no_sign_of_a_program_is_lost() {
 #[test]
 fn no_mark_to_leave_is_lost() {
     const ROUNDS: usize = 100;
-    let Some(node) = node("hammer_end") else {
-        return;
-    };
+    let node = needs!(node("hammer_end"));
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
     for round in 0..ROUNDS {

@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use socket2::Socket;
 use sockway_common::flow::MAX_BACKOFF;
 use sockway_common::scope;
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use crate::support::measure::until;
@@ -260,9 +261,7 @@ impl Run {
 
 #[test]
 fn events_in_any_order() {
-    if !privileged("events_in_any_order") {
-        return;
-    }
+    needs!(privileged("events_in_any_order"));
     let node = Node::new(&["10.9.0.1/32", "10.9.0.2/32"]);
     node.install();
     node.pod("10.9.0.1", scope::ALL);

@@ -2,13 +2,12 @@
 
 use sockway_common::config::typed;
 use sockway_datapath::{cast, host, kernel};
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 #[test]
 fn fields_are_read_by_plain_loads_where_the_kernel_can() {
-    if !privileged("fields_are_read_by_plain_loads") {
-        return;
-    }
+    needs!(privileged("fields_are_read_by_plain_loads"));
     let release = host::kernel_release();
     let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
     let mut number = || numbers.next().expect("two numbers").expect("a number");

@@ -6,6 +6,7 @@ use std::io::{self, Seek as _, Write as _};
 use socket2::Socket;
 use sockway_common::counters::Reason;
 use sockway_common::scope;
+use sockway_testkit::needs;
 
 use crate::support::measure::fill;
 use crate::support::node::{connect, listen, message};
@@ -66,9 +67,7 @@ fn nothing_is_redirected_while_memory_is_short() {
         return;
     }
     let mut marks = Marks::open();
-    let Some(node) = node("memory_pressure") else {
-        return;
-    };
+    let node = needs!(node("memory_pressure"));
     node.install();
     node.pod("10.9.0.1", scope::ALL);
     let listener = listen("10.9.0.1:15006");

@@ -12,6 +12,7 @@ use sockway_common::pod::OwnerKey;
 use sockway_common::program::{SERVER, sign};
 use sockway_common::scope;
 use sockway_datapath::{Registry, switch};
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use crate::support::keeper::Keeper;
@@ -26,9 +27,7 @@ const APPLICATION: &str = "10.9.0.1:8080";
 const ROUNDS: usize = 20;
 
 fn node(test: &str) -> Option<Node> {
-    if !privileged(test) {
-        return None;
-    }
+    privileged(test)?;
     let node = Node::new(&ADDRESSES);
     node.install();
     node.pod("10.9.0.1", scope::AUTO);
@@ -123,9 +122,7 @@ fn urgent_data_goes_by_tcp() {
 
 #[test]
 fn an_application_that_begins_to_block_leaves_the_sockhash() {
-    let Some(node) = node("blocks_late") else {
-        return;
-    };
+    let node = needs!(node("blocks_late"));
     let mut keeper = Keeper::new(&node);
     let listener = listen(APPLICATION);
     let (envoy, app) = joined(&node, &listener);
@@ -179,9 +176,7 @@ fn a_reset_connection_leaves_the_sockhash() {
 /// A listening socket that another executable serves from now on.
 #[test]
 fn another_executable_is_not_the_program_that_was_known() {
-    let Some(node) = node("inherited") else {
-        return;
-    };
+    let node = needs!(node("inherited"));
     let listener = listen(APPLICATION);
     drop(joined(&node, &listener));
     assert!(!has(&node, 8080, sign::OTHER_PROGRAM));
@@ -213,9 +208,7 @@ fn another_executable_is_not_the_program_that_was_known() {
 /// What is known is known of one pod's programs.
 #[test]
 fn an_address_that_another_pod_gets_is_unknown() {
-    let Some(node) = node("another_pod") else {
-        return;
-    };
+    let node = needs!(node("another_pod"));
     let listener = listen(APPLICATION);
     drop(joined(&node, &listener));
     let before = to_application(&node);

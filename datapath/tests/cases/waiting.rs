@@ -30,9 +30,7 @@ const BUFFER: usize = 4096;
 
 /// A node with one pod, and what its kernel took.
 fn node(test: &str) -> Option<(Node, Hooks)> {
-    if !privileged(test) {
-        return None;
-    }
+    privileged(test)?;
     let node = Node::new(&["10.9.0.1/32", "127.0.0.6/32"]);
     let report = Datapath::install(&node.options()).expect("install");
     node.pod("10.9.0.1", scope::AUTO);

@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use sockway_common::offsets::OFFSETS;
+use sockway_testkit::needs;
 
 use super::foreign::Exclusive;
 use super::node::{CONFLIST, Node, text};
@@ -82,9 +83,7 @@ fn assert_untouched(node: &Node) {
 
 #[test]
 fn a_node_that_is_fit() {
-    let Some(node) = Node::new("a_node_that_is_fit") else {
-        return;
-    };
+    let node = needs!(Node::new("a_node_that_is_fit"));
     let mounts = mounts();
     let report = node.json(&["doctor"], 0);
     let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
@@ -124,9 +123,7 @@ fn a_node_that_is_fit() {
 
 #[test]
 fn beside_an_installation_in_use() {
-    let Some(node) = Node::new("beside_an_installation") else {
-        return;
-    };
+    let node = needs!(Node::new("beside_an_installation"));
     node.run(&["install"], 0);
     node.cni("ADD");
     let mut connection = Connection::open();
@@ -201,9 +198,7 @@ fn assert_refused(node: &Node, step: &str, part: &str) {
 
 #[test]
 fn a_field_that_is_missing() {
-    let Some(node) = Node::new("a_field_that_is_missing") else {
-        return;
-    };
+    let node = needs!(Node::new("a_field_that_is_missing"));
     {
         let _btf = Btf::with(&[("snt_isn", "snt_isX")]);
         assert_refused(&node, "join", "SYN cannot be matched");
@@ -238,9 +233,7 @@ fn a_field_that_is_missing() {
 
 #[test]
 fn fields_that_only_cost_something() {
-    let Some(node) = Node::new("fields_that_only_cost") else {
-        return;
-    };
+    let node = needs!(Node::new("fields_that_only_cost"));
     for (name, changed, step, verdict) in [
         ("msg_tot_len", "msg_tot_leX", "drain", "ok"),
         ("copied_seq", "copied_seX", "drain", "limited"),
@@ -261,9 +254,7 @@ fn fields_that_only_cost_something() {
 
 #[test]
 fn a_kernel_that_is_not_what_its_btf_says() {
-    let Some(node) = Node::new("a_kernel_that_is_not") else {
-        return;
-    };
+    let node = needs!(Node::new("a_kernel_that_is_not"));
     // As if the field that tells one socket from another were elsewhere.
     let btf = Btf::with(&[
         ("skc_cookie", "skc_cookiX"),
@@ -281,9 +272,7 @@ fn a_kernel_that_is_not_what_its_btf_says() {
 
 #[test]
 fn a_kernel_without_btf() {
-    let Some(node) = Node::new("a_kernel_without_btf") else {
-        return;
-    };
+    let node = needs!(Node::new("a_kernel_without_btf"));
     let directory = Path::new(BTF).parent().unwrap();
     let tmpfs = Some("tmpfs");
     mount(tmpfs, directory, tmpfs, MsFlags::empty(), None::<&str>).unwrap();
@@ -295,9 +284,7 @@ fn a_kernel_without_btf() {
 
 #[test]
 fn a_hook_that_somebody_else_holds() {
-    let Some(node) = Node::new("a_hook_that_somebody") else {
-        return;
-    };
+    let node = needs!(Node::new("a_hook_that_somebody"));
     let exclusive = Exclusive::attach(node.cgroup());
     let report = node.json(&["doctor"], 6);
     let (verdict, said) = found(&report["facts"], "others");
@@ -315,9 +302,7 @@ fn a_hook_that_somebody_else_holds() {
 
 #[test]
 fn places_that_are_not_there() {
-    let Some(node) = Node::new("places_that_are_not_there") else {
-        return;
-    };
+    let node = needs!(Node::new("places_that_are_not_there"));
     let with = |variable: &str, value: &str| {
         let mut doctor = node.sockway(&["doctor", "-o", "json"]);
         let output = doctor.env(variable, value).output().unwrap();
@@ -339,9 +324,7 @@ fn places_that_are_not_there() {
 
 #[test]
 fn a_host_without_cgroup2() {
-    let Some(node) = Node::new("a_host_without_cgroup2") else {
-        return;
-    };
+    let node = needs!(Node::new("a_host_without_cgroup2"));
     let root = sockway_datapath::host::find_cgroup2().unwrap().unwrap();
     // A cgroup v1 host: no cgroup2 mount in this command's mount namespace.
     let command = node.sockway(&["doctor", "--cgroup", "auto", "-o", "json"]);
@@ -364,9 +347,7 @@ fn a_host_without_cgroup2() {
 
 #[test]
 fn a_container_of_the_chart() {
-    let Some(node) = Node::new("a_container_of_the_chart") else {
-        return;
-    };
+    let node = needs!(Node::new("a_container_of_the_chart"));
     // Its capabilities, a cgroup namespace of its own, the host's hierarchy mounted read-only.
     let place = node.path("cgroup");
     fs::create_dir(&place).unwrap();
@@ -451,9 +432,7 @@ fn scene_of(cgroup: &Path) -> Pid {
 
 #[test]
 fn killed_in_mid_proof() {
-    let Some(node) = Node::new("killed_in_mid_proof") else {
-        return;
-    };
+    let node = needs!(Node::new("killed_in_mid_proof"));
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
         let mut doctor = spawn(&node);
         wait_for_exchange(&node);
@@ -478,9 +457,7 @@ fn killed_in_mid_proof() {
 
 #[test]
 fn two_at_once() {
-    let Some(node) = Node::new("two_at_once") else {
-        return;
-    };
+    let node = needs!(Node::new("two_at_once"));
     let mut both = [spawn(&node), spawn(&node)];
     for doctor in &mut both {
         assert!(doctor.wait().unwrap().success());

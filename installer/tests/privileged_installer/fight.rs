@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use serde_json::{Value, json};
+use sockway_testkit::needs;
 use sockway_testkit::ring::privileged;
 
 use super::keeper::{Keeper, metric, until};
@@ -135,9 +136,7 @@ fn fight(name: &str, other: Other) {
 
 #[test]
 fn stubborn_writers_make_no_storm() {
-    if !privileged("stubborn_writers") {
-        return;
-    }
+    needs!(privileged("stubborn_writers"));
     let others: [(&str, Other); 3] = [
         ("an exclusive installer", exclusive),
         ("terwayd in a crash loop", terwayd),

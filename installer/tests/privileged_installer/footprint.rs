@@ -8,6 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use sockway_testkit::needs;
 
 use super::keeper::{Keeper, metric, page, until};
 use super::node::{Attachment, Node, in_pod, released, repeat};
@@ -86,9 +87,7 @@ fn map_bytes() -> u64 {
 
 #[test]
 fn of_a_full_node() {
-    let Some(node) = Node::new("of_a_full_node") else {
-        return;
-    };
+    let node = needs!(Node::new("of_a_full_node"));
     let pods = pods(&node);
     let keeper = Keeper::start(&node);
     until("every pod is registered", Duration::from_mins(1), || {

@@ -5,16 +5,16 @@ use std::os::unix::fs::MetadataExt;
 use std::thread::sleep;
 use std::time::Duration;
 
+use sockway_common::layout::program;
+use sockway_testkit::needs;
+
 use super::keeper::{Keeper, metric, page, until};
 use super::node::{CONFLIST, Node};
 use super::traffic::{Connection, edge_triggered};
-use sockway_common::layout::program;
 
 #[test]
 fn drift_is_repaired() {
-    let Some(node) = Node::new("drift_is_repaired") else {
-        return;
-    };
+    let node = needs!(Node::new("drift_is_repaired"));
     node.cache_pod();
     let keeper = Keeper::start(&node);
     assert!(node.has_entry());
@@ -76,9 +76,7 @@ fn drift_is_repaired() {
 
 #[test]
 fn receiving_calls_of_a_quiet_node_run_no_program() {
-    let Some(node) = Node::new("receiving_calls") else {
-        return;
-    };
+    let node = needs!(Node::new("receiving_calls"));
     node.cache_pod();
     let keeper = Keeper::start_with(&node, &["--scope", "auto"]);
     let pins = node.pins();
@@ -104,9 +102,7 @@ fn receiving_calls_of_a_quiet_node_run_no_program() {
 
 #[test]
 fn a_node_that_is_not_ready_yet() {
-    let Some(node) = Node::new("a_node_that_is_not_ready_yet") else {
-        return;
-    };
+    let node = needs!(Node::new("a_node_that_is_not_ready_yet"));
     fs::remove_file(node.conflist()).unwrap();
     let keeper = Keeper::spawn(&node);
     until("it says why it waits", Duration::from_secs(30), || {
@@ -134,9 +130,7 @@ fn loads_for(keeper: u32) -> bool {
 /// Else it would pin programs beside whoever has the node next.
 #[test]
 fn what_loads_programs_ends_with_a_keeper_that_is_killed() {
-    let Some(node) = Node::new("what_loads_programs_ends") else {
-        return;
-    };
+    let node = needs!(Node::new("what_loads_programs_ends"));
     for _ in 0..3 {
         let keeper = Keeper::spawn(&node);
         let id = keeper.id();

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use sockway_datapath::Datapath;
+use sockway_testkit::needs;
 
 use super::node::{CONFLIST, Node, repeat};
 use super::reboots::wipe;
@@ -218,9 +219,7 @@ fn reset(node: &Node) {
 
 #[test]
 fn install_at_every_call() {
-    let Some(node) = Node::new("install_at_every_call") else {
-        return;
-    };
+    let node = needs!(Node::new("install_at_every_call"));
     let calls = calls_of(&node.sockway(&["install"]));
     assert_synced(&calls);
     // The proof takes the longest, and nothing of it is left on the node: shown once is enough.
@@ -263,9 +262,7 @@ fn install_at_every_call() {
 
 #[test]
 fn upgrade_at_every_call() {
-    let Some(node) = Node::new("upgrade_at_every_call") else {
-        return;
-    };
+    let node = needs!(Node::new("upgrade_at_every_call"));
     node.run(&["install"], 0);
     node.cni("ADD");
     let mut connection = Connection::open();
@@ -287,9 +284,7 @@ fn upgrade_at_every_call() {
 /// terwayd's rewrite and a binary that is gone, repaired by a keeper that is killed.
 #[test]
 fn repair_at_every_call() {
-    let Some(node) = Node::new("repair_at_every_call") else {
-        return;
-    };
+    let node = needs!(Node::new("repair_at_every_call"));
     node.run(&["install"], 0);
     let mut keeper = node.sockway(&["run"]);
     // Without pages it has one thread.
@@ -332,9 +327,7 @@ fn repair_at_every_call() {
 
 #[test]
 fn uninstall_at_every_call() {
-    let Some(node) = Node::new("uninstall_at_every_call") else {
-        return;
-    };
+    let node = needs!(Node::new("uninstall_at_every_call"));
     node.run(&["install"], 0);
     let calls = calls_of(&node.sockway(&["uninstall", "--purge"]));
     assert_synced(&calls);

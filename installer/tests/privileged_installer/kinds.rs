@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use sockway_datapath::Registry;
+use sockway_testkit::needs;
 
 use super::foreign::Exclusive;
 use super::keeper::{Keeper, metric, page, until};
@@ -37,9 +38,7 @@ fn as_wanted(what: &str) -> u64 {
 
 #[test]
 fn directories_are_replaced_mounted_over_and_late() {
-    let Some(node) = Node::new("directories_are_replaced") else {
-        return;
-    };
+    let node = needs!(Node::new("directories_are_replaced"));
     let keeper = Keeper::start(&node);
     for name in ["bin", "net.d"] {
         let (path, aside) = (node.path(name), node.path("aside"));
@@ -74,9 +73,7 @@ fn directories_are_replaced_mounted_over_and_late() {
 /// As in a pod: the keeper has a mount of the directory that a package upgrade removes.
 #[test]
 fn a_mount_of_a_directory_that_was_removed() {
-    let Some(node) = Node::new("a_mount_of_a_directory_that_was_removed") else {
-        return;
-    };
+    let node = needs!(Node::new("a_mount_of_a_directory_that_was_removed"));
     let (host, mounted) = (node.path("bin"), node.path("container-bin"));
     fs::create_dir(&mounted).unwrap();
     mount(Some(&host), &mounted, NONE, MsFlags::MS_BIND, NONE).unwrap();
@@ -103,9 +100,7 @@ fn a_mount_of_a_directory_that_was_removed() {
 /// A plugin directory that takes no file: full, read-only, or nothing may be run in it.
 #[test]
 fn no_list_names_a_plugin_that_cannot_be_there() {
-    let Some(node) = Node::new("no_list_names_a_plugin_that_cannot_be_there") else {
-        return;
-    };
+    let node = needs!(Node::new("no_list_names_a_plugin_that_cannot_be_there"));
     let keeper = Keeper::start(&node);
     let bin = node.path("bin");
     for (flags, options) in [
@@ -128,9 +123,7 @@ fn no_list_names_a_plugin_that_cannot_be_there() {
 
 #[test]
 fn a_full_or_read_only_configuration_directory_loses_nothing() {
-    let Some(node) = Node::new("a_full_configuration_directory") else {
-        return;
-    };
+    let node = needs!(Node::new("a_full_configuration_directory"));
     let directory = node.path("net.d");
     mount(
         Some("tmpfs"),
@@ -162,9 +155,7 @@ fn a_full_or_read_only_configuration_directory_loses_nothing() {
 
 #[test]
 fn another_softwares_list_and_then_the_clusters() {
-    let Some(node) = Node::new("another_softwares_list") else {
-        return;
-    };
+    let node = needs!(Node::new("another_softwares_list"));
     let podman = r#"{"cniVersion":"0.4.0","name":"podman","plugins":[{"type":"bridge","bridge":"cni-podman0"}]}"#;
     let path = node.path("net.d/87-podman.conflist");
     fs::rename(node.conflist(), node.path("terway")).unwrap();
@@ -187,9 +178,7 @@ fn another_softwares_list_and_then_the_clusters() {
 
 #[test]
 fn purge_is_refused_while_a_file_names_the_plugin() {
-    let Some(node) = Node::new("purge_is_refused") else {
-        return;
-    };
+    let node = needs!(Node::new("purge_is_refused"));
     node.run(&["install"], 0);
     let elsewhere = node.path("elsewhere");
     fs::write(&elsewhere, node.text()).unwrap();
@@ -206,9 +195,7 @@ fn purge_is_refused_while_a_file_names_the_plugin() {
 /// Namespaces where nobody looks, and the cache knows the pod; then nothing knows it any more.
 #[test]
 fn pods_whose_namespaces_are_elsewhere_stay() {
-    let Some(node) = Node::new("pods_whose_namespaces_are_elsewhere") else {
-        return;
-    };
+    let node = needs!(Node::new("pods_whose_namespaces_are_elsewhere"));
     node.run(&["install"], 0);
     let pod = Pod::start(&node, "c1", "10.9.0.2");
     node.call("ADD", &pod.attachment);
@@ -257,9 +244,7 @@ fn pods_whose_namespaces_are_elsewhere_stay() {
 /// The runtime has not forgotten a pod that is gone, and its address is a younger pod's.
 #[test]
 fn an_address_that_was_given_again_is_the_younger_pods() {
-    let Some(node) = Node::new("an_address_that_was_given_again") else {
-        return;
-    };
+    let node = needs!(Node::new("an_address_that_was_given_again"));
     // The older one comes last by its name.
     let old = Pod::start(&node, "c9", "10.9.0.2");
     node.cache(&old.attachment);
@@ -300,9 +285,7 @@ fn an_address_that_was_given_again_is_the_younger_pods() {
 /// The kernel hands the number of a namespace that is gone out again, to somebody who is no pod.
 #[test]
 fn a_namespace_without_a_pods_address_is_not_the_pods() {
-    let Some(node) = Node::new("a_namespace_without_a_pods_address") else {
-        return;
-    };
+    let node = needs!(Node::new("a_namespace_without_a_pods_address"));
     let pod = Pod::start(&node, "c7", "10.9.0.7");
     node.cache(&pod.attachment);
     let keeper = Keeper::start_with(&node, &["--reconcile-every", "1s"]);
@@ -331,9 +314,7 @@ fn a_namespace_without_a_pods_address_is_not_the_pods() {
 
 #[test]
 fn a_program_that_admits_no_other_is_named() {
-    let Some(node) = Node::new("a_program_that_admits_no_other_is_named") else {
-        return;
-    };
+    let node = needs!(Node::new("a_program_that_admits_no_other_is_named"));
     let exclusive = Exclusive::attach(node.cgroup());
     let said = node.run(&["install"], 1);
     assert!(said.contains("BPF_F_ALLOW_MULTI"), "{said}");
@@ -355,9 +336,7 @@ fn a_program_that_admits_no_other_is_named() {
 
 #[test]
 fn a_plan_is_printed_and_nothing_is_changed() {
-    let Some(node) = Node::new("a_plan_is_printed") else {
-        return;
-    };
+    let node = needs!(Node::new("a_plan_is_printed"));
     node.cache_pod();
     let plan = node.json(&["install", "--dry-run"], 0);
     let steps = plan["steps"].as_array().unwrap();
@@ -391,9 +370,7 @@ fn a_plan_is_printed_and_nothing_is_changed() {
 /// No inotify instance is left on the node: changes are seen all the same.
 #[test]
 fn without_inotify() {
-    let Some(node) = Node::new("without_inotify") else {
-        return;
-    };
+    let node = needs!(Node::new("without_inotify"));
     let mut hold = Vec::new();
     while let Ok(one) = nix::sys::inotify::Inotify::init(nix::sys::inotify::InitFlags::IN_CLOEXEC) {
         hold.push(one);
@@ -411,9 +388,7 @@ fn without_inotify() {
 
 #[test]
 fn readiness_slow_clients_and_descriptors() {
-    let Some(node) = Node::new("readiness_and_slow_clients") else {
-        return;
-    };
+    let node = needs!(Node::new("readiness_and_slow_clients"));
     let keeper = Keeper::start(&node);
     let mut slow: Vec<TcpStream> = (0..200)
         .map(|_| TcpStream::connect("127.0.0.1:9475").unwrap())

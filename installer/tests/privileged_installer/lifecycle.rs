@@ -4,15 +4,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
+use sockway_testkit::needs;
+
 use super::ids::Ids;
 use super::node::{CONFLIST, Node, text};
 use super::traffic::Connection;
 
 #[test]
 fn a_whole_life() {
-    let Some(node) = Node::new("a_whole_life") else {
-        return;
-    };
+    let node = needs!(Node::new("a_whole_life"));
     assert_eq!(
         node.json(&["status"], 3)["datapath"],
         serde_json::Value::Null
@@ -74,9 +74,7 @@ fn a_whole_life() {
 
 #[test]
 fn a_pod_that_was_there_before() {
-    let Some(node) = Node::new("a_pod_that_was_there_before") else {
-        return;
-    };
+    let node = needs!(Node::new("a_pod_that_was_there_before"));
     node.cache_pod();
     let report = node.json(&["install"], 0);
     assert_eq!(report["pods"]["registered"][0], "shop/cart-0");
@@ -108,9 +106,7 @@ fn a_pod_that_was_there_before() {
 
 #[test]
 fn a_host_without_cgroup2() {
-    let Some(node) = Node::new("a_host_without_cgroup2") else {
-        return;
-    };
+    let node = needs!(Node::new("a_host_without_cgroup2"));
     let install = node.sockway(&["install", "-o", "json"]);
     let mut shell = Command::new("unshare");
     // A mount namespace of its own, from which every cgroup2 mount is taken away.

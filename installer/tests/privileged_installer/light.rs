@@ -7,6 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use sockway_testkit::needs;
 
 use super::doctor::Btf;
 use super::node::{Node, released, repeat};
@@ -86,9 +87,7 @@ fn opened(events: &Inotify) -> usize {
 
 #[test]
 fn an_install_reads_the_btf_once_and_is_light() {
-    let Some(node) = Node::new("an_install_reads_the_btf_once") else {
-        return;
-    };
+    let node = needs!(Node::new("an_install_reads_the_btf_once"));
     // A copy, which nobody else on this machine reads.
     let btf = Btf::with(&[]);
     let events = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).unwrap();

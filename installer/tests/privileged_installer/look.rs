@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use sockway_testkit::needs;
+
 use super::keeper::{Keeper, page, until};
 use super::node::{Node, POD, repeat, text};
 use super::traffic::{Connection, edge_triggered};
@@ -43,9 +45,7 @@ fn shows_in_a_browser_what_the_commands_say() {
         eprintln!("not run here: `make test-node` does, which gets a browser");
         return;
     }
-    let Some(node) = Node::new("shows_in_a_browser_what_the_commands_say") else {
-        return;
-    };
+    let node = needs!(Node::new("shows_in_a_browser_what_the_commands_say"));
     let profile = node.path("profile");
     fs::create_dir(&profile).unwrap();
     let keeper = Keeper::start(&node);

@@ -41,9 +41,7 @@ pub(crate) struct Node {
 impl Node {
     /// `None`, with the reason printed, where the privileged ring does not run.
     pub(crate) fn new(test: &str) -> Option<Self> {
-        if !privileged(test) {
-            return None;
-        }
+        privileged(test)?;
         let mut node = Self::alone();
         let root = node.cgroup.parent().unwrap();
         node.home = Some(root.join(own_cgroup().trim_start_matches('/')));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use sockway_datapath::Datapath;
+use sockway_testkit::needs;
 
 use super::keeper::Keeper;
 use super::node::{Node, repeat};
@@ -29,9 +30,7 @@ fn registered(node: &Node) -> BTreeSet<(String, String)> {
 
 #[test]
 fn the_registered_set_is_that_of_the_live_pods() {
-    let Some(node) = Node::new("the_registered_set") else {
-        return;
-    };
+    let node = needs!(Node::new("the_registered_set"));
     node.run(&["install"], 0);
     let mut pods: Vec<Pod> = Vec::new();
     for reboot in 0..repeat(6, 100) {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use nix::mount::{MsFlags, mount};
+use sockway_testkit::needs;
 
 use super::node::{CONFLIST, Node};
 
@@ -14,9 +15,7 @@ fn untouched(node: &Node) {
 
 #[test]
 fn bad_conflists() {
-    let Some(node) = Node::new("bad_conflists") else {
-        return;
-    };
+    let node = needs!(Node::new("bad_conflists"));
     for (name, text, part) in [
         ("10-terway.conflist", "", "is empty"),
         ("10-terway.conflist", &CONFLIST[..60], "not valid JSON"),
@@ -54,9 +53,7 @@ fn bad_conflists() {
 
 #[test]
 fn bad_places() {
-    let Some(node) = Node::new("bad_places") else {
-        return;
-    };
+    let node = needs!(Node::new("bad_places"));
     for (variable, value, part) in [
         ("SOCKWAY_BPFFS", "/tmp/no-bpffs/sockway", "mount -t bpf"),
         ("SOCKWAY_CGROUP", "/proc", "--cgroup"),
@@ -96,9 +93,7 @@ fn bad_places() {
 
 #[test]
 fn a_step_that_fails_takes_back_the_others() {
-    let Some(node) = Node::new("a_step_that_fails") else {
-        return;
-    };
+    let node = needs!(Node::new("a_step_that_fails"));
     // The binary can be copied here, but not run: found out after the programs are attached.
     let flags = MsFlags::MS_NOEXEC;
     mount(

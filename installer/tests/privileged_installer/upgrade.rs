@@ -2,15 +2,15 @@
 
 use std::process::Stdio;
 
+use sockway_testkit::needs;
+
 use super::ids::Ids;
 use super::node::Node;
 use super::traffic::Connection;
 
 #[test]
 fn twenty_upgrades_under_traffic() {
-    let Some(node) = Node::new("twenty_upgrades") else {
-        return;
-    };
+    let node = needs!(Node::new("twenty_upgrades"));
     node.run(&["install"], 0);
     node.cni("ADD");
     let mut connections = vec![Connection::open()];
@@ -49,9 +49,7 @@ fn a_newer_layout_drains() {
 }
 
 fn another_layout_drains(test: &str, name: &str) {
-    let Some(node) = Node::new(test) else {
-        return;
-    };
+    let node = needs!(Node::new(test));
     node.cache_pod();
     node.run(&["install"], 0);
     let mut old = Connection::open();

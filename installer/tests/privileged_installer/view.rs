@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use sockway_testkit::needs;
 
 use super::node::{Node, POD, text};
 use super::traffic::Connection;
@@ -38,9 +39,7 @@ fn top(node: &Node, connection: &mut Connection) -> Value {
 
 #[test]
 fn what_people_and_programs_see() {
-    let Some(node) = Node::new("what_people_and_programs_see") else {
-        return;
-    };
+    let node = needs!(Node::new("what_people_and_programs_see"));
     for view in [&["status"][..], &["pods"], &["explain", POD], &["top"]] {
         let said = node.run(view, 3);
         assert!(said.contains("install"), "{view:?}: {said}");
