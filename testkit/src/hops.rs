@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use sockway_common::counters::Stats;
 use sockway_common::pair::hop;
@@ -96,9 +96,11 @@ impl Hops {
         Ok(())
     }
 
-    /// One of them.
-    pub fn get(&self, kind: u32) -> Option<&Hop> {
-        self.0.iter().find(|hop| hop.name == hop::name(kind))
+    /// One of them; an error where it is not among them.
+    pub fn get(&self, kind: u32) -> Result<&Hop> {
+        let name = hop::name(kind);
+        let hop = self.0.iter().find(|hop| hop.name == name);
+        hop.with_context(|| format!("no hop {name}: {self}"))
     }
 }
 

@@ -162,7 +162,7 @@ impl Results {
             for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
                 if !hops
                     .get(kind)
-                    .is_some_and(|hop| hop.joined > 0 && hop.messages > 0)
+                    .is_ok_and(|hop| hop.joined > 0 && hop.messages > 0)
                 {
                     wrong.push(format!(
                         "{protocol}: hop {} was not accelerated",

@@ -68,7 +68,7 @@ fn messages(stage: &Stage) -> Result<()> {
     )?;
     ensure!(load.faults == 0, "{load}");
     for kind in [hop::OUTBOUND, hop::INBOUND, hop::APP] {
-        let Some(hop) = hops.get(kind) else { continue };
+        let hop = hops.get(kind)?;
         // Two messages a request, one each way; nearly all by redirection.
         ensure!(
             hop.messages * 10 > load.requests * 2 * 9,

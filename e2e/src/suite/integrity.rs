@@ -61,11 +61,8 @@ fn accelerated(outcome: &Outcome, hops: &[u32]) -> Result<()> {
     counted.redirected_on(hops)?;
     for kind in hops {
         let name = hop::name(*kind);
-        let Some(hop) = counted.get(*kind) else {
-            continue;
-        };
         ensure!(
-            hop.share() >= MOST,
+            counted.get(*kind)?.share() >= MOST,
             "few connections were joined on hop {name}: {counted}"
         );
     }

@@ -115,10 +115,13 @@ fn stands_still(stage: &Stage) -> Result<()> {
     ensure!(pod == served(&world)?, "{pod} tripped");
     let ready = first.page("/readyz")?;
     ensure!(ready.starts_with("HTTP/1.1 200"), "not ready: {ready}");
-    let metrics = first.page("/metrics")?;
-    for line in ["sockway_tripped_pods 1", "sockway_trips_total 1"] {
-        ensure!(metrics.lines().any(|l| l == line), "no {line} in {metrics}");
-    }
+    // It is counted once the pod's ends are off.
+    until(END, || {
+        let metrics = first.page("/metrics")?;
+        let mut lines = ["sockway_tripped_pods 1", "sockway_trips_total 1"].into_iter();
+        let missing = lines.find(|line| !metrics.lines().any(|l| l == *line));
+        Ok(missing.map_or(Ok(()), |line| Err(format!("no {line} in {metrics}"))))
+    })?;
     let status = world.node.sockway(&["status"]).ended()?;
     let status = succeeded(&status).context("sockway status")?;
     ensure!(
