@@ -37,6 +37,32 @@ pub(crate) fn pause(ms: u64) {
     std::thread::sleep(pace::allow(Duration::from_millis(ms)));
 }
 
+/// Does `other` in a thread of its own while `here` goes on; what both came to.
+pub(crate) fn beside<A: Send, B>(
+    other: impl FnOnce() -> A + Send,
+    here: impl FnOnce() -> Result<B>,
+) -> Result<(A, B)> {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let here = here()?;
+        Ok((
+            other.join().ok().context("the other thread panicked")?,
+            here,
+        ))
+    })
+}
+
+/// Does `wait` while `end` sends after a while.
+pub(crate) fn meanwhile<T>(end: &End, bytes: &[u8], wait: impl FnOnce() -> T) -> Result<T> {
+    let sends = || {
+        pause(150);
+        end.put(bytes)
+    };
+    let (sent, result) = beside(sends, || Ok(wait()))?;
+    sent?;
+    Ok(result)
+}
+
 /// Why a case cannot be run on this kernel.
 #[derive(Debug)]
 pub(crate) struct Unavailable(pub(crate) &'static str);

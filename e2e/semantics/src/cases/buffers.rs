@@ -10,7 +10,7 @@ use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, Setup, pause};
+use crate::scene::{Scene, Setup, beside, pause};
 use crate::sys;
 use crate::variant::Kind;
 
@@ -141,19 +141,21 @@ fn full(t: &mut Scene) -> Result<()> {
 /// Sends 8 MiB to a reader that takes a rest after each part.
 fn slowly(t: &mut Scene, writer: &End, reader: &End) -> Result<()> {
     let sent = pattern::bytes(5, 8 << 20);
-    let (got, put) = thread::scope(|scope| -> Result<_> {
-        let writing = scope.spawn(|| writer.put(&sent));
-        let mut got = Vec::new();
-        while got.len() < sent.len() {
-            let part = reader.take(256 * 1024)?;
-            if part.is_empty() {
-                break;
+    let (put, got) = beside(
+        || writer.put(&sent),
+        || {
+            let mut got = Vec::new();
+            while got.len() < sent.len() {
+                let part = reader.take(256 * 1024)?;
+                if part.is_empty() {
+                    break;
+                }
+                got.extend(part);
+                pause(10);
             }
-            got.extend(part);
-            pause(10);
-        }
-        Ok((got, writing.join().ok().context("the writer panicked")?))
-    })?;
+            Ok(got)
+        },
+    )?;
     t.is("the writer", put, Ok(()));
     t.is("all arrives", got == sent, true);
     Ok(())

@@ -1,17 +1,16 @@
 //! How connections end well: half-close, shutdown, close.
 
 use std::net::Shutdown::{Both, Read, Write};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
 use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, beside, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -97,13 +96,14 @@ fn half_close_waiting(t: &mut Scene) -> Result<()> {
         let (app, envoy) = t.connect()?;
         warm(t, &app, &envoy)?;
         app.shutdown(Write)?;
-        let read = thread::scope(|scope| -> Result<_> {
-            let reader = scope.spawn(|| app.rest());
-            pause(30);
-            envoy.put(&pattern::bytes(round, 500))?;
-            envoy.shutdown(Write)?;
-            reader.join().ok().context("the reader panicked")
-        })?;
+        let (read, ()) = beside(
+            || app.rest(),
+            || {
+                pause(30);
+                envoy.put(&pattern::bytes(round, 500))?;
+                Ok(envoy.shutdown(Write)?)
+            },
+        )?;
         t.is("the reader ends", read.1, Ok(()));
         t.bytes("the reader", &read.0, &pattern::bytes(round, 500));
     }
@@ -113,12 +113,9 @@ fn half_close_waiting(t: &mut Scene) -> Result<()> {
 fn end_after_data(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = pattern::bytes(3, 500_000);
-    let read = thread::scope(|scope| -> Result<_> {
-        let sender = scope.spawn(|| envoy.put(&sent).map(|()| drop(envoy)));
-        let read = app.rest();
-        sender.join().ok().context("the sender panicked")??;
-        Ok(read)
-    })?;
+    let sends = || envoy.put(&sent).map(|()| drop(envoy));
+    let (put, read) = beside(sends, || Ok(app.rest()))?;
+    put?;
     t.is("the application ends", read.1, Ok(()));
     t.bytes("the application reads", &read.0, &sent);
     Ok(())
@@ -135,15 +132,11 @@ fn end_again(t: &mut Scene) -> Result<()> {
 
 /// What a waiting read returns when `act` is done meanwhile.
 pub(super) fn waiting_read(app: &End, act: impl FnOnce() + Send) -> Result<Got<usize>> {
-    thread::scope(|scope| {
-        let later = scope.spawn(|| {
-            pause(100);
-            act();
-        });
-        let got = app.recv(&mut [0; 100], 0);
-        later.join().ok().context("the other thread panicked")?;
-        Ok(got)
-    })
+    let later = || {
+        pause(100);
+        act();
+    };
+    Ok(beside(later, || Ok(app.recv(&mut [0; 100], 0)))?.1)
 }
 
 fn end_wakes(t: &mut Scene) -> Result<()> {

@@ -8,10 +8,9 @@ use nix::Error as Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use sockway_testkit::pattern;
 
-use super::readiness::meanwhile;
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, beside, meanwhile, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -232,14 +231,12 @@ fn epoll_out(t: &mut Scene) -> Result<()> {
     )?;
     set.wait(0)?;
     t.is("full", set.wait(50), Ok(EpollFlags::empty()));
-    let drained = thread::scope(|scope| -> Result<_> {
-        let reader = scope.spawn(|| {
-            pause(100);
-            envoy.take(taken)
-        });
-        t.is("room again", set.wait(5000), Ok(EpollFlags::EPOLLOUT));
-        Ok(reader.join().ok().context("the reader panicked")??.len())
-    })?;
-    t.is("all was read", drained == taken, true);
+    let reads = || {
+        pause(100);
+        envoy.take(taken)
+    };
+    let (drained, room) = beside(reads, || Ok(set.wait(5000)))?;
+    t.is("room again", room, Ok(EpollFlags::EPOLLOUT));
+    t.is("all was read", drained?.len() == taken, true);
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! A socket whose mode changes.
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::poll::PollFlags;
 use sockway_testkit::pattern;
 
 use super::closing::{warm, warmed};
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, beside, pause};
 use crate::sys::{self, Got};
 use crate::variant::{Kind, Style};
 
@@ -32,18 +32,18 @@ fn nonblocking_late(t: &mut Scene) -> Result<()> {
 /// Sends two halves while the application waits for all in one call.
 fn waits_for_all(app: &End, envoy: &End, bytes: &[u8]) -> Result<Vec<u8>> {
     let (first, second) = bytes.split_at(bytes.len() / 2);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut buffer = vec![0; bytes.len()];
-            let got = app.recv(&mut buffer, libc::MSG_WAITALL);
-            got.map(|n| buffer[..n].to_vec())
-        });
-        pause(50);
-        envoy.put(first)?;
-        pause(50);
-        envoy.put(second)?;
-        Ok(reader.join().ok().context("the reader panicked")??)
-    })
+    let mut buffer = vec![0; bytes.len()];
+    let (got, ()) = beside(
+        || app.recv(&mut buffer, libc::MSG_WAITALL),
+        || {
+            pause(50);
+            envoy.put(first)?;
+            pause(50);
+            Ok(envoy.put(second)?)
+        },
+    )?;
+    buffer.truncate(got?);
+    Ok(buffer)
 }
 
 pub(super) fn waitall_late(t: &mut Scene) -> Result<()> {
@@ -63,28 +63,31 @@ pub(super) fn blocking_late(t: &mut Scene) -> Result<()> {
     app.change(Style::Blocking)?;
     for round in 0..5 {
         let sent = pattern::bytes(round, 800);
-        let got = std::thread::scope(|scope| -> Result<_> {
-            let reader = scope.spawn(|| app.take(800));
-            for part in sent.chunks(200) {
-                pause(30);
-                envoy.put(part)?;
-            }
-            Ok(reader.join().ok().context("the reader panicked")??)
-        })?;
-        t.bytes("the application reads", &got, &sent);
+        let (got, ()) = beside(
+            || app.take(800),
+            || {
+                for part in sent.chunks(200) {
+                    pause(30);
+                    envoy.put(part)?;
+                }
+                Ok(())
+            },
+        )?;
+        t.bytes("the application reads", &got?, &sent);
         app.put(&sent)?;
         t.bytes("Envoy reads", &envoy.take(800)?, &sent);
     }
-    let got = std::thread::scope(|scope| -> Result<_> {
-        let reader = scope.spawn(|| app.rest());
-        pause(50);
-        app.shutdown(std::net::Shutdown::Write)?;
-        pause(50);
-        t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
-        envoy.put(b"answer")?;
-        envoy.shutdown(std::net::Shutdown::Write)?;
-        reader.join().ok().context("the reader panicked")
-    })?;
+    let (got, ()) = beside(
+        || app.rest(),
+        || {
+            pause(50);
+            app.shutdown(std::net::Shutdown::Write)?;
+            pause(50);
+            t.is("Envoy reads to the end", envoy.rest(), (vec![], Ok(())));
+            envoy.put(b"answer")?;
+            Ok(envoy.shutdown(std::net::Shutdown::Write)?)
+        },
+    )?;
     t.is("after half-close", got, (b"answer".to_vec(), Ok(())));
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
 use crate::place::sysctl;
-use crate::scene::{Scene, Setup, Unavailable};
+use crate::scene::{Scene, Setup, Unavailable, beside};
 use crate::sys::{self, errno};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -27,12 +27,8 @@ fn cookies(t: &mut Scene) -> Result<()> {
         let (app, envoy) = t.connect()?;
         warm(t, &app, &envoy)?;
         let sent = pattern::bytes(3, 100_000);
-        let got = std::thread::scope(|scope| {
-            let writer = scope.spawn(|| app.put(&sent));
-            let got = envoy.take(sent.len());
-            writer.join().ok().map(|_| got)
-        });
-        t.is("a large answer", got == Some(Ok(sent)), true);
+        let (_, got) = beside(|| app.put(&sent), || Ok(envoy.take(sent.len())))?;
+        t.is("a large answer", got == Ok(sent), true);
     }
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! `poll` and `select` say when a call would not wait.
 
 use std::os::fd::AsFd as _;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
 use nix::sys::select::{FdSet, select};
@@ -14,7 +13,7 @@ use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, meanwhile, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -47,19 +46,6 @@ fn poll_level(t: &mut Scene) -> Result<()> {
         PollFlags::POLLIN,
     );
     Ok(())
-}
-
-/// Runs `wait` while Envoy sends after a while.
-pub(super) fn meanwhile<T>(envoy: &End, bytes: &[u8], wait: impl FnOnce() -> T) -> Result<T> {
-    thread::scope(|scope| {
-        let later = scope.spawn(|| {
-            pause(150);
-            envoy.put(bytes)
-        });
-        let result = wait();
-        later.join().ok().context("the sender panicked")??;
-        Ok(result)
-    })
 }
 
 fn poll_wakes(t: &mut Scene) -> Result<()> {

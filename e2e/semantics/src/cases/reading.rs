@@ -1,16 +1,15 @@
 //! Flags and time-outs of the calls that read.
 
-use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::Error as Errno;
 use nix::poll::PollFlags;
 use sockway_testkit::pattern;
 
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, beside, meanwhile, pause};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -72,16 +71,9 @@ fn two_parts(app: &End, envoy: &End, bytes: &[u8], flags: i32) -> Result<Got<Vec
     let (first, second) = bytes.split_at(bytes.len() / 2);
     envoy.put(first)?;
     pause(50);
-    thread::scope(|scope| -> Result<_> {
-        let later = scope.spawn(|| {
-            pause(150);
-            envoy.put(second)
-        });
-        let mut buffer = vec![0; bytes.len()];
-        let got = app.recv(&mut buffer, flags).map(|n| buffer[..n].to_vec());
-        later.join().ok().context("the sender panicked")??;
-        Ok(got)
-    })
+    let mut buffer = vec![0; bytes.len()];
+    let got = meanwhile(envoy, second, || app.recv(&mut buffer, flags))?;
+    Ok(got.map(|n| buffer[..n].to_vec()))
 }
 
 fn waitall(t: &mut Scene) -> Result<()> {
@@ -129,15 +121,9 @@ fn dontwait(t: &mut Scene) -> Result<()> {
         sys::recv(&app, &mut buffer, libc::MSG_DONTWAIT),
         Err(Errno::EAGAIN),
     );
-    thread::scope(|scope| -> Result<()> {
-        let later = scope.spawn(|| {
-            pause(100);
-            envoy.put(b"more")
-        });
-        t.is("a call without it waits", app.recv(&mut buffer, 0), Ok(4));
-        later.join().ok().context("the sender panicked")??;
-        Ok(())
-    })
+    let got = meanwhile(&envoy, b"more", || app.recv(&mut buffer, 0))?;
+    t.is("a call without it waits", got, Ok(4));
+    Ok(())
 }
 
 pub(super) fn trunc(t: &mut Scene) -> Result<()> {
@@ -184,17 +170,12 @@ fn receive_timeout(t: &mut Scene) -> Result<()> {
 fn receive_timeout_data(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     set_timeout(&app, 3000, libc::SO_RCVTIMEO)?;
-    thread::scope(|scope| -> Result<()> {
-        let later = scope.spawn(|| {
-            pause(150);
-            envoy.put(b"in time")
-        });
+    meanwhile(&envoy, b"in time", || {
         let started = Instant::now();
         t.bytes("recv", &app.take(7)?, b"in time");
         t.took("time", started, 100..=2000);
-        later.join().ok().context("the sender panicked")??;
         Ok(())
-    })
+    })?
 }
 
 fn low_water(t: &mut Scene) -> Result<()> {
@@ -216,17 +197,16 @@ fn low_water(t: &mut Scene) -> Result<()> {
     );
     t.bytes("read", &app.take(100)?, &sent[..100]);
     if !t.nonblocking() {
-        let read = thread::scope(|scope| -> Result<_> {
-            let reader = scope.spawn(|| {
-                let mut buffer = [0; 200];
-                app.recv(&mut buffer, 0)
-            });
-            for part in sent[100..].chunks(50) {
-                pause(100);
-                envoy.put(part)?;
-            }
-            reader.join().ok().context("the reader panicked")
-        })?;
+        let (read, ()) = beside(
+            || app.recv(&mut [0; 200], 0),
+            || {
+                for part in sent[100..].chunks(50) {
+                    pause(100);
+                    envoy.put(part)?;
+                }
+                Ok(())
+            },
+        )?;
         t.is("a waiting recv", read, Ok(100));
     }
     Ok(())

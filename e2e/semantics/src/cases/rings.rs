@@ -1,15 +1,13 @@
 //! `io_uring` instead of system calls.
 
-use std::thread;
-
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::Error as Errno;
 use sockway_testkit::pattern;
 
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, Unavailable, pause};
+use crate::scene::{Scene, Unavailable, meanwhile, pause};
 use crate::sys::{self, Got, Ring};
 use crate::variant::Style;
 
@@ -57,11 +55,8 @@ fn waits(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut ring = ring()?;
     for _ in 0..5 {
-        let got = thread::scope(|scope| -> Result<_> {
-            let waiting = scope.spawn(|| received(&app, &mut ring, &mut [0; 100], 0));
-            pause(50);
-            envoy.put(b"bytes")?;
-            waiting.join().ok().context("the reader panicked")
+        let got = meanwhile(&envoy, b"bytes", || {
+            received(&app, &mut ring, &mut [0; 100], 0)
         })?;
         t.is("recv", got, Ok(5));
     }
@@ -102,16 +97,11 @@ fn all(t: &mut Scene) -> Result<()> {
     let sent = pattern::bytes(4, 800);
     envoy.put(&sent[..400])?;
     pause(50);
-    let got = thread::scope(|scope| -> Result<_> {
-        let waiting = scope.spawn(|| {
-            let mut buffer = vec![0; 800];
-            let got = received(&app, &mut ring, &mut buffer, libc::MSG_WAITALL);
-            got.map(|n| buffer[..n].to_vec())
-        });
-        pause(100);
-        envoy.put(&sent[400..])?;
-        waiting.join().ok().context("the reader panicked")
-    })??;
+    let mut buffer = vec![0; 800];
+    let wait = || received(&app, &mut ring, &mut buffer, libc::MSG_WAITALL);
+    let got = meanwhile(&envoy, &sent[400..], wait)??;
+    buffer.truncate(got);
+    let got = buffer;
     if app.style() == Style::Blocking {
         t.bytes("recv", &got, &sent);
     } else {
@@ -125,12 +115,7 @@ fn polls(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let mut ring = ring()?;
     for _ in 0..3 {
-        let ready = thread::scope(|scope| -> Result<_> {
-            let waiting = scope.spawn(|| ring.poll(&app, libc::POLLIN));
-            pause(50);
-            envoy.put(b"bytes")?;
-            waiting.join().ok().context("the waiter panicked")
-        })?;
+        let ready = meanwhile(&envoy, b"bytes", || ring.poll(&app, libc::POLLIN))?;
         t.is("poll", ready, Ok(1));
         let mut buffer = [0; 10];
         t.is(

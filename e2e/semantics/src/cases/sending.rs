@@ -11,7 +11,7 @@ use sockway_testkit::pattern;
 use super::closing::warm;
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::Scene;
+use crate::scene::{Scene, beside};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -184,13 +184,14 @@ fn not_sent(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     sys::set(&app, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, 4096)?;
     let sent = pattern::bytes(7, 200_000);
-    let read = std::thread::scope(|scope| -> Result<_> {
-        let writer = scope.spawn(|| app.put(&sent));
-        std::thread::sleep(Duration::from_millis(50));
-        let read = envoy.take(200_000)?;
-        t.is("the writer", writer.join().ok(), Some(Ok(())));
-        Ok(read)
-    })?;
+    let (wrote, read) = beside(
+        || app.put(&sent),
+        || {
+            std::thread::sleep(Duration::from_millis(50));
+            Ok(envoy.take(200_000)?)
+        },
+    )?;
+    t.is("the writer", wrote, Ok(()));
     t.bytes("Envoy reads", &read, &sent);
     Ok(())
 }

@@ -1,9 +1,8 @@
 //! Signals that meet a call, and signals that sockets raise.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use nix::Error as Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::PollFlags;
@@ -13,8 +12,7 @@ use sockway_testkit::pattern;
 
 use super::closing::{warm, warmed};
 use crate::case::Case;
-use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, beside, pause};
 use crate::sys;
 use crate::variant::Kind;
 
@@ -34,15 +32,13 @@ pub(super) const CASES: &[Case] = cases! {
 fn signalled<T>(restart: bool, call: impl FnOnce() -> T) -> Result<T> {
     sys::handle(Signal::SIGUSR1, restart)?;
     let caller = sys::thread_id();
-    thread::scope(|scope| {
-        let other = scope.spawn(move || {
-            pause(150);
-            sys::interrupt_thread(caller, Signal::SIGUSR1)
-        });
-        let result = call();
-        other.join().ok().context("the other thread panicked")??;
-        Ok(result)
-    })
+    let interrupt = move || {
+        pause(150);
+        sys::interrupt_thread(caller, Signal::SIGUSR1)
+    };
+    let (interrupted, result) = beside(interrupt, || Ok(call()))?;
+    interrupted?;
+    Ok(result)
 }
 
 fn interrupted(t: &mut Scene) -> Result<()> {
@@ -55,20 +51,15 @@ fn interrupted(t: &mut Scene) -> Result<()> {
     warm(t, &app, &envoy)
 }
 
-/// Sends after the signal has come.
-fn later(envoy: &End, bytes: &[u8]) -> sys::Got<()> {
-    pause(350);
-    envoy.put(bytes)
-}
-
 fn restarted(t: &mut Scene) -> Result<()> {
     let (app, envoy) = warmed(t)?;
-    let got = thread::scope(|scope| -> Result<_> {
-        let sender = scope.spawn(|| later(&envoy, b"data"));
-        let got = signalled(true, || app.recv(&mut [0; 10], 0))?;
-        sender.join().ok().context("the sender panicked")??;
-        Ok(got)
-    })?;
+    let after_the_signal = || {
+        pause(350);
+        envoy.put(b"data")
+    };
+    let receive = || signalled(true, || app.recv(&mut [0; 10], 0));
+    let (sent, got) = beside(after_the_signal, receive)?;
+    sent?;
     t.is("recv", got, Ok(4));
     Ok(())
 }

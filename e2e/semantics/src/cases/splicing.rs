@@ -17,7 +17,7 @@ use sockway_testkit::pattern;
 use super::closing::warmed;
 use crate::case::Case;
 use crate::end::End;
-use crate::scene::{Scene, pause};
+use crate::scene::{Scene, beside, meanwhile};
 use crate::sys::{self, Got};
 
 pub(super) const CASES: &[Case] = cases! {
@@ -47,15 +47,17 @@ fn send_file(t: &mut Scene) -> Result<()> {
 pub(super) fn send_a_file(t: &mut Scene, app: &End, envoy: &End) -> Result<()> {
     let sent = pattern::bytes(1, 300_000);
     let file = file(&sent)?;
-    let read = thread::scope(|scope| -> Result<_> {
-        let reader = scope.spawn(|| envoy.take(sent.len()));
-        let mut left = sent.len();
-        while left > 0 {
-            let part = left.min(16 * 1024);
-            left -= app.patiently(PollFlags::POLLOUT, || sendfile64(app, &file, None, part))?;
-        }
-        reader.join().ok().context("the reader panicked")
-    })?;
+    let (read, ()) = beside(
+        || envoy.take(sent.len()),
+        || {
+            let mut left = sent.len();
+            while left > 0 {
+                let part = left.min(16 * 1024);
+                left -= app.patiently(PollFlags::POLLOUT, || sendfile64(app, &file, None, part))?;
+            }
+            Ok(())
+        },
+    )?;
     t.bytes("Envoy reads", &read?, &sent);
     Ok(())
 }
@@ -102,16 +104,18 @@ fn splice_out(t: &mut Scene) -> Result<()> {
     let sent = pattern::bytes(2, 200_000);
     let file = file(&sent)?;
     let (out, into) = pipe()?;
-    let read = thread::scope(|scope| -> Result<_> {
-        let reader = scope.spawn(|| envoy.take(sent.len()));
-        let mut left = sent.len();
-        while left > 0 {
-            let n = moved(&file, &into, 32 * 1024)?;
-            move_out(&out, &app, n)?;
-            left -= n;
-        }
-        reader.join().ok().context("the reader panicked")
-    })?;
+    let (read, ()) = beside(
+        || envoy.take(sent.len()),
+        || {
+            let mut left = sent.len();
+            while left > 0 {
+                let n = moved(&file, &into, 32 * 1024)?;
+                move_out(&out, &app, n)?;
+                left -= n;
+            }
+            Ok(())
+        },
+    )?;
     t.bytes("Envoy reads", &read?, &sent);
     Ok(())
 }
@@ -119,13 +123,15 @@ fn splice_out(t: &mut Scene) -> Result<()> {
 fn splice_in(t: &mut Scene) -> Result<()> {
     let (app, envoy) = t.connect()?;
     let sent = pattern::bytes(3, 200_000);
-    let read = thread::scope(|scope| -> Result<_> {
-        let reader = scope.spawn(|| move_in(&app, sent.len(), 16 * 1024));
-        for part in sent.chunks(2000) {
-            envoy.put(part)?;
-        }
-        reader.join().ok().context("the reader panicked")
-    })?;
+    let (read, ()) = beside(
+        || move_in(&app, sent.len(), 16 * 1024),
+        || {
+            for part in sent.chunks(2000) {
+                envoy.put(part)?;
+            }
+            Ok(())
+        },
+    )?;
     t.bytes("the application reads", &read?, &sent);
     Ok(())
 }
@@ -139,12 +145,7 @@ fn splice_waits(t: &mut Scene) -> Result<()> {
         app.ready(PollFlags::POLLIN)?;
         t.is("something there", moved(&app, &into, 100), Ok(5));
     } else {
-        let got = thread::scope(|scope| -> Result<_> {
-            let waiting = scope.spawn(|| moved(&app, &into, 100));
-            pause(100);
-            envoy.put(b"bytes")?;
-            waiting.join().ok().context("the reader panicked")
-        })?;
+        let got = meanwhile(&envoy, b"bytes", || moved(&app, &into, 100))?;
         t.is("waits", got, Ok(5));
     }
     Ok(())
