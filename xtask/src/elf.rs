@@ -4,13 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
+use object::LittleEndian;
+use object::elf::{EM_AARCH64, EM_X86_64, FileHeader64};
+use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
-const CLASS_64: u8 = 2;
-const LITTLE_ENDIAN: u8 = 1;
-/// The program header that names the dynamic loader.
-const PT_INTERP: u32 = 3;
-const EM_X86_64: u16 = 62;
-const EM_AARCH64: u16 = 183;
+type Header = FileHeader64<LittleEndian>;
 
 /// The dynamic loader that a 64-bit little-endian ELF file asks for, if any.
 ///
@@ -31,7 +29,8 @@ pub fn architecture(path: &Path) -> Result<&'static str> {
 }
 
 fn machine(content: &[u8]) -> Result<&'static str> {
-    match u16::from_le_bytes(field(content, 18)?) {
+    let header = Header::parse(content)?;
+    match header.e_machine(header.endian()?) {
         EM_X86_64 => Ok("amd64"),
         EM_AARCH64 => Ok("arm64"),
         machine => bail!("it is for machine {machine} of the ELF specification"),
@@ -39,53 +38,27 @@ fn machine(content: &[u8]) -> Result<&'static str> {
 }
 
 fn interpreter(content: &[u8]) -> Result<Option<String>> {
-    if !content.starts_with(&[0x7f, b'E', b'L', b'F', CLASS_64, LITTLE_ENDIAN]) {
-        bail!("it is no 64-bit little-endian ELF file");
-    }
-    let start = usize::try_from(u64::from_le_bytes(field(content, 32)?))?;
-    let size = usize::from(u16::from_le_bytes(field(content, 54)?));
-    let count = usize::from(u16::from_le_bytes(field(content, 56)?));
-    for index in 0..count {
-        let header = start.saturating_add(index * size);
-        if u32::from_le_bytes(field(content, header)?) != PT_INTERP {
-            continue;
+    let header = Header::parse(content)?;
+    let endian = header.endian()?;
+    for program in header.program_headers(endian, content)? {
+        if let Some(name) = program.interpreter(endian, content)? {
+            return Ok(Some(String::from_utf8_lossy(name).into_owned()));
         }
-        let offset = usize::try_from(u64::from_le_bytes(field(
-            content,
-            header.saturating_add(8),
-        )?))?;
-        let length = usize::try_from(u64::from_le_bytes(field(
-            content,
-            header.saturating_add(32),
-        )?))?;
-        let name = content
-            .get(offset..offset.saturating_add(length))
-            .context("its loader's name is cut off")?;
-        return Ok(Some(
-            String::from_utf8_lossy(name)
-                .trim_end_matches('\0')
-                .to_owned(),
-        ));
     }
     Ok(None)
 }
 
-fn field<const N: usize>(content: &[u8], offset: usize) -> Result<[u8; N]> {
-    let bytes = content
-        .get(offset..offset.saturating_add(N))
-        .with_context(|| format!("it ends before offset {offset}"))?;
-    Ok(bytes.try_into()?)
-}
-
 #[cfg(test)]
 mod tests {
+    use object::elf::PT_INTERP;
+
     use super::*;
 
     /// A header, one program header of that type, and a loader's name.
     fn file(kind: u32) -> Vec<u8> {
         let name = b"/lib/ld.so\0";
         let mut file = vec![0; 64 + 56];
-        file[..6].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1]);
+        file[..7].copy_from_slice(&[0x7f, b'E', b'L', b'F', 2, 1, 1]);
         file[32] = 64;
         file[54] = 56;
         file[56] = 1;
