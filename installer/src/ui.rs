@@ -1,4 +1,7 @@
 //! Output for a person: aligned columns, readable numbers, colours on a terminal only.
+//!
+//! Own code, because it is little: tables have neither borders nor wrapped cells, which is what a crate for them would
+//! add, and ages have two units at most, as kubectl prints them.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
