@@ -175,7 +175,15 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
-    use super::{Direction, Pattern};
+    use super::{Direction, Pattern, bytes};
+
+    #[test]
+    fn streams_differ_and_repeat() {
+        assert_eq!(bytes(1, 100), bytes(1, 100));
+        assert_ne!(bytes(1, 100), bytes(2, 100));
+        assert_eq!(bytes(3, 1000)[..10], bytes(3, 10));
+        assert_eq!(bytes(1, 13).len(), 13);
+    }
 
     #[test]
     fn any_split_gives_the_same_stream() {

@@ -55,5 +55,6 @@ mod tests {
         assert_eq!(owner("swe2e-", "swe2e-12-345.x"), Some((12, 345)));
         assert_eq!(owner("swe2e-", "swe2e-12"), None);
         assert_eq!(owner("swe2e-", "other-12-345-6"), None);
+        assert_eq!(owner("swe2e-", "user.slice"), None);
     }
 }
