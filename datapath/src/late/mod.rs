@@ -265,6 +265,7 @@ impl Late {
             if row.joined == 0 {
                 // One that blocks is told of by the first read that does not.
                 let blocks = row.why == Reason::Blocking as u32 && row.alone == 0;
+                // Who was alone at the last pass comes in with the next one, or with the other end.
                 let stays = blocks || row.peer == 0 || row.leaves != 0 || were_alone.has(cookie);
                 if may && self.joins && !stays {
                     joins.add(cookie, row);
@@ -276,8 +277,7 @@ impl Late {
             }
         })?;
         self.pods = joins.pods().max(unopened.pods());
-        // Who was alone, and is not any more, comes in with the next pass.
-        let more = joins.is_cut() || were_alone.since(&alone).next().is_some();
+        let more = joins.is_cut();
         let (mut joins, unopened) = (joins.take(), unopened.take());
         joins.retain(|(cookie, _)| !alone.has(*cookie));
         for (cookie, why) in alone.since(were_alone) {
