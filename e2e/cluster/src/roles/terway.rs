@@ -20,11 +20,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use addresses::{allocate, find};
 pub(crate) use addresses::{GATEWAY, NETWORK};
+use addresses::{allocate, find};
 pub(crate) use backend::serve;
-use links::{cross, inside, wire};
 pub(crate) use links::{Mode, VPC};
+use links::{cross, inside, wire};
 
 /// Prefix length of what pods' addresses are part of.
 const PREFIX: u32 = 22;

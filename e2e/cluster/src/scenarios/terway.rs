@@ -104,7 +104,10 @@ fn pods(stage: &mut Stage) -> Result<()> {
     let mut longest = Duration::ZERO;
     for number in 0..PODS {
         let started = Instant::now();
-        let line = format!("wait --for=condition=Ready pod/{} --timeout=60s", name(number));
+        let line = format!(
+            "wait --for=condition=Ready pod/{} --timeout=60s",
+            name(number)
+        );
         kubectl.line(&line).done()?;
         longest = longest.max(started.elapsed());
         let line = format!("delete pod {} --grace-period=0 --force", name(number));

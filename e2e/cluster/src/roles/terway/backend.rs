@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use h2::server::{self, SendResponse};
 use h2::RecvStream;
+use h2::server::{self, SendResponse};
 use http::{HeaderMap, HeaderValue, Request as HttpRequest, Response};
 use prost::Message as _;
 use prost::bytes::{BufMut as _, Bytes, BytesMut};
@@ -14,9 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::addresses::{allocate, find};
 use super::links::{attach, forget, mac};
-use super::messages::{
-    Allocated, Basic, Done, EXCLUSIVE, Eni, Known, Net, POLICY, Request, Set,
-};
+use super::messages::{Allocated, Basic, Done, EXCLUSIVE, Eni, Known, Net, POLICY, Request, Set};
 use super::{GATEWAY, Mode, NETWORK};
 use crate::place::SERVICE_CIDR;
 
@@ -75,12 +73,20 @@ async fn answer(
     mut respond: SendResponse<Bytes>,
     shared: Option<&str>,
 ) -> Result<()> {
-    let method = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
+    let method = request
+        .uri()
+        .path()
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     let mut body = request.into_body();
     let mut text = BytesMut::new();
     while let Some(part) = body.data().await {
         let part = part.context("a request's body")?;
-        body.flow_control().release_capacity(part.len()).context("window")?;
+        body.flow_control()
+            .release_capacity(part.len())
+            .context("window")?;
         text.put(part);
     }
     ensure!(text.len() >= PREFIX, "{method}: no message");
@@ -110,7 +116,8 @@ async fn answer(
 
 /// A call of the plugin's; `shared` is the interface that all pods are behind, where there is one.
 fn call(method: &str, message: &[u8], shared: Option<&str>) -> Result<Vec<u8>> {
-    let container = || -> Result<String> { Ok(Request::decode(message).context("a request")?.container) };
+    let container =
+        || -> Result<String> { Ok(Request::decode(message).context("a request")?.container) };
     let kind = if shared.is_some() { POLICY } else { EXCLUSIVE };
     let net = |address: Ipv4Addr, mac: Option<String>| Net {
         basic: Some(Basic {
@@ -130,13 +137,25 @@ fn call(method: &str, message: &[u8], shared: Option<&str>) -> Result<Vec<u8>> {
                 None => mac(&attach(address)?)?,
             };
             let nets = vec![net(address, Some(mac))];
-            Ok(Allocated { success: true, kind, ipv4: true, nets }.encode_to_vec())
+            Ok(Allocated {
+                success: true,
+                kind,
+                ipv4: true,
+                nets,
+            }
+            .encode_to_vec())
         }
         "GetIPInfo" => {
             let found = find(&container()?)?;
             let nets = found.map(|(address, _)| net(address, shared.map(str::to_owned)));
             let nets = nets.into_iter().collect();
-            Ok(Known { kind, success: true, ipv4: true, nets }.encode_to_vec())
+            Ok(Known {
+                kind,
+                success: true,
+                ipv4: true,
+                nets,
+            }
+            .encode_to_vec())
         }
         "ReleaseIP" => {
             if let Some((address, path)) = find(&container()?)? {

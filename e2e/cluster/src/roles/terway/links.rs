@@ -60,20 +60,28 @@ fn host_link(address: Ipv4Addr) -> String {
 
 pub(super) fn mac(link: &str) -> Result<String> {
     let text = fs::read_to_string(format!("/sys/class/net/{link}/address"));
-    Ok(text.with_context(|| format!("{link} is not there"))?.trim().to_owned())
+    Ok(text
+        .with_context(|| format!("{link} is not there"))?
+        .trim()
+        .to_owned())
 }
 
 /// Policy route mode.
 pub(super) fn wire(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> {
     let host = host_link(address);
-    ip(&format!("link add {host} type veth peer name {ifname} netns {netns}"))?;
+    ip(&format!(
+        "link add {host} type veth peer name {ifname} netns {netns}"
+    ))?;
     ip(&format!("link set {host} up"))?;
     for line in [
         format!("address add {address}/32 dev {ifname}"),
         format!("link set {ifname} up"),
         format!("route add {HOP} dev {ifname} scope link"),
         format!("route add default via {HOP} dev {ifname}"),
-        format!("neigh replace {HOP} lladdr {} dev {ifname} nud permanent", mac(&host)?),
+        format!(
+            "neigh replace {HOP} lladdr {} dev {ifname} nud permanent",
+            mac(&host)?
+        ),
     ] {
         inside(netns, &line)?;
     }
@@ -90,7 +98,9 @@ pub(super) fn wire(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> {
 pub(super) fn cross(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> {
     let (host, eni) = (host_link(address), attach(address)?);
     ip(&format!("link set {eni} netns {netns} name {ifname}"))?;
-    ip(&format!("link add {host} type veth peer name {INNER} netns {netns}"))?;
+    ip(&format!(
+        "link add {host} type veth peer name {INNER} netns {netns}"
+    ))?;
     ip(&format!("link set {host} up"))?;
     for line in [
         format!("address add {address}/32 dev {ifname}"),
@@ -101,7 +111,10 @@ pub(super) fn cross(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> 
         format!("route add {HOP} dev {INNER} scope link"),
         format!("route add {SERVICE_CIDR} via {HOP} dev {INNER} onlink"),
         format!("route add {NODE_IP} via {HOP} dev {INNER}"),
-        format!("neigh replace {HOP} lladdr {} dev {INNER} nud permanent", mac(&host)?),
+        format!(
+            "neigh replace {HOP} lladdr {} dev {INNER} nud permanent",
+            mac(&host)?
+        ),
     ] {
         inside(netns, &line)?;
     }
@@ -112,7 +125,9 @@ pub(super) fn cross(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> 
 pub(super) fn attach(address: Ipv4Addr) -> Result<String> {
     let [.., high, low] = address.octets();
     let (eni, port) = (format!("eni{high}x{low}"), format!("port{high}x{low}"));
-    ip(&format!("link add {eni} type veth peer name {port} netns {VPC}"))?;
+    ip(&format!(
+        "link add {eni} type veth peer name {port} netns {VPC}"
+    ))?;
     ip(&format!("-n {VPC} link set {port} master {BRIDGE} up"))?;
     Ok(eni)
 }

@@ -97,7 +97,9 @@ fn enter(stage: &Stage, mode: Mode) -> Result<()> {
 pub(super) fn as_wired(stage: &Stage, mode: Mode) -> Result<()> {
     let kubectl = stage.kubectl;
     let pods = kubectl.json(&format!("-n {NAMESPACE} get pods -l app=fortioserver"))?;
-    let address = pods["items"][0]["status"]["podIP"].as_str().unwrap_or_default();
+    let address = pods["items"][0]["status"]["podIP"]
+        .as_str()
+        .unwrap_or_default();
     let netns = counters::netns(kubectl, address)?;
     let routes = kubectl
         .space
