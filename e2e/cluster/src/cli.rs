@@ -50,13 +50,6 @@ enum Command {
         #[arg(long)]
         to: PathBuf,
     },
-    /// Answer terway's real plugin as its daemon does
-    #[command(hide = true)]
-    Eni {
-        /// policy or exclusive
-        #[arg(long)]
-        mode: String,
-    },
     /// Take from the node what a reboot takes
     #[command(hide = true)]
     Reset,
@@ -88,7 +81,6 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Hold => space::hold().map(never),
         Command::Terwayd { from, to } => roles::rewrite(&from, &to),
-        Command::Eni { mode } => roles::serve(roles::Mode::parse(&mode)?),
         Command::Reset => space::reset(),
     }
 }

@@ -1,13 +1,10 @@
-//! A stand-in for terway: its CNI plugin, how its daemon writes the list, and the
-//! addresses that the daemon hands to the real plugin.
+//! A stand-in for terway: its CNI plugin, and how its daemon writes the list.
 //!
 //! A result has one interface whose sandbox is the container's id, and no routes. DEL
 //! without a namespace succeeds and says nothing; with one that is gone it fails.
 
 mod addresses;
-mod backend;
 mod links;
-mod messages;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -20,10 +17,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-pub(crate) use addresses::{GATEWAY, NETWORK};
+pub(crate) use addresses::{FIRST, GATEWAY, NETWORK};
 use addresses::{allocate, find};
-pub(crate) use backend::serve;
-pub(crate) use links::{Mode, VPC};
+pub(crate) use links::{BRIDGE, Mode, VPC};
 use links::{cross, inside, wire};
 
 /// Prefix length of what pods' addresses are part of.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 const STATE: &str = "/var/lib/terway-standin";
 /// Addresses of its pods: the second half of the cluster's.
 pub(crate) const NETWORK: &str = "10.124.2.0/23";
-const FIRST: Ipv4Addr = Ipv4Addr::new(10, 124, 2, 1);
+pub(crate) const FIRST: Ipv4Addr = Ipv4Addr::new(10, 124, 2, 1);
 const MOST: u32 = 500;
 /// The router of the network that the node's interfaces are in.
 pub(crate) const GATEWAY: &str = "10.124.3.253";

@@ -45,7 +45,7 @@ impl Mode {
 
 /// The network namespace of the VPC, by name; a bridge in it has the router's address.
 pub(crate) const VPC: &str = "vpc";
-pub(super) const BRIDGE: &str = "vpc0";
+pub(crate) const BRIDGE: &str = "vpc0";
 /// The pod's next hop, which only the neighbour table knows.
 const HOP: &str = "169.254.1.1";
 /// The pod's end of the way to the node, in exclusive mode.
@@ -58,7 +58,7 @@ fn host_link(address: Ipv4Addr) -> String {
     format!("cali{high}x{low}")
 }
 
-pub(super) fn mac(link: &str) -> Result<String> {
+fn mac(link: &str) -> Result<String> {
     let text = fs::read_to_string(format!("/sys/class/net/{link}/address"));
     Ok(text
         .with_context(|| format!("{link} is not there"))?
@@ -122,7 +122,7 @@ pub(super) fn cross(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> 
 }
 
 /// Gives the node a network interface of the VPC; its name.
-pub(super) fn attach(address: Ipv4Addr) -> Result<String> {
+fn attach(address: Ipv4Addr) -> Result<String> {
     let [.., high, low] = address.octets();
     let (eni, port) = (format!("eni{high}x{low}"), format!("port{high}x{low}"));
     ip(&format!(

@@ -7,7 +7,8 @@ use anyhow::{Result, ensure};
 use super::super::Stage;
 use super::NAMESPACE;
 use crate::kubectl::Kubectl;
-use crate::roles::{GATEWAY, MODE, Mode, NETWORK, VPC};
+use crate::place::SERVICE_CIDR;
+use crate::roles::{BRIDGE, FIRST, GATEWAY, MODE, Mode, NETWORK, VPC};
 use crate::run::until;
 use crate::{counters, launch};
 
@@ -26,10 +27,10 @@ pub(super) fn arrive(stage: &Stage) -> Result<()> {
         "set -e; install -m 755 {} /opt/cni/bin/terway; rm -f /etc/cni/net.d/10-node.conflist
         ip netns add {VPC}
         ip -n {VPC} link set lo up
-        ip -n {VPC} link add vpc0 type bridge
-        ip -n {VPC} address add {GATEWAY}/22 dev vpc0
-        ip -n {VPC} link set vpc0 up
-        nsenter --net=/run/netns/{VPC} sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.vpc0.send_redirects=0 net.ipv4.conf.all.rp_filter=0",
+        ip -n {VPC} link add {BRIDGE} type bridge
+        ip -n {VPC} address add {GATEWAY}/22 dev {BRIDGE}
+        ip -n {VPC} link set {BRIDGE} up
+        nsenter --net=/run/netns/{VPC} sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.{BRIDGE}.send_redirects=0 net.ipv4.conf.all.rp_filter=0",
         plugin.display()
     );
     kubectl.space.run("sh").args(["-c", &script]).done()?;
@@ -80,13 +81,29 @@ fn enter(stage: &Stage, mode: Mode) -> Result<()> {
     }
     if mode == Mode::Exclusive {
         launch::stop(space, DAEMON)?;
-        space.run("rm").args(["-f", "/run/eni/eni.socket"]).done()?;
     }
+    let (mode, first) = (mode.word(), FIRST.to_string());
     launch::start(
         space,
         DAEMON,
-        &stage.kubectl.parts.ours("sockway-cluster"),
-        ["eni", "--mode", mode.word()],
+        &stage.kubectl.parts.go_programs,
+        [
+            "terway-daemon",
+            "-mode",
+            mode,
+            "-first",
+            &first,
+            "-network",
+            NETWORK,
+            "-gateway",
+            GATEWAY,
+            "-services",
+            SERVICE_CIDR,
+            "-vpc",
+            VPC,
+            "-bridge",
+            BRIDGE,
+        ],
     )?;
     until("the socket of terway's daemon", SOON, || {
         space.run("test").args(["-S", "/run/eni/eni.socket"]).done()
