@@ -38,6 +38,11 @@ pub(super) fn arrive(stage: &Stage) -> Result<()> {
     kubectl.apply(include_str!("../../../manifests/terway.yaml"))?;
     kubectl.rolled_out("kube-system", "daemonset/terway-eniip", SOON)?;
     istio_again(kubectl, true)?;
+    remade(kubectl)
+}
+
+/// What everybody asks has its interface from terway too.
+fn remade(kubectl: &Kubectl) -> Result<()> {
     for (namespace, name) in [
         ("istio-system", "deployment/istiod"),
         ("kube-system", "deployment/coredns"),
@@ -69,7 +74,9 @@ pub(super) fn exclusive(stage: &Stage) -> Result<()> {
         "iptables -w -t nat -A POSTROUTING -s {NETWORK} -m conntrack --ctstate DNAT -j MASQUERADE"
     );
     stage.kubectl.space.run("sh").args(["-c", &script]).done()?;
-    enter(stage, Mode::Exclusive)
+    enter(stage, Mode::Exclusive)?;
+    // On such a node nobody is behind the other mode's rules.
+    remade(stage.kubectl)
 }
 
 fn enter(stage: &Stage, mode: Mode) -> Result<()> {
