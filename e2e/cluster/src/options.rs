@@ -20,7 +20,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
     /// Seconds of each measured load
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     pub(crate) seconds: u32,
     /// Pods in the crowd that comes and goes
     #[arg(long, default_value_t = 60)]

@@ -126,6 +126,10 @@ pub(crate) fn delete(kubectl: &Kubectl) -> Result<()> {
         .line("delete --wait=true -f")
         .arg(kubectl.parts.root.join("conf/manifests/sockway.yaml"))
         .done()?;
+    // The DaemonSet is gone before its pods are.
+    kubectl
+        .line("-n kube-system wait --for=delete pod -l app.kubernetes.io/component=node --timeout=60s")
+        .done()?;
     kubectl
         .space
         .run(kubectl.parts.ours("sockway"))

@@ -18,7 +18,7 @@ const NAMESPACE: &str = "terway";
 const LIST: &str = "/etc/cni/net.d/10-terway.conflist";
 const SOON: Duration = Duration::from_mins(1);
 /// For so long nobody may write the list any more.
-const QUIET: Duration = Duration::from_secs(15);
+const QUIET: Duration = Duration::from_secs(10);
 const TCP: &str = "-c 16 -qps 0 -t 2s -payload-size 1024 tcp://fortioserver:8078";
 /// terway's, Sockway's and Istio's.
 const DAEMONS: [(&str, &str); 3] = [
@@ -101,15 +101,12 @@ fn pods(stage: &mut Stage) -> Result<()> {
         );
         kubectl.line(&line).done()?;
     }
-    let mut longest = Duration::ZERO;
     for number in 0..PODS {
-        let started = Instant::now();
         let line = format!(
             "wait --for=condition=Ready pod/{} --timeout=60s",
             name(number)
         );
         kubectl.line(&line).done()?;
-        longest = longest.max(started.elapsed());
         let line = format!("delete pod {} --grace-period=0 --force", name(number));
         kubectl.line(&line).done()?;
     }

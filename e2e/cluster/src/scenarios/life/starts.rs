@@ -14,7 +14,7 @@ use crate::{app, images, product, verified};
 
 const SOON: Duration = Duration::from_mins(1);
 /// Pods of which one figure is made.
-const PODS: u32 = 8;
+const PODS: u32 = 5;
 /// Milliseconds that the plugin may add to a pod's network, on a busy machine too.
 const MOST: f64 = 40.0;
 const PLUGINS: &str = "/opt/cni/bin";
