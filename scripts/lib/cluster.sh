@@ -11,6 +11,7 @@ setup_cluster() {
     setup_conf
     setup_e2e
     setup_bench
+    setup_go_programs
     program openssl openssl
     program nsenter util-linux
     tools[SOCKWAY_CLUSTER_KUBERNETES]=$(cluster_directory kubernetes)

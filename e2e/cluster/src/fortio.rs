@@ -63,15 +63,56 @@ pub(crate) fn load_from(
     Ok(figures)
 }
 
-fn parse(text: &str) -> Result<Figures> {
+/// How many requests ended in which way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) answered: u64,
+    pub(crate) failed: u64,
+}
+
+/// Runs `fortio load` where some requests may fail.
+pub(crate) fn counted(
+    kubectl: &Kubectl,
+    namespace: &str,
+    client: &str,
+    arguments: &str,
+) -> Result<Counted> {
+    let text = kubectl
+        .line(&format!(
+            "-n {namespace} exec {client} -c captured -- fortio load -json - -allow-initial-errors {arguments}"
+        ))
+        .limit(Duration::from_mins(3))
+        .output()?;
+    let report = report(&text)?;
+    let codes = report["RetCodes"].as_object().context("no codes")?;
+    let (mut answered, mut failed) = (0, 0);
+    for (code, count) in codes {
+        let sum = if good(code) {
+            &mut answered
+        } else {
+            &mut failed
+        };
+        *sum += count.as_u64().context("no count")?;
+    }
+    Ok(Counted { answered, failed })
+}
+
+fn good(code: &str) -> bool {
+    matches!(code, "200" | "OK" | "SERVING")
+}
+
+/// The report among what else fortio says.
+fn report(text: &str) -> Result<Value> {
     let start = text.find("\n{").map_or(0, |at| at + 1);
     let start = if text.starts_with('{') { 0 } else { start };
     let end = text.rfind('}').map_or(text.len(), |at| at + 1);
-    let report: Value =
-        serde_json::from_str(&text[start..end]).with_context(|| format!("no report in {text}"))?;
+    serde_json::from_str(&text[start..end]).with_context(|| format!("no report in {text}"))
+}
+
+fn parse(text: &str) -> Result<Figures> {
+    let report = report(text)?;
     let histogram = &report["DurationHistogram"];
     let codes = report["RetCodes"].as_object().context("no codes")?;
-    let good = |code: &str| matches!(code, "200" | "OK" | "SERVING");
     if let Some((code, count)) = codes.iter().find(|(code, _)| !good(code)) {
         bail!("{count} requests ended with {code}");
     }

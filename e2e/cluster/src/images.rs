@@ -64,7 +64,8 @@ fn all(parts: &Parts) -> Result<Vec<(&'static str, Image)>> {
         .program("usr/local/bin/install-cni", parts.istio("install-cni"));
     let tool = base()
         .program("sockway-e2e", parts.ours("sockway-e2e"))
-        .program("sockway-cluster", parts.ours("sockway-cluster"));
+        .program("sockway-cluster", parts.ours("sockway-cluster"))
+        .program("programs", &parts.go_programs);
     let pause = Layer::new().program("pause", parts.ours("sockway-cluster"));
     let coredns = base().program("coredns", parts.kubernetes("coredns"));
     let fortio = base().program("usr/local/bin/fortio", &parts.fortio);

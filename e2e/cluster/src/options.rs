@@ -1,5 +1,7 @@
 //! What `sockway-cluster test` takes.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 /// `test`.
@@ -18,9 +20,12 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 3)]
     pub(crate) rounds: usize,
     /// Seconds of each measured load
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     pub(crate) seconds: u32,
     /// Pods in the crowd that comes and goes
     #[arg(long, default_value_t = 60)]
     pub(crate) crowd: u32,
+    /// terway's CNI plugin, which takes the stand-in's place
+    #[arg(long, value_name = "FILE")]
+    pub(crate) terway: Option<PathBuf>,
 }

@@ -13,6 +13,8 @@ pub(crate) struct Parts {
     istio: PathBuf,
     pub(crate) envoy: PathBuf,
     pub(crate) fortio: PathBuf,
+    /// Programs in Go of the tests: WebSocket, gRPC.
+    pub(crate) go_programs: PathBuf,
     pub(crate) cni_plugins: PathBuf,
     pub(crate) helm: PathBuf,
     pub(crate) prometheus: PathBuf,
@@ -35,6 +37,7 @@ impl Parts {
             istio: named("SOCKWAY_CLUSTER_ISTIO")?,
             envoy: named("SOCKWAY_ENVOY")?,
             fortio: named("SOCKWAY_FORTIO")?,
+            go_programs: named("SOCKWAY_GO_PROGRAMS")?,
             cni_plugins: named("SOCKWAY_CNI_PLUGINS")?,
             helm: named("SOCKWAY_CONF_TOOLS")?.join("helm"),
             prometheus: named("SOCKWAY_PROMETHEUS")?,

@@ -28,14 +28,19 @@ pub(crate) fn helm(kubectl: &Kubectl, line: &str) -> Run {
 
 /// `helm install` of the chart as it is, with further arguments, and ready.
 pub(crate) fn install(kubectl: &Kubectl, further: &str) -> Result<()> {
+    upgrade(kubectl, further)?;
+    ready(kubectl)
+}
+
+/// The same without waiting.
+pub(crate) fn upgrade(kubectl: &Kubectl, further: &str) -> Result<()> {
     let chart = kubectl.parts.root.join("conf/helm/sockway");
     let cgroup = cgroup();
     let line = format!(
         "upgrade --install --reset-values sockway {} --set paths.cgroup={cgroup} {further}",
         chart.display()
     );
-    helm(kubectl, &line).done()?;
-    ready(kubectl)
+    helm(kubectl, &line).done()
 }
 
 /// `kubectl apply` of the manifest as it is, and ready.
@@ -120,6 +125,10 @@ pub(crate) fn delete(kubectl: &Kubectl) -> Result<()> {
     kubectl
         .line("delete --wait=true -f")
         .arg(kubectl.parts.root.join("conf/manifests/sockway.yaml"))
+        .done()?;
+    // The DaemonSet is gone before its pods are.
+    kubectl
+        .line("-n kube-system wait --for=delete pod -l app.kubernetes.io/component=node --timeout=60s")
         .done()?;
     kubectl
         .space

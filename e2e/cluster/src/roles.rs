@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-pub(crate) use terway::rewrite;
+pub(crate) use terway::{BRIDGE, FIRST, GATEWAY, MODE, Mode, NETWORK, VPC, rewrite};
 
 /// What this program is to be, where its name is not its own.
 pub(crate) fn of_name() -> Option<fn() -> ExitCode> {

@@ -101,7 +101,7 @@ pub(crate) fn run(kubectl: &Kubectl, options: &Options) -> Result<()> {
         );
     }
     let mut failed = Vec::new();
-    let mut summary = versions::lines(kubectl)?;
+    let mut summary = versions::lines(kubectl, options)?;
     for scenario in &ALL {
         if !options.only.is_empty() && !options.only.iter().any(|name| name == scenario.name) {
             continue;

@@ -3,10 +3,11 @@
 use anyhow::Result;
 
 use crate::kubectl::Kubectl;
+use crate::options::Options;
 use crate::run::Run;
 
 /// A line for each part.
-pub(crate) fn lines(kubectl: &Kubectl) -> Result<Vec<String>> {
+pub(crate) fn lines(kubectl: &Kubectl, options: &Options) -> Result<Vec<String>> {
     let parts = &kubectl.parts;
     let first = |run: Run| -> Result<String> {
         let text = run.output()?;
@@ -16,6 +17,10 @@ pub(crate) fn lines(kubectl: &Kubectl) -> Result<Vec<String>> {
             .unwrap_or_default()
             .trim()
             .to_owned())
+    };
+    let terway = match &options.terway {
+        Some(path) => format!("terway {}", first(Run::new("sha256sum").arg(path))?),
+        None => "terway: the stand-in".to_owned(),
     };
     let istio = parts.pinned("istio", "istio.io/istio")?;
     Ok(vec![
@@ -68,5 +73,6 @@ pub(crate) fn lines(kubectl: &Kubectl) -> Result<Vec<String>> {
             )
             .arg("--version"),
         )?,
+        terway,
     ])
 }

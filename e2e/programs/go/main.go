@@ -1,6 +1,7 @@
 // Command programs is what Go applications do with their connections: echo and
 // relay by io.Copy, which splices, gRPC, WebSocket and HTTP/2 without TLS.
-// `sockway-e2e programs` runs it in pods, beside nginx, Redis and others.
+// `sockway-e2e programs` runs it in pods, beside nginx, Redis and others. It also plays
+// terway's daemon in the trial cluster.
 package main
 
 import (
@@ -24,6 +25,8 @@ var commands = map[string]func([]string) error{
 	"stream-server": streamServer,
 	"stream":        stream,
 	"channel":       channelForLife,
+
+	"terway-daemon": terwayDaemon,
 }
 
 func main() {

@@ -262,7 +262,7 @@ fn remedy(part: Part) -> &'static str {
 fn traffic(pod: &PodState, connections: &[Connection], all: &mut Vec<Finding>) {
     if pod.connections == 0 && connections.is_empty() {
         all.push(Finding::bad(
-            "no connection of it with both ends on this node was seen since it was registered",
+            "no connection of it with both ends on this node is open, and none to it was seen since it was registered",
             "what was open before is found within half a minute, where `sockway run` keeps the node",
         ));
         return;
@@ -286,11 +286,15 @@ fn traffic(pod: &PodState, connections: &[Connection], all: &mut Vec<Finding>) {
             Finding::bad(what, "the connections below say what each end lacks")
         });
     }
+    // Counted where a connection is accepted: a pod that only dials has none.
+    if pod.connections == 0 {
+        return;
+    }
     let bytes = pod.redirected_bytes + pod.tcp_bytes;
     all.push(Finding {
         good: pod.redirected_bytes >= pod.tcp_bytes,
         what: format!(
-            "since it was registered {} connections, {} of their bytes redirected",
+            "since it was registered {} connections to it, {} of their bytes redirected",
             ui::count(pod.connections),
             ui::share(pod.redirected_bytes, bytes)
         ),

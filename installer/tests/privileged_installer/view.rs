@@ -67,7 +67,7 @@ fn what_people_and_programs_see() {
         "{good}"
     );
     assert!(
-        good.contains("since it was registered 1 connections"),
+        good.contains("since it was registered 1 connections to it"),
         "{good}"
     );
 

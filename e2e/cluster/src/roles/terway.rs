@@ -1,36 +1,31 @@
-//! A stand-in for terway's CNI plugin, and for how its daemon writes the list.
+//! A stand-in for terway: its CNI plugin, and how its daemon writes the list.
 //!
-//! As the real binary in policy route mode (`TypeENIMultiIP`): a veth pair whose end in
-//! the pod has a /32 and its default route by 169.254.1.1; on the node a route to the
-//! pod, a rule 512 towards it and a rule 2048 from it into a table of its own; a result
-//! of one interface whose sandbox is the container's id, with no routes. DEL without a
-//! namespace succeeds and says nothing; with one that is gone it fails.
+//! A result has one interface whose sandbox is the container's id, and no routes. DEL
+//! without a namespace succeeds and says nothing; with one that is gone it fails.
+
+mod addresses;
+mod links;
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::Ipv4Addr;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::run::Run;
+pub(crate) use addresses::{FIRST, GATEWAY, NETWORK};
+use addresses::{allocate, find};
+pub(crate) use links::{BRIDGE, Mode, VPC};
+use links::{cross, inside, wire};
 
-/// Allocations: a file for each address, with the container's id in it.
-const STATE: &str = "/var/lib/terway-standin";
-/// Addresses of its pods: the second half of the cluster's.
-const FIRST: Ipv4Addr = Ipv4Addr::new(10, 124, 2, 1);
-const MOST: u32 = 500;
+/// Prefix length of what pods' addresses are part of.
 const PREFIX: u32 = 22;
-const GATEWAY: &str = "10.124.3.253";
-/// The pod's next hop, which only the neighbour table knows.
-const HOP: &str = "169.254.1.1";
-/// The routing table of the network interface that pods' packets leave by.
-const TABLE: u32 = 1003;
+/// Which mode the node is in.
+pub(crate) const MODE: &str = "/var/lib/terway-standin.mode";
 
 /// The plugin: a call by the environment and standard input.
 pub(crate) fn plugin() -> ExitCode {
@@ -62,7 +57,13 @@ fn call() -> Result<Option<Value>> {
                 .context("read the configuration")?;
             let conf: Value = serde_json::from_str(&text).context("the configuration")?;
             let address = allocate(&container)?;
-            wire(&netns, &ifname, address)?;
+            // Asked again for the same interface, terway answers as before.
+            if inside(&netns, &format!("link show {ifname}")).is_err() {
+                match mode()? {
+                    Mode::Policy => wire(&netns, &ifname, address)?,
+                    Mode::Exclusive => cross(&netns, &ifname, address)?,
+                }
+            }
             Ok(Some(json!({
                 "cniVersion": conf["cniVersion"],
                 "interfaces": [{ "name": ifname, "sandbox": container }],
@@ -85,93 +86,15 @@ fn del(container: &str, netns: &str, ifname: &str) -> Result<()> {
         let _ = inside(netns, &format!("link delete {ifname}"));
     }
     if let Some((address, path)) = find(container)? {
-        // Rules do not go with the interface.
-        let _ = ip(&format!("rule delete pref 512 to {address}"));
-        let _ = ip(&format!("rule delete pref 2048 from {address}"));
+        links::forget(address);
         fs::remove_file(path).context("release the address")?;
     }
     Ok(())
 }
 
-fn wire(netns: &str, ifname: &str, address: Ipv4Addr) -> Result<()> {
-    let [.., high, low] = address.octets();
-    let host = format!("cali{high}x{low}");
-    // Asked again for the same interface, terway answers as before.
-    if inside(netns, &format!("link show {ifname}")).is_ok() {
-        return Ok(());
-    }
-    ip(&format!(
-        "link add {host} type veth peer name {ifname} netns {netns}"
-    ))?;
-    ip(&format!("link set {host} up"))?;
-    let mac = fs::read_to_string(format!("/sys/class/net/{host}/address")).context("no MAC")?;
-    for line in [
-        format!("address add {address}/32 dev {ifname}"),
-        format!("link set {ifname} up"),
-        format!("route add {HOP} dev {ifname} scope link"),
-        format!("route add default via {HOP} dev {ifname}"),
-        format!(
-            "neigh replace {HOP} lladdr {} dev {ifname} nud permanent",
-            mac.trim()
-        ),
-    ] {
-        inside(netns, &line)?;
-    }
-    ip(&format!("route replace {address}/32 dev {host}"))?;
-    ip(&format!("rule add pref 512 to {address} lookup main"))?;
-    ip(&format!("rule add pref 2048 from {address} lookup {TABLE}"))?;
-    // The way out of the node; the packets between its pods find the first rule.
-    let default = Run::new("ip").args(["route", "show", "default"]).output()?;
-    let words = default.lines().next().unwrap_or_default().trim();
-    ip(&format!("route replace table {TABLE} {words}"))
-}
-
-fn ip(line: &str) -> Result<()> {
-    Run::new("ip").args(line.split_whitespace()).done()
-}
-
-fn inside(netns: &str, line: &str) -> Result<()> {
-    Run::new("nsenter")
-        .arg(format!("--net={netns}"))
-        .arg("ip")
-        .args(line.split_whitespace())
-        .done()
-}
-
-fn find(container: &str) -> Result<Option<(Ipv4Addr, PathBuf)>> {
-    let entries = match fs::read_dir(STATE) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        entries => entries.context("list the allocations")?,
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if let Ok(address) = name.parse()
-            && fs::read_to_string(entry.path()).is_ok_and(|text| text == container)
-        {
-            return Ok(Some((address, entry.path())));
-        }
-    }
-    Ok(None)
-}
-
-fn allocate(container: &str) -> Result<Ipv4Addr> {
-    fs::create_dir_all(STATE).context("create the directory of allocations")?;
-    if let Some((address, _)) = find(container)? {
-        return Ok(address);
-    }
-    for number in 0..MOST {
-        let address = Ipv4Addr::from(u32::from(FIRST) + number);
-        let path = Path::new(STATE).join(address.to_string());
-        match OpenOptions::new().write(true).create_new(true).open(path) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            file => {
-                file.and_then(|mut file| file.write_all(container.as_bytes()))
-                    .context("allocate")?;
-                return Ok(address);
-            }
-        }
-    }
-    bail!("no address is left")
+fn mode() -> Result<Mode> {
+    let text = fs::read_to_string(MODE).with_context(|| format!("cannot read {MODE}"))?;
+    Mode::parse(text.trim())
 }
 
 /// The daemon's part: once at its start it truncates the list on the node and writes

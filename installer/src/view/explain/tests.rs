@@ -139,12 +139,16 @@ fn scopes_and_shares() {
     ));
     let good = of(&pod("auto", 3, (9, 1)), &[open(90, 10)]);
     assert!(says(&good, true, "1 open connections, 90.0 %"), "{good:?}");
-    assert!(says(&good, true, "3 connections, 90.0 %"), "{good:?}");
+    assert!(says(&good, true, "3 connections to it, 90.0 %"), "{good:?}");
     let bad = of(&pod("auto", 3, (1, 9)), &[open(1, 99)]);
     assert!(says(&bad, false, "1 open connections, 1.0 %"), "{bad:?}");
     // Watched connections are connections: nobody says that there are none.
     let watched = of(&pod("auto", 0, (0, 0)), &[open(0, 10)]);
     assert!(!says(&watched, false, "no connection"), "{watched:?}");
+    // One that only dials has none that were counted: nobody says that there were none.
+    let dials = of(&pod("auto", 0, (0, 0)), &[open(90, 10)]);
+    assert!(!says(&dials, true, "since it was registered"), "{dials:?}");
+    assert!(!says(&dials, false, "since it was registered"), "{dials:?}");
     assert!(says(
         &of(&pod("auto", 0, (0, 0)), &[]),
         false,
