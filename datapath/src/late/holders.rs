@@ -7,6 +7,32 @@ use std::io;
 use std::path::Path;
 
 use nix::fcntl::readlinkat;
+use sockway_common::end::EndRow;
+use sockway_common::order::what;
+
+use super::order::{self, Runner};
+use super::{Namespaces, rest};
+use crate::{Error, Pins};
+
+/// The programs that hold these ends, as `name[pid]`.
+///
+/// # Errors
+///
+/// As for opening a pinned program and running it; [`Error::Late`] where processes cannot be seen.
+pub fn holders(
+    pins: &Pins,
+    proc: &Path,
+    namespaces: Namespaces<'_>,
+    ends: &[(u64, EndRow)],
+) -> Result<HashMap<u64, Vec<String>>, Error> {
+    rest::require_sight(proc)?;
+    let looks = ends
+        .iter()
+        .map(|(cookie, row)| (row.netns, order::of(what::LOOK, *cookie, row)));
+    let seen = Runner::open(pins)?.run_in(namespaces, looks.collect())?;
+    let inodes: HashMap<u64, u64> = seen.iter().map(|o| (o.cookie, o.inode)).collect();
+    Ok(names(proc, &inodes))
+}
 
 /// Who holds sockets, by the cookies of which the inode numbers are given.
 pub(super) fn names(proc: &Path, inodes: &HashMap<u64, u64>) -> HashMap<u64, Vec<String>> {
