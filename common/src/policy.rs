@@ -22,6 +22,15 @@ pub struct End {
     pub tcp_only: bool,
 }
 
+impl End {
+    /// One that does not block and has nothing that keeps it out: what is left to ask is its program's.
+    pub const FREE: Self = Self {
+        nonblocking: Some(true),
+        ulp: false,
+        tcp_only: false,
+    };
+}
+
 /// Values of [`crate::config::Config::fionread`]: how this kernel answers `FIONREAD` for bytes in
 /// the TCP queue of a socket that is in a sockhash.
 pub mod fionread {
@@ -105,12 +114,7 @@ pub const fn be_redirected_to(scope: u32, known: &ProgramRow) -> Result<(), Reas
 #[must_use]
 #[inline(always)]
 pub const fn settled(scope: u32, hop: u32, known: &ProgramRow, fionread: u32) -> u32 {
-    let free = End {
-        nonblocking: Some(true),
-        ulp: false,
-        tcp_only: false,
-    };
-    match come_in(scope, hop, free, known, &ProgramRow::NOTHING, fionread) {
+    match come_in(scope, hop, End::FREE, known, &ProgramRow::NOTHING, fionread) {
         Err(Reason::Observed) if !has(known, sign::SHORT) || has(known, sign::TO_END) => u32::MAX,
         Err(reason) => reason as u32,
         Ok(()) => u32::MAX,

@@ -103,17 +103,21 @@ fn may_be_in(
     program: &ProgramRow,
     known: &HashMap<ProgramKey, ProgramRow>,
 ) -> bool {
-    let end = End {
-        nonblocking: Some(true),
-        ..End::default()
-    };
     let whole = if row.program.is_of_client() {
         let whole = row.program.whole((row.program.id, row.program.device));
         known.get(&whole).copied().unwrap_or_default()
     } else {
         ProgramRow::default()
     };
-    policy::come_in(row.scope, row.hop, end, program, &whole, config.fionread).is_ok()
+    policy::come_in(
+        row.scope,
+        row.hop,
+        End::FREE,
+        program,
+        &whole,
+        config.fionread,
+    )
+    .is_ok()
 }
 
 /// When to look at every end next: as often as a third of a per cent of one CPU allows, within bounds.

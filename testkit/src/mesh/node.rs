@@ -198,19 +198,7 @@ impl Node {
 
     /// ADD.
     pub fn add(&self, netns: &Path) -> Result<Attachment> {
-        let Ended {
-            code,
-            stdout,
-            stderr,
-        } = self.cni("add", netns)?;
-        if code != Some(0) {
-            bail!(
-                "cnitool add {}: {} {}",
-                netns.display(),
-                stdout.trim(),
-                stderr.trim()
-            );
-        }
+        let stdout = self.cni_done("add", netns)?;
         let result: Value = serde_json::from_str(&stdout)
             .with_context(|| format!("parse the result {stdout:?}"))?;
         let ips = result["ips"].as_array().into_iter().flatten();
@@ -245,20 +233,25 @@ impl Node {
 
     /// DEL.
     pub fn del(&self, netns: &Path) -> Result<()> {
+        self.cni_done("del", netns).map(drop)
+    }
+
+    /// What a verb that has to succeed printed.
+    fn cni_done(&self, verb: &str, netns: &Path) -> Result<String> {
         let Ended {
             code,
             stdout,
             stderr,
-        } = self.cni("del", netns)?;
+        } = self.cni(verb, netns)?;
         if code != Some(0) {
             bail!(
-                "cnitool del {}: {} {}",
+                "cnitool {verb} {}: {} {}",
                 netns.display(),
                 stdout.trim(),
                 stderr.trim()
             );
         }
-        Ok(())
+        Ok(stdout)
     }
 }
 

@@ -116,6 +116,13 @@ pub(super) const EVENTS: [Event; 13] = [
     },
 ];
 
+fn all_ready(stage: &Stage) -> Result<()> {
+    for (namespace, _) in PAIRS {
+        app::ready(stage.kubectl, namespace)?;
+    }
+    Ok(())
+}
+
 fn both(stage: &Stage, line: &str) -> Result<()> {
     for (namespace, _) in PAIRS {
         stage
@@ -123,10 +130,7 @@ fn both(stage: &Stage, line: &str) -> Result<()> {
             .line(&format!("-n {namespace} {line}"))
             .done()?;
     }
-    for (namespace, _) in PAIRS {
-        app::ready(stage.kubectl, namespace)?;
-    }
-    Ok(())
+    all_ready(stage)
 }
 
 fn delete_one(stage: &Stage, how: &str) -> Result<()> {
@@ -141,10 +145,7 @@ fn delete_one(stage: &Stage, how: &str) -> Result<()> {
             .line(&format!("-n {namespace} delete {name} --wait=false {how}"))
             .done()?;
     }
-    for (namespace, _) in PAIRS {
-        app::ready(stage.kubectl, namespace)?;
-    }
-    Ok(())
+    all_ready(stage)
 }
 
 fn restart(stage: &Stage, name: &str) -> Result<()> {
