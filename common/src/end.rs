@@ -11,6 +11,10 @@ pub const ACTIVE: u32 = 1;
 pub const ADOPTED: u32 = 2;
 /// A connecting end that blocked when it was established: its reads say nothing of its program.
 pub const BEGAN_BLOCKING: u32 = 4;
+/// Whatever it reads, it stays out ([`crate::policy::settled`]); holds while it is out. Set by the reads' hook.
+pub const SETTLED: u32 = 8;
+/// Its program was proven when a read of it was last looked at; counts while it is alone. Set by the reads' hook.
+pub const KNOWN: u32 = 16;
 
 /// Value of `ends`, keyed by socket cookie.
 #[repr(C)]
@@ -44,7 +48,7 @@ pub struct EndRow {
     pub hop: u32,
     /// One of [`crate::scope`].
     pub scope: u32,
-    /// [`ACTIVE`], [`ADOPTED`], [`BEGAN_BLOCKING`].
+    /// [`ACTIVE`], [`ADOPTED`], [`BEGAN_BLOCKING`], [`SETTLED`], [`KNOWN`].
     pub role: u32,
     /// Why it is not in the sockhash: a [`crate::counters::Reason`] as u32.
     pub why: u32,
@@ -64,6 +68,20 @@ pub struct EndRow {
     pub joins: u8,
     /// 1 where it is out because the other end is left out, and `why` is that one's reason.
     pub alone: u8,
+}
+
+impl EndRow {
+    /// Whether none of its reads can change anything as things are, so that they need not be looked at.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_quiet(&self) -> bool {
+        let quiet = if self.alone == 0 {
+            SETTLED
+        } else {
+            SETTLED | KNOWN
+        };
+        self.joined == 0 && self.role & quiet != 0
+    }
 }
 
 /// What the programs tell user space (ring buffer `events`).
@@ -86,8 +104,8 @@ pub mod event {
     pub const LEAVE: u32 = 2;
     /// It matters where receiving calls end, and that is not seen now.
     pub const ASKS: u32 = 3;
-    /// Every end is to be looked at: a program turned out proven or unfit, and some of its ends only send and are
-    /// never seen to read; or the node, or a pod, was switched on or off.
+    /// Every end is to be looked at: a program turned out proven, unfit or settled, and some of its ends only send and
+    /// are never seen to read; or the node, or a pod, was switched on or off.
     pub const PASS: u32 = 4;
 }
 
@@ -96,3 +114,25 @@ crate::impl_pod!(EndRow, Event);
 
 const _: () = assert!(size_of::<EndRow>() == 40 + 3 * 16 + 5 * 8 + 4 + 4 + 4 * 4 + 8);
 const _: () = assert!(size_of::<Event>() == 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_of_who_is_in_or_may_come_in_are_looked_at() {
+        for role in [0, ACTIVE, SETTLED, KNOWN, SETTLED | KNOWN] {
+            for alone in [0, 1] {
+                let out = EndRow {
+                    role,
+                    alone,
+                    ..EndRow::default()
+                };
+                let joined = EndRow { joined: 1, ..out };
+                assert!(!joined.is_quiet(), "{joined:?}");
+                let quiet = role & SETTLED != 0 || role & KNOWN != 0 && alone != 0;
+                assert_eq!(out.is_quiet(), quiet, "{out:?}");
+            }
+        }
+    }
+}

@@ -43,6 +43,15 @@ pub(crate) fn leave_out(row: *mut EndRow, reason: Reason) {
     set!(row, alone, 0);
 }
 
+/// From now on its reads are not looked at, while [`EndRow::is_quiet`] says so. Called by the reads' hook only.
+#[inline(always)]
+pub(crate) fn be_quiet(row: *mut EndRow, bit: u32) {
+    // SAFETY: as in `get`.
+    let role = unsafe { (*row).role };
+    set!(row, role, role | bit);
+    set!(row, gave, 0);
+}
+
 /// Makes the row of an end; false where the map is full, which leaves the end on TCP.
 #[inline(always)]
 pub(crate) fn create(cookie: u64, row: &EndRow) -> bool {

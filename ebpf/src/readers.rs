@@ -10,10 +10,10 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, FExitContext, RawTracePointContext};
 use sockway_common::counters::Reason;
-use sockway_common::end::{BEGAN_BLOCKING, EndRow, event};
+use sockway_common::end::{BEGAN_BLOCKING, EndRow, KNOWN, SETTLED, event};
 use sockway_common::policy::{self, End, fionread};
 use sockway_common::program::{
-    ProgramKey, Read, SERVER, has, sign, stops_short, to_end, wants_ends,
+    ProgramKey, Read, SERVER, has, is_proven, sign, stops_short, to_end, wants_ends,
 };
 
 use crate::kernel::{At, Waits};
@@ -92,7 +92,11 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         known::note(&other.program, sign::URGENT);
     }
     // A look at a read costs a microsecond.
+    if row.is_quiet() {
+        return;
+    }
     if row.joined == 0 && row.why == known::settled(&row.program, row.scope, row.hop) {
+        ends::be_quiet(end.row, SETTLED);
         return;
     }
     let nonblocking = kernel::nonblocking(sock) != Some(false);
@@ -122,6 +126,8 @@ pub(crate) fn read(ctx: &RawTracePointContext) {
         if stops_short(known.now()) && !has(known.now(), sign::SHORT) {
             known.set(sign::SHORT);
             turned = true;
+            // The other ends of its connections have no use for the sockhash any more.
+            events::tell(event::PASS, 0);
         }
     }
     if known.close() || turned {
@@ -222,7 +228,11 @@ fn place(end: Tracked, known: Known, facts: End) {
     );
     match verdict {
         // One that would be alone comes in with the other end.
-        Ok(()) if row.alone != 0 => {}
+        Ok(()) if row.alone != 0 => {
+            if is_proven(known.now()) {
+                ends::be_quiet(end.row, KNOWN);
+            }
+        }
         Ok(()) if row.joined == 0 && row.told == 0 && row.peer != 0 && !signals::is_off() => {
             ends::set!(end.row, told, 1);
             events::tell(event::JOIN, end.cookie);
@@ -276,6 +286,9 @@ fn ended(sock: At) {
         return;
     };
     let row = end.row();
+    if row.is_quiet() {
+        return;
+    }
     let gave = row.gave != 0;
     ends::set!(end.row, gave, 0);
     ends::set!(end.row, empty, 1);
