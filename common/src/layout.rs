@@ -2,10 +2,10 @@
 
 /// Version of the maps' layout. Part of the pin directory's name: programs and
 /// user space of different layouts never share a map.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 
 /// Name of the directory under the bpffs root that holds this layout's pins.
-pub const PIN_DIR: &str = "v5";
+pub const PIN_DIR: &str = "v6";
 
 /// Addresses of registered pods: [`crate::addr::IpKey`] -> [`crate::pod::PodRow`], hash.
 pub const PODS: &str = "pods";
@@ -21,8 +21,6 @@ pub const STATE: &str = "state";
 pub const PROGRAMS: &str = "programs";
 /// Both ends of every connection that may take part: cookie (u64) -> [`crate::end::EndRow`], hash.
 pub const ENDS: &str = "ends";
-/// Executables of sockets that are connecting: cookie (u64) -> [`crate::program::ProgramKey`], LRU hash.
-pub const DIALLING: &str = "dialling";
 /// Threads that were seen in a call: thread id (u32, of the first PID namespace) -> the number of the question that
 /// it answers (u64, [`crate::signal::QUESTION`]), LRU hash.
 pub const CALLERS: &str = "callers";
@@ -42,9 +40,9 @@ pub const CALLS: &str = "calls";
 pub const LOADED: &str = "loaded";
 
 /// Every map, in the order in which they are pinned.
-pub const MAPS: [&str; 14] = [
-    PODS, SANDBOXES, PENDING, SOCKETS, STATE, PROGRAMS, ENDS, DIALLING, CALLERS, EVENTS, SIGNALS,
-    STATS, POD_STATS, CALLS,
+pub const MAPS: [&str; 13] = [
+    PODS, SANDBOXES, PENDING, SOCKETS, STATE, PROGRAMS, ENDS, CALLERS, EVENTS, SIGNALS, STATS,
+    POD_STATS, CALLS,
 ];
 
 /// Rows of [`PODS`] and [`SANDBOXES`].
@@ -59,8 +57,6 @@ pub const MAX_SOCKETS: usize = MAX_CONNECTIONS as usize * 2;
 pub const MAX_PROGRAMS: usize = 16_384;
 /// Rows of [`ENDS`], by [`capacities`]: two per connection.
 pub const MAX_ENDS: usize = MAX_CONNECTIONS as usize * 2;
-/// Rows of [`DIALLING`].
-pub const MAX_DIALLING: usize = 8_192;
 /// Rows of [`CALLERS`].
 pub const MAX_CALLERS: usize = 8_192;
 /// Size of [`EVENTS`], bytes: 8 192 events with their heads.

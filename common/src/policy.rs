@@ -65,33 +65,63 @@ pub const fn come_in(
     whole: &ProgramRow,
     fionread: u32,
 ) -> Result<(), Reason> {
+    match by_program(scope, hop, end, known, fionread) {
+        Ok(()) => Ok(()),
+        Err(refusal) if refusal.unless_such && is_of_such(known, whole) => Ok(()),
+        Err(refusal) => Err(refusal.reason),
+    }
+}
+
+/// Why an end may not be in the sockhash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// As it is counted.
+    pub reason: Reason,
+    /// It may nevertheless where it is [`is_of_such`].
+    pub unless_such: bool,
+}
+
+/// [`come_in`] before it is looked at what is known of the executable.
+#[inline(always)]
+pub const fn by_program(
+    scope: u32,
+    hop: u32,
+    end: End,
+    known: &ProgramRow,
+    fionread: u32,
+) -> Result<(), Refusal> {
+    const fn no(reason: Reason, unless_such: bool) -> Result<(), Refusal> {
+        Err(Refusal {
+            reason,
+            unless_such,
+        })
+    }
     if leaves_out(scope, hop) {
-        return Err(Reason::Scope);
+        return no(Reason::Scope, false);
     }
     if end.ulp {
-        return Err(Reason::Ulp);
+        return no(Reason::Ulp, false);
     }
     if scope == scope::ALL {
         return Ok(());
     }
     match end.nonblocking {
-        Some(false) => return Err(Reason::Blocking),
+        Some(false) => return no(Reason::Blocking, false),
         // It may block as soon as it is connected.
-        _ if has(known, sign::BLOCKING) => return Err(Reason::Blocking),
-        None if !has(known, sign::NONBLOCKING) => return Err(Reason::Observed),
+        _ if has(known, sign::BLOCKING) => return no(Reason::Blocking, false),
+        None if !has(known, sign::NONBLOCKING) => return no(Reason::Observed, false),
         _ => {}
     }
     // It may ask for that as soon as it is accepted.
     if end.tcp_only || has(known, sign::URGENT) || has(known, sign::ZEROCOPY) {
-        return Err(Reason::Guarded);
+        return no(Reason::Guarded, false);
     }
     match fionread {
         fionread::RIGHT => Ok(()),
         fionread::WRONG if asks_no_length(known) => Ok(()),
         fionread::WRONG_UNSEEN if is_proven(known) && asks_no_length(known) => Ok(()),
-        _ if is_of_such(known, whole) => Ok(()),
-        _ if has(known, sign::FIONREAD) => Err(Reason::Guarded),
-        _ => Err(Reason::Observed),
+        _ if has(known, sign::FIONREAD) => no(Reason::Guarded, true),
+        _ => no(Reason::Observed, true),
     }
 }
 

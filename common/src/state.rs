@@ -39,6 +39,10 @@ pub struct SockState {
     /// Kernel address of the other end's `struct file`, 0 while it has none; only its flags are
     /// looked at.
     pub peer_file: u64,
+    /// Inode number of the executable that connects, until the socket is established; 0 where nobody knows.
+    pub executable: u64,
+    /// The device of that inode.
+    pub device: u32,
     /// The value of [`crate::signal::EPOCH`] when this direction was last looked at in full, cut off.
     pub epoch: u32,
     /// When the other end and the memory it takes were last looked at, in spans of
@@ -80,7 +84,7 @@ pub struct SockState {
     /// The value of [`crate::end::EndRow::joins`] when this direction was last looked at in full.
     pub joins: u8,
     /// Written as 0.
-    pub pad: [u8; 3],
+    pub pad: [u8; 7],
     /// The pod that this end's figures are added to.
     pub pod: IpKey,
 }
@@ -89,4 +93,4 @@ pub struct SockState {
 crate::impl_pod!(SockState);
 
 // With what the kernel puts before it (64 bytes and a pointer) no more than a slab object of 256.
-const _: () = assert!(size_of::<SockState>() == 5 * 8 + 18 * 4 + 16);
+const _: () = assert!(size_of::<SockState>() == 6 * 8 + 20 * 4 + 16);

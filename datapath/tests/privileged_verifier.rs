@@ -270,13 +270,6 @@ fn every_map_is_as_declared() {
             size_of::<EndRow>(),
             connections * 2,
         ),
-        (
-            layout::DIALLING,
-            LruHash,
-            cookie,
-            size_of::<ProgramKey>(),
-            layout::MAX_DIALLING,
-        ),
         (layout::CALLERS, LruHash, 4, 8, layout::MAX_CALLERS),
         (layout::EVENTS, RingBuf, 0, 0, layout::EVENTS_SIZE),
         (layout::SIGNALS, Array, 4, size_of::<u64>(), signal::COUNT),

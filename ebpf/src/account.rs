@@ -1,7 +1,10 @@
 //! Adding up what happened.
 
+use core::ptr::null_mut;
+
 use sockway_common::addr::IpKey;
 use sockway_common::counters::{REASONS, Reason, Stats};
+use sockway_common::end::EndRow;
 use sockway_common::pair::hop;
 use sockway_common::pod::PodStats;
 use sockway_common::state::{SockState, flag};
@@ -142,8 +145,14 @@ pub(crate) fn set_reason_number(state: &mut SockState, reason: u32) {
 }
 
 /// Adds what a socket has noted to the sums, and to its row.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn flush(state: &mut SockState) {
+    add(state, ends::get_mut(state.cookie).unwrap_or(null_mut()));
+}
+
+/// The same; `row` is null where there is none.
+#[inline(never)]
+fn add(state: &mut SockState, row: *mut EndRow) {
     let messages = u64::from(state.redirected_messages);
     let bytes = u64::from(state.redirected_bytes);
     let tcp_messages = u64::from(state.tcp_messages);
@@ -180,7 +189,7 @@ pub(crate) fn flush(state: &mut SockState) {
         bump(field!(p.tcp_messages), tcp_messages);
         bump(field!(p.tcp_bytes), tcp_bytes);
     });
-    if let Some(row) = ends::get_mut(state.cookie) {
+    if !row.is_null() {
         bump(field!(row.redirected), bytes);
         bump(field!(row.by_tcp), tcp_bytes);
     }
@@ -192,11 +201,10 @@ pub(crate) fn flush(state: &mut SockState) {
 
 /// An end closed: adds its figures. `received`, `acked`: payload bytes by TCP, as the kernel counted them.
 #[inline(always)]
-pub(crate) fn closed(state: &mut SockState, received: u64, acked: u64) {
-    flush(state);
-    let Some(row) = ends::get(state.cookie) else {
-        return;
-    };
+pub(crate) fn closed(state: &mut SockState, row: *mut EndRow, received: u64, acked: u64) {
+    add(state, row);
+    // SAFETY: as in `ends::get`.
+    let row = unsafe { &*row };
     let from_active = state.flags & flag::ACTIVE == 0;
     let incoming = hop::direction(state.hop, from_active);
     // What was sent while the end was not in the sockhash.

@@ -25,7 +25,7 @@ use sockway_common::addr::IpKey;
 use sockway_common::counters::Reason;
 use sockway_common::end::EndRow;
 use sockway_common::pod::PodRow;
-use sockway_common::policy::{self, End};
+use sockway_common::policy::End;
 use sockway_common::state::SockState;
 
 use crate::context::Tuple;
@@ -82,7 +82,8 @@ impl Socket {
             return None;
         }
         let own = Own::of(sk, || kernel::sops_sock(ctx.as_ptr()).unwrap_or(0))?;
-        let cookie = cookie(ctx);
+        // SAFETY: the helper takes the running program's own context.
+        let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
         Some(Self { sk, own, cookie })
     }
 
@@ -112,9 +113,7 @@ impl Socket {
         state.peer_sock = row.peer_sock;
         let end = self.facts();
         let known = known::of(&row.program);
-        let whole = known::of_whole(&row.program);
-        let verdict = policy::come_in(row.scope, row.hop, end, known, whole, kernel::fionread());
-        match verdict {
+        match known::come_in(&row.program, known, (row.scope, row.hop), end) {
             Ok(()) => {
                 let why = other.why();
                 row.alone = u8::from(why != u32::MAX);
@@ -179,12 +178,6 @@ fn insert(ctx: &SockOpsContext, mut cookie: u64) -> bool {
     // SAFETY: the context is valid for the whole run.
     let ops = unsafe { &mut *ctx.ops };
     SOCKETS.update(&mut cookie, ops, u64::from(BPF_ANY)).is_ok()
-}
-
-#[inline(always)]
-fn cookie(ctx: &SockOpsContext) -> u64 {
-    // SAFETY: the helper takes the running program's own context.
-    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
 }
 
 #[inline(always)]

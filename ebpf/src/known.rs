@@ -1,9 +1,12 @@
 //! What is known of programs (map `programs`): rows that only grow.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
+use sockway_common::counters::Reason;
 use sockway_common::end::event;
-use sockway_common::policy::{self, fionread};
-use sockway_common::program::{FIT_READS, ProgramKey, ProgramRow, has, is_proven, is_unfit, sign};
+use sockway_common::policy::{self, End, fionread};
+use sockway_common::program::{
+    self, FIT_READS, ProgramKey, ProgramRow, has, is_proven, is_unfit, sign,
+};
 
 use crate::counter::bump;
 use crate::maps::PROGRAMS;
@@ -23,13 +26,31 @@ pub(crate) fn of<'a>(key: &ProgramKey) -> &'a ProgramRow {
     }
 }
 
-/// What is known of the executable of an end, where that matters. An own function for its stack, of
-/// which 5.10 allows 512 bytes to all callers together.
-#[inline(never)]
-pub(crate) fn of_whole<'a>(key: &ProgramKey) -> &'a ProgramRow {
-    if kernel::fionread() == fionread::RIGHT || !key.is_of_client() {
-        return &NOTHING;
+/// Whether an end of a program may be in the sockhash ([`policy::come_in`]).
+#[inline(always)]
+pub(crate) fn come_in(
+    program: &ProgramKey,
+    known: &ProgramRow,
+    (scope, hop): (u32, u32),
+    end: End,
+) -> Result<(), Reason> {
+    match policy::by_program(scope, hop, end, known, kernel::fionread()) {
+        Ok(()) => Ok(()),
+        Err(refusal) if refusal.unless_such && is_of_such(program, known) => Ok(()),
+        Err(refusal) => Err(refusal.reason),
     }
+}
+
+/// Whether what is known of the executable of an end speaks for it.
+#[inline(always)]
+fn is_of_such(key: &ProgramKey, known: &ProgramRow) -> bool {
+    key.is_of_client() && program::is_of_such(known, of_whole(key))
+}
+
+/// What is known of the executable of an end. An own function for its stack, of which 5.10 allows
+/// 512 bytes to all callers together.
+#[inline(never)]
+fn of_whole<'a>(key: &ProgramKey) -> &'a ProgramRow {
     let whole = key.whole((key.id, key.device));
     match PROGRAMS.get_ptr(whole) {
         // SAFETY: as in `of`.

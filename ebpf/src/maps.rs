@@ -10,8 +10,8 @@ use sockway_common::addr::IpKey;
 use sockway_common::counters::Stats;
 use sockway_common::end::{EndRow, Event};
 use sockway_common::layout::{
-    EVENTS_SIZE, MAX_CALLERS, MAX_DIALLING, MAX_ENDS, MAX_PENDING, MAX_POD_STATS, MAX_PODS,
-    MAX_PROGRAMS, MAX_SOCKETS,
+    EVENTS_SIZE, MAX_CALLERS, MAX_ENDS, MAX_PENDING, MAX_POD_STATS, MAX_PODS, MAX_PROGRAMS,
+    MAX_SOCKETS,
 };
 use sockway_common::pair::{PendingRow, SeqKey};
 use sockway_common::pod::{PodRow, PodStats};
@@ -52,10 +52,6 @@ pub(crate) static PROGRAMS: LruHashMap<ProgramKey, ProgramRow, MAX_PROGRAMS> = L
 /// Both ends of every connection that may take part, by cookie.
 #[btf_map(name = "ends")]
 pub(crate) static ENDS: HashMap<u64, EndRow, MAX_ENDS, NO_PREALLOC> = HashMap::new();
-
-/// Executables of sockets that are connecting, by cookie.
-#[btf_map(name = "dialling")]
-pub(crate) static DIALLING: LruHashMap<u64, ProgramKey, MAX_DIALLING> = LruHashMap::new();
 
 /// Threads that were seen in a call.
 #[btf_map(name = "callers")]

@@ -11,7 +11,7 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::programs::{FEntryContext, FExitContext, RawTracePointContext};
 use sockway_common::counters::Reason;
 use sockway_common::end::{BEGAN_BLOCKING, EndRow, KNOWN, SETTLED, event};
-use sockway_common::policy::{self, End, fionread};
+use sockway_common::policy::{End, fionread};
 use sockway_common::program::{
     ProgramKey, Read, SERVER, has, is_proven, sign, stops_short, to_end, wants_ends,
 };
@@ -218,15 +218,7 @@ fn describe(
 #[inline(always)]
 fn place(end: Tracked, known: Known, facts: End) {
     let row = end.row();
-    let verdict = policy::come_in(
-        row.scope,
-        row.hop,
-        facts,
-        known.now(),
-        known::of_whole(&row.program),
-        kernel::fionread(),
-    );
-    match verdict {
+    match known::come_in(&row.program, known.now(), (row.scope, row.hop), facts) {
         // One that would be alone comes in with the other end.
         Ok(()) if row.alone != 0 => {
             if is_proven(known.now()) {

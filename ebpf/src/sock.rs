@@ -1,7 +1,7 @@
 //! What a socket carries: its state in socket storage.
 
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
-use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use aya_ebpf::helpers::generated::{bpf_sk_storage_delete, bpf_sk_storage_get};
 use sockway_common::state::SockState;
 
 use crate::maps::STATE;
@@ -15,12 +15,29 @@ pub(crate) fn get<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
     state(sk, 0)
 }
 
-/// Makes the state of a socket, all zero; `None` where the kernel has no memory for it.
+/// Makes the state of a socket where it has none, all zero; `None` where the kernel has no memory for it.
 ///
 /// Filled in place: copies of it would not fit the stack.
 #[inline(always)]
 pub(crate) fn create<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
     state(sk, BPF_SK_STORAGE_GET_F_CREATE)
+}
+
+/// The same for one that connects: of an earlier connection of it nothing is left.
+#[inline(always)]
+pub(crate) fn begin<'a>(sk: *mut core::ffi::c_void) -> Option<&'a mut SockState> {
+    let state = create(sk)?;
+    // SAFETY: all zero is a value of it, and the reference is the only one.
+    unsafe { core::ptr::write_bytes(state, 0, 1) };
+    Some(state)
+}
+
+/// Takes it away again.
+#[inline(always)]
+pub(crate) fn end(sk: *mut core::ffi::c_void) {
+    let map = (&raw const STATE).cast_mut().cast();
+    // SAFETY: as in `state`; nobody holds a reference into it any more. Kernel 5.2.
+    let _none = unsafe { bpf_sk_storage_delete(map, sk) };
 }
 
 #[inline(always)]

@@ -23,17 +23,23 @@ pub(super) fn closed(ops: *mut bpf_sock_ops) {
         return;
     }
     let Some(state) = sock::get(sk) else { return };
+    let Some(row) = ends::get_mut(state.cookie) else {
+        return account::flush(state);
+    };
     let sock = At::sock(state.sock);
-    let joined = ends::get(state.cookie).is_some_and(|row| row.joined != 0);
+    // SAFETY: as in `ends::get`.
+    let joined = unsafe { (*row).joined } != 0;
+    let failed = kernel::failed(sock);
     // The other end's FIN counts as a byte that came; a reset does not.
-    let end = u64::from(!kernel::failed(sock));
+    let end = u64::from(!failed);
     account::closed(
         state,
+        row,
         kernel::bytes_received(sock).saturating_sub(end),
         kernel::bytes_acked(sock),
     );
     ends::remove(state.cookie);
-    if joined && kernel::failed(sock) && !kernel::has_ulp(sock) {
+    if joined && failed && !kernel::has_ulp(sock) {
         if matches!(kernel::backlog(sock), Backlog::Bytes(0)) {
             take_out(state.cookie);
         } else {

@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::bpf_map_update_elem;
 use sockway_common::counters::Reason;
 use sockway_common::end::{ACTIVE, EndRow};
 use sockway_common::order::{DONE, Order};
-use sockway_common::policy::{self, End};
+use sockway_common::policy::End;
 use sockway_common::state::{flag, mode};
 
 use crate::kernel::{At, Own};
@@ -82,9 +82,7 @@ pub(super) fn join(sk: *mut c_void, own: Own, order: &Order) -> u32 {
         tcp_only: kernel::has_tcp_only_option(own),
     };
     let known = known::of(&now.program);
-    let whole = known::of_whole(&now.program);
-    let fionread = kernel::fionread();
-    if let Err(reason) = policy::come_in(now.scope, now.hop, facts, known, whole, fionread) {
+    if let Err(reason) = known::come_in(&now.program, known, (now.scope, now.hop), facts) {
         ends::leave_out(row, reason);
         return reason as u32;
     }
